@@ -1,0 +1,72 @@
+"""From settings to a running engine: which provider, which control store, which copy on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from downhaul.client.engine import Engine, Keeper
+from downhaul.overlay import KillRecord, KillRegister, Overlay
+from downhaul.provider import ControlStore, FlagSet, ProviderStatus
+
+
+def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
+    """Return an engine, not yet started, on what the configuration names.
+
+    Raises ConfigError and ProviderNotFound.
+    """
+    from downhaul.config import resolve  # noqa: PLC0415  (pydantic: only who connects pays for it)
+    from downhaul.plugins import build_control, build_provider  # noqa: PLC0415  (as above)
+
+    settings = resolve(url_or_settings, **keywords)
+    provider = build_provider(settings)
+    control = build_control(settings, provider)
+
+    def make_keeper(on_overlay: Callable[[Overlay], None]) -> Keeper:
+        from downhaul.store.keeper import keeper_for  # noqa: PLC0415  (as above)
+
+        keeper: Keeper = keeper_for(settings, control, on_overlay)
+        return keeper
+
+    return Engine(
+        provider, make_keeper, off_on_unknown_kills=settings.control.on_unknown_kills == "off"
+    )
+
+
+def in_memory(flag_set: FlagSet) -> Engine:
+    """Return an engine, not yet started, over flags of this process alone."""
+    from downhaul.backends.memory import MemoryProvider  # noqa: PLC0415  (tests pay for it)
+
+    provider = MemoryProvider(flag_set)
+    return Engine(provider, lambda on_overlay: MemoryKeeper(provider.control, on_overlay))
+
+
+class MemoryKeeper:
+    """Keeps the kills of a control store that lives in this process and dies with it."""
+
+    unknown = False
+
+    def __init__(self, control: ControlStore, on_overlay: Callable[[Overlay], None]) -> None:
+        self._control = control
+        self._on_overlay = on_overlay
+        self._register = KillRegister()
+
+    def start(self) -> None:
+        self._control.start(self)
+
+    def kills(self, records: Iterable[KillRecord]) -> None:
+        """Take in the store's words (KillListener)."""
+        self._register = self._register.hear(records)
+        self._on_overlay(self._register.overlay())
+
+    def wait_ready(self, timeout: float) -> bool:
+        return self._control.wait_ready(timeout)
+
+    def status(self) -> ProviderStatus:
+        return self._control.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        self._control.close(timeout)
+
+    def after_fork(self) -> None:
+        self._control.after_fork()

@@ -1,0 +1,237 @@
+"""What runs behind a client: a provider and a keeper of kills, feeding one view.
+
+The provider and the keeper call in from threads of their own; everything they say goes into the
+view, and from there to whoever asked to be told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from downhaul.evaluator.compile import World
+from downhaul.evaluator.view import View
+from downhaul.flag import Flag
+from downhaul.overlay import KillRecord, Overlay
+from downhaul.provider import (
+    Capability,
+    FlagProvider,
+    FlagSet,
+    FlagSetDelta,
+    ProviderStatus,
+    State,
+)
+
+_log: Final = logging.getLogger("downhaul")
+
+ChangeCallback = Callable[[frozenset[str]], None]
+"""Gets the keys of the flags whose decisions may have changed, and ``switch:NAME`` for switches."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsStatus:
+    """How a client stands: its provider, its control store, and what it serves.
+
+    ``control`` is None where no control store is configured. ``kills`` are the scopes killed now.
+    ``kills_unknown`` says that a control store is configured and neither it nor a copy of it could
+    be read, so that there may be kills nobody here knows of.
+    """
+
+    provider: ProviderStatus
+    control: ProviderStatus | None
+    name: str
+    revision: str
+    flags: int
+    kills: tuple[str, ...]
+    kills_unknown: bool = False
+
+    @property
+    def state(self) -> State:
+        """The provider's state."""
+        return self.provider.state
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the backend last confirmed the data; None before the first payload."""
+        return self.provider.age
+
+
+class Keeper(Protocol):
+    """Keeps the kills known to this machine: what the engine needs of store.keeper.KillKeeper."""
+
+    def start(self) -> None:
+        """Bring what is on this machine's disk into force, then begin to follow the store."""
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait for the control store's first word, up to ``timeout`` seconds."""
+
+    def status(self) -> ProviderStatus | None:
+        """Return how the control store stands; None without one."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a store is configured and neither it nor a copy of it could be read."""
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop within ``timeout`` seconds."""
+
+    def after_fork(self) -> None:
+        """Follow the store again in a forked child."""
+
+
+class Engine:
+    """Feeds a view from a provider and a keeper, and tells callbacks."""
+
+    def __init__(
+        self,
+        provider: FlagProvider,
+        make_keeper: Callable[[Callable[[Overlay], None]], Keeper],
+        *,
+        off_on_unknown_kills: bool = False,
+    ) -> None:
+        self.provider = provider
+        self.view = View(World(provider=provider.name))
+        self.revision = ""
+        self.off_on_unknown_kills = off_on_unknown_kills
+        self._callbacks: list[ChangeCallback] = []
+        self._closed = threading.Event()
+        self.keeper = make_keeper(self.killed)
+
+    def start(self, ready_within: float) -> None:
+        """Start everything and wait up to ``ready_within`` seconds for the first payload."""
+        # The kills that this machine knows of are in force before the first flag is.
+        self.keeper.start()
+        self.provider.start(self)
+        _living.add(self)
+        if ready_within > 0:
+            until = time.monotonic() + ready_within
+            self.provider.wait_ready(ready_within)
+            self.keeper.wait_ready(max(0.0, until - time.monotonic()))
+
+    def close(self, timeout: float) -> None:
+        """Stop everything within ``timeout`` seconds; once."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        _living.discard(self)
+        until = time.monotonic() + timeout
+        for part in (self.keeper, self.provider):
+            part.close(max(0.1, until - time.monotonic()))
+
+    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
+        """Tell the callback of changes from now on; return what ends it."""
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def status(self) -> FlagsStatus:
+        """Return how things stand, now. Does no I/O."""
+        overlay = self.view.world.overlay
+        kills = [*overlay.flags.values(), *overlay.tags.values(), *overlay.switches.values()]
+        if overlay.everything is not None:
+            kills.append(overlay.everything)
+        return FlagsStatus(
+            provider=self.provider.status(),
+            control=self.keeper.status(),
+            name=self.provider.name,
+            revision=self.revision,
+            flags=len(self.view.world.flags),
+            kills=tuple(sorted(str(kill.scope) for kill in kills)),
+            kills_unknown=self.keeper.unknown,
+        )
+
+    # What the provider says (Listener)
+
+    def replaced(self, flag_set: FlagSet) -> None:
+        before = self.view.world.flags
+        self.view.replace(flag_set.flags, flag_set.segments)
+        self.revision = flag_set.revision
+        touched = before.keys() | flag_set.flags.keys()
+        self._tell(key for key in touched if before.get(key) != flag_set.flags.get(key))
+
+    def changed(self, delta: FlagSetDelta) -> None:
+        self.view.change(delta.flags, delta.segments)
+        self.revision = delta.revision
+        self._tell(delta.flags)
+
+    def keys_changed(self, keys: Iterable[str]) -> None:
+        self._tell(keys)
+
+    def status_changed(self, status: ProviderStatus) -> None:
+        _log.info("provider %s is %s %s", self.provider.name, status.state, status.message)
+
+    # What the keeper says
+
+    def killed(self, overlay: Overlay) -> None:
+        """Put these kills in force."""
+        before = self.view.world.overlay
+        self.view.overlay(overlay)
+        if not self._callbacks:
+            return
+        flags = self.view.world.flags
+        keys = {
+            key
+            for key in {*flags, *before.flags, *overlay.flags}
+            if _kill(before, key, flags) != _kill(overlay, key, flags)
+        }
+        switches = {f"switch:{name}" for name in before.switches.keys() ^ overlay.switches.keys()}
+        self._tell(keys | switches)
+
+    def everything_killed(self) -> bool:
+        """Return whether a kill covers flags of which nothing is known."""
+        return self.view.world.overlay.everything is not None
+
+    def supplies_rules(self) -> bool:
+        """Return whether the provider publishes rules (or has to be asked each time)."""
+        return Capability.FLAG_SET in self.provider.capabilities
+
+    def switch_is_up(self, name: str) -> bool:
+        """Return whether a named switch lets its code run."""
+        overlay = self.view.world.overlay
+        return overlay.everything is None and name not in overlay.switches
+
+    def _tell(self, keys: Iterable[str]) -> None:
+        told = frozenset(keys)
+        if not told:
+            return
+        for callback in tuple(self._callbacks):
+            try:
+                callback(told)
+            except Exception:
+                # One subscriber's fault is its own: the next change must still reach the others.
+                _log.exception("an on_change callback failed")
+
+    def after_fork(self) -> None:
+        """Take up the work in a forked child, where the parent's threads and locks don't live."""
+        self.view.after_fork()
+        self.keeper.after_fork()
+        self.provider.after_fork()
+
+
+def _kill(overlay: Overlay, key: str, flags: Mapping[str, Flag]) -> KillRecord | None:
+    flag = flags.get(key)
+    return overlay.kill_of(key, () if flag is None else flag.tags)
+
+
+_living: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for engine in tuple(_living):
+        try:
+            engine.after_fork()
+        except Exception:
+            _log.exception("%s does not follow changes in this forked child", engine.provider.name)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,433 @@
+"""The one object that an application asks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from downhaul.client.assembly import connected, in_memory
+from downhaul.client.engine import ChangeCallback, Engine, FlagsStatus
+from downhaul.client.fitting import fitted
+from downhaul.client.guard import guarding
+from downhaul.client.overrides import Overrides
+from downhaul.context import Context, ContextLike, as_context
+from downhaul.errors import InvalidContext
+from downhaul.evaluator.batch import results_of
+from downhaul.flag import Flag, Segment
+from downhaul.provider import Capability, FlagSet, ProviderStatus, State
+from downhaul.result import ErrorCode, Reason, Result
+
+if TYPE_CHECKING:
+    from downhaul.control.operator import Operator
+    from downhaul.evaluator.explain import Explanation
+
+T = TypeVar("T")
+_log: Final = logging.getLogger("downhaul")
+
+_ERRORS: Final[Mapping[State, tuple[ErrorCode, str]]] = {
+    State.NOT_READY: (ErrorCode.PROVIDER_NOT_READY, "no flags have come from the backend yet"),
+    State.ERROR: (ErrorCode.PROVIDER_NOT_READY, "the backend could not be read yet"),
+    State.FATAL: (ErrorCode.PROVIDER_FATAL, "the backend refuses for good"),
+}
+
+
+class Flags:
+    """Evaluates flags of one environment, on whichever backend the configuration names.
+
+    Make one per process, with :meth:`connect`, and share it between threads and tasks: an
+    evaluation reads memory only, locks nothing and never raises (rule E1). Asynchronous
+    applications use the same object. Close it, or use it as a context manager.
+
+    A context is a targeting key, a :class:`~downhaul.context.Context`, or a mapping; see
+    :func:`downhaul.context.as_context`.
+    """
+
+    __slots__ = ("__weakref__", "_enabled", "_engine", "_owns", "_results", "_overrides")
+
+    def __init__(self, engine: Engine, *, owns: bool = True) -> None:
+        """Use :meth:`connect` or :meth:`in_memory`."""
+        self._engine = engine
+        self._owns = owns
+        self._enabled = engine.view.enabled
+        self._results = engine.view.results
+        self._overrides = Overrides(engine.view, engine.provider.name)
+
+    @classmethod
+    def connect(
+        cls,
+        url_or_settings: Any = None,
+        *,
+        ready_within: float = 2.0,
+        context: ContextLike = None,
+        **settings: Any,
+    ) -> Flags:
+        """Connect to the backend that a URL, settings, environment or ``downhaul.toml`` name.
+
+        Waits at most ``ready_within`` seconds for the first flags, and goes on without them: until
+        they come, callers get their defaults. ``context`` is what every call's context lies over.
+        Raises ConfigError for a configuration that can't be read, ProviderNotFound for a scheme
+        that nothing installed answers to; never because a backend is away.
+        """
+        engine = connected(url_or_settings, settings)
+        engine.start(ready_within)
+        return cls(engine)._over(context)
+
+    @classmethod
+    async def aconnect(
+        cls,
+        url_or_settings: Any = None,
+        *,
+        ready_within: float = 2.0,
+        context: ContextLike = None,
+        **settings: Any,
+    ) -> Flags:
+        """Connect as :meth:`connect` does, without blocking the event loop."""
+        from asyncio import to_thread  # noqa: PLC0415  (asyncio costs whoever doesn't use it 30 ms)
+
+        return await to_thread(
+            cls.connect, url_or_settings, ready_within=ready_within, context=context, **settings
+        )
+
+    @classmethod
+    def in_memory(
+        cls,
+        flags: Iterable[Flag] = (),
+        segments: Iterable[Segment] = (),
+        *,
+        context: ContextLike = None,
+    ) -> Flags:
+        """Return a client over flags of this process alone, for tests and tools."""
+        engine = in_memory(FlagSet.of(flags, segments))
+        engine.start(1.0)
+        return cls(engine)._over(context)
+
+    def with_context(self, context: ContextLike) -> Flags:
+        """Return a client on the same flags whose calls all lie over this context."""
+        return Flags(self._engine, owns=False)._over(context)
+
+    # Evaluating
+
+    def is_enabled(self, flag: str, context: ContextLike = None, default: bool = False) -> bool:
+        """Return whether a flag is on for a context.
+
+        For a boolean flag that is its value; for any other whether it serves another variant than
+        its off variant. ``default`` is returned where nothing can be decided.
+        """
+        try:
+            answer = self._enabled[flag](context)
+        except Exception:  # noqa: BLE001  (told by the slow path: see _settle)
+            return self._enabled_slowly(flag, context, default)
+        return default if answer is None else answer
+
+    def value(self, flag: str, context: ContextLike, default: T) -> T:
+        """Return the flag's value for a context, which has the type of ``default``, or ``default``."""
+        return self.evaluate(flag, context, default).value  # type: ignore[no-any-return]
+
+    def evaluate(self, flag: str, context: ContextLike = None, default: Any = None) -> Result:
+        """Return the flag's value for a context with variant, reason and all the rest.
+
+        ``default`` is the value where nothing can be decided, and says by its type which type is
+        wanted; None asks for any.
+        """
+        try:
+            result = self._results[flag](context)
+            if default is None or type(result.value) is type(default):
+                return result
+        except Exception:  # noqa: BLE001  (told by the slow path: see _settle)
+            return self._settle(flag, context, default)
+        return self._settle(flag, context, default)
+
+    def evaluate_all(self, context: ContextLike = None) -> dict[str, Result]:
+        """Return the results of all flags, all from one moment. Never raises.
+
+        Of a backend that doesn't show its flags it returns those that are killed or overridden.
+        """
+        try:
+            context = as_context(context)
+        except InvalidContext as error:
+            return {key: _invalid(error, None) for key in self._engine.view.world.flags}
+        results = {}
+        for key, decide in self._engine.view.snapshot().items():
+            try:
+                results[key] = decide(context)
+            except Exception as error:
+                results[key] = _failed(key, error, None)
+        return results
+
+    def evaluate_many(
+        self, flag: str, contexts: Iterable[ContextLike], default: Any = None
+    ) -> list[Result]:
+        """Return the results of one flag for many contexts, in their order.
+
+        The same results as from :meth:`evaluate`, faster for a million.
+        """
+        asked: Sequence[ContextLike] = contexts if isinstance(contexts, list) else list(contexts)
+        view = self._engine.view
+        try:
+            known = None if view.is_special(flag) else view.world.flags.get(flag)
+            decide = self._results[flag]
+            if default is None:
+                return results_of(known, decide, asked)
+            return results_of(known, lambda one: fitted(decide(one), default), asked)
+        except Exception:  # noqa: BLE001  (one of them is no context, or nobody knows the flag)
+            return [self.evaluate(flag, context, default) for context in asked]
+
+    def choose(
+        self,
+        flag: str,
+        context: ContextLike,
+        branches: Mapping[str, T],
+        *,
+        otherwise: str | None = None,
+    ) -> T:
+        """Return the branch of the variant that the flag serves.
+
+        ``otherwise`` names the branch for when nothing can be decided, or the variant has none:
+        ``off`` unless said, else the last one. Raises ValueError if there are no branches.
+        """
+        if not branches:
+            message = f'no branches to choose from for flag "{flag}"'
+            raise ValueError(message)
+        variant = self.evaluate(flag, context).variant
+        if variant is not None and variant in branches:
+            return branches[variant]
+        if variant is not None:
+            _log.warning(
+                'flag "%s" serves variant "%s", for which there is no branch', flag, variant
+            )
+        fallback = otherwise or ("off" if "off" in branches else tuple(branches)[-1])
+        return branches[fallback]
+
+    def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
+        """Return the result with everything that was looked at on the way to it. Slow, for people."""
+        from downhaul.evaluator.explain import Explanation, Step, steps_of  # noqa: PLC0415
+
+        result = self.evaluate(flag, context, default)
+        try:
+            asked = as_context(context)
+        except InvalidContext as error:
+            return Explanation(flag, result, (Step("context", matched=True, why=str(error)),))
+        world = self._engine.view.world
+        known = world.flags.get(flag)
+        if result.metadata.get("override"):
+            steps: tuple[Step, ...] = (
+                Step("override", matched=True, why="a test overrides this flag here"),
+            )
+        elif known is not None:
+            steps = steps_of(world, known, asked)
+        else:
+            why = result.error_message or f"decided by {result.provider}"
+            steps = (Step("flag", matched=True, why=why),)
+        return Explanation(flag, result, steps, asked.as_mapping())
+
+    # Kills and changes
+
+    def is_up(self, switch: str) -> bool:
+        """Return whether a named switch is up. One that nobody ever set is."""
+        return self._engine.switch_is_up(switch)
+
+    def guarded_by(
+        self, switch: str, *, otherwise: Any = None
+    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Guard a function, plain or async, by a named switch (rule K7).
+
+        While the switch is down the function is not called: the caller gets ``otherwise``, or what
+        ``otherwise`` returns for the same arguments if it can be called.
+        """
+        return guarding(self._engine.switch_is_up, switch, otherwise)
+
+    def on_change(self, callback: ChangeCallback) -> Callable[[], None]:
+        """Call back with the keys of flags whose decisions may have changed, kills included.
+
+        Switches come as ``switch:NAME``. The callback runs on the watcher's thread: be quick. The
+        function returned ends it.
+        """
+        return self._engine.subscribe(callback)
+
+    def status(self) -> FlagsStatus:
+        """Return how provider and control store stand, and how old the flags are. Does no I/O."""
+        return self._engine.status()
+
+    def override(
+        self, values: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> AbstractContextManager[None]:
+        """Answer these values for these flags inside a ``with`` block: for tests.
+
+        ``flags.override(new_checkout=True)``, or a mapping for keys that are no Python names. A
+        value is one of the flag's values or the name of a variant. Overrides win over kills, end
+        with the block, and hold for this thread or task and those it starts.
+        """
+        return self._overrides({**(values or {}), **more})
+
+    def operator(self, actor: str, **options: Any) -> Operator:
+        """Return what changes these flags: see :class:`downhaul.control.operator.Operator`."""
+        from downhaul.control.operator import Operator  # noqa: PLC0415  (not for those who only ask)
+
+        provider = self._engine.provider
+        options.setdefault("control", getattr(provider, "control", None))
+        return Operator(provider, actor=actor, **options)
+
+    # Life
+
+    def wait_ready(self, timeout: float = 2.0) -> bool:
+        """Wait up to ``timeout`` seconds for the first flags of the backend; return whether they came."""
+        return self._engine.provider.wait_ready(timeout)
+
+    async def await_ready(self, timeout: float = 2.0) -> bool:  # noqa: ASYNC109  (as wait_ready)
+        """Wait as :meth:`wait_ready` does, without blocking the event loop."""
+        from asyncio import to_thread  # noqa: PLC0415  (as above)
+
+        return await to_thread(self.wait_ready, timeout)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop following the backend, within ``timeout`` seconds. Evaluation goes on on what is known."""
+        if self._owns:
+            self._engine.close(timeout)
+
+    async def aclose(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109  (as close)
+        """Close as :meth:`close` does, without blocking the event loop."""
+        from asyncio import to_thread  # noqa: PLC0415  (as above)
+
+        await to_thread(self.close, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        status = self._engine.provider.status()
+        return f"<Flags on {self._engine.provider.name}: {status.state}>"
+
+    # The slow path: whatever the tables could not answer in one step
+
+    def _over(self, context: ContextLike) -> Flags:
+        return (
+            self
+            if context is None
+            else _FlagsOver(self._engine, as_context(context), owns=self._owns)
+        )
+
+    def _enabled_slowly(self, flag: str, context: ContextLike, default: bool) -> bool:
+        result = self._settle(flag, context, None)
+        if result.reason is Reason.KILLED and result.variant is None:
+            return False
+        if not result.authoritative:
+            return default
+        return result.value is not False and result.value is not None
+
+    def _settle(self, flag: str, context: ContextLike, default: Any) -> Result:
+        try:
+            decide = self._results.get(flag)
+            result = None if decide is None else decide(context)
+            if result is None:
+                result = self._unknown(flag, context)
+        except (InvalidContext, UnicodeEncodeError) as error:
+            return _invalid(error, default)
+        except Exception as error:
+            return _failed(flag, error, default)
+        return fitted(result, default)
+
+    def _unknown(self, flag: str, context: ContextLike) -> Result:
+        """Answer for a flag that is not in the tables."""
+        engine = self._engine
+        name = engine.provider.name
+        everything = engine.view.world.overlay.everything
+        if everything is not None:
+            return engine.view.killed(flag, everything)
+        if Capability.RESOLVE in engine.provider.capabilities:
+            return engine.provider.resolve(flag, as_context(context), None)
+        status: ProviderStatus = engine.provider.status()
+        code, message = _ERRORS.get(
+            status.state, (ErrorCode.FLAG_NOT_FOUND, f'there is no flag "{flag}"')
+        )
+        if engine.view.world.flags:  # something was loaded, so the flag really is not there
+            code, message = ErrorCode.FLAG_NOT_FOUND, f'there is no flag "{flag}"'
+        elif status.message and code is not ErrorCode.FLAG_NOT_FOUND:
+            message = f"{message}: {status.message}"
+        return Result(None, None, Reason.ERROR, code, message, provider=name, authoritative=False)
+
+
+class _FlagsOver(Flags):
+    """A client whose calls lie over a default context: a class of its own, to cost the others nothing."""
+
+    __slots__ = ("_base",)
+
+    def __init__(self, engine: Engine, base: Context, *, owns: bool) -> None:
+        super().__init__(engine, owns=owns)
+        self._base = base
+
+    def is_enabled(self, flag: str, context: ContextLike = None, default: bool = False) -> bool:
+        try:
+            context = self._merged(context)
+        except InvalidContext:
+            return default
+        return super().is_enabled(flag, context, default)
+
+    def evaluate(self, flag: str, context: ContextLike = None, default: Any = None) -> Result:
+        try:
+            context = self._merged(context)
+        except InvalidContext as error:
+            return _invalid(error, default)
+        return super().evaluate(flag, context, default)
+
+    def evaluate_all(self, context: ContextLike = None) -> dict[str, Result]:
+        try:
+            context = self._merged(context)
+        except InvalidContext as error:
+            return {key: _invalid(error, None) for key in self._engine.view.world.flags}
+        return super().evaluate_all(context)
+
+    def evaluate_many(
+        self, flag: str, contexts: Iterable[ContextLike], default: Any = None
+    ) -> list[Result]:
+        return [self.evaluate(flag, context, default) for context in contexts]
+
+    def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
+        return super().explain(flag, self._merged(context), default)
+
+    def _merged(self, context: ContextLike) -> Context:
+        return as_context(context).over(self._base)
+
+    def _over(self, context: ContextLike) -> Flags:
+        if context is None:
+            return self
+        return _FlagsOver(self._engine, self._merged(context), owns=self._owns)
+
+
+def _invalid(error: Exception, default: Any) -> Result:
+    return Result(
+        default,
+        None,
+        Reason.ERROR,
+        ErrorCode.INVALID_CONTEXT,
+        str(error),
+        authoritative=False,
+    )
+
+
+def _failed(flag: str, error: Exception, default: Any) -> Result:
+    """Turn a defect (ours, or a hostile context's) into the caller's default, and say so in the log."""
+    _log.error('evaluating flag "%s" failed', flag, exc_info=error)
+    message = f"{type(error).__name__}: {error}"
+    return Result(default, None, Reason.ERROR, ErrorCode.GENERAL, message, authoritative=False)

@@ -1,0 +1,371 @@
+"""What a clause's operator does with one value of an attribute.
+
+:func:`tester` compiles operator, values and dialect once; what it returns is called at each
+evaluation and never raises, whatever an application put into its context.
+
+The dialects differ in what they take for a number, a date or a version:
+
+- native: numbers are numbers (a boolean is none), dates are RFC 3339 strings or ``datetime``
+  objects with an offset, versions are Semantic Versioning 2.0.0;
+- launchdarkly: dates may also be Unix milliseconds; versions may lack minor or patch (``2``, ``2.1``);
+- split: dates are Unix milliseconds, compared by the day for equality and by the minute for order;
+  a number must be an integer or a string of one;
+- unleash: every value is a string first (``True`` is ``true``), and is parsed where a number, date
+  or version is wanted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import re2
+
+from downhaul.flag import Clause, Dialect, Operator
+
+Test = Callable[[Any], bool]
+
+_STRING: Final = frozenset(
+    {Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.CONTAINS, Operator.MATCHES}
+)
+LIST_OPERATORS: Final = frozenset(
+    {Operator.HAS_ANY, Operator.HAS_ALL, Operator.SET_EQUALS, Operator.SUBSET_OF}
+)
+_ORDER: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.LESS: operator.lt,
+    Operator.LESS_OR_EQUAL: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.GREATER_OR_EQUAL: operator.ge,
+}
+_TIME: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
+    Operator.SAME_TIME: operator.eq,
+    Operator.BEFORE: operator.lt,
+    Operator.AFTER: operator.gt,
+    Operator.AT_OR_BEFORE: operator.le,
+    Operator.AT_OR_AFTER: operator.ge,
+}
+_SEMVER: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
+    Operator.SEMVER_EQUAL: operator.eq,
+    Operator.SEMVER_LESS: operator.lt,
+    Operator.SEMVER_LESS_OR_EQUAL: operator.le,
+    Operator.SEMVER_GREATER: operator.gt,
+    Operator.SEMVER_GREATER_OR_EQUAL: operator.ge,
+}
+
+_DAY_MS: Final = 86_400_000
+_MINUTE_MS: Final = 60_000
+_EXACT: Final = 1 << 53  # beyond it a float no longer names one integer
+_REGEX_MEMORY: Final = 8 << 20  # bytes that one compiled pattern may take
+
+
+def tester(clause: Clause) -> Test:
+    """Return the test that a clause's operator makes of one value (of a whole list for list operators).
+
+    Values that can't be read under the operator never match; a flag that came through
+    :mod:`downhaul.documents` has none.
+    """
+    kind, values, dialect = clause.operator, clause.values, clause.dialect
+    if kind is Operator.IN:
+        return _membership(values, dialect, clause.ignore_case)
+    if kind in _STRING:
+        return _strings(kind, values, dialect, clause.ignore_case)
+    if kind in LIST_OPERATORS:
+        return _sets(kind, values, dialect, clause.ignore_case)
+    if kind in _ORDER:
+        return _ordered(_ORDER[kind], values, lambda value: number(value, dialect))
+    if kind in _TIME:
+        grain = 1
+        if dialect is Dialect.SPLIT:
+            grain = _DAY_MS if kind is Operator.SAME_TIME else _MINUTE_MS
+        return _ordered(_TIME[kind], values, lambda value: _grained(value, dialect, grain))
+    if kind in _SEMVER:
+        return _ordered(_SEMVER[kind], values, lambda value: semver(value, dialect))
+    if kind is Operator.IN_CIDR:
+        return _networks(values)
+    return lambda value: value is not None  # PRESENT; the rest reads no attribute
+
+
+def _ordered(
+    compare: Callable[[Any, Any], bool], values: Iterable[Any], read: Callable[[Any], Any]
+) -> Test:
+    known = [one for one in map(read, values) if one is not None]
+    if len(known) == 1:
+        (only,) = known
+
+        def against_one(value: Any) -> bool:
+            found = read(value)
+            return found is not None and compare(found, only)
+
+        return against_one
+
+    def against_any(value: Any) -> bool:
+        found = read(value)
+        return found is not None and any(compare(found, one) for one in known)
+
+    return against_any
+
+
+# --- equality and strings
+
+
+def _typed(value: Any) -> Any:
+    """Return a key under which equal JSON values of one type are equal, and True is not 1."""
+    if isinstance(value, bool):
+        return (bool, value)
+    if isinstance(value, (str, int, float)):
+        return value
+    return None
+
+
+def _membership(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
+    if dialect is Dialect.UNLEASH:
+        values = tuple(map(text_of, values))
+    known = frozenset(_typed(_folded(one, ignore_case)) for one in values) - {None}
+
+    def member(value: Any) -> bool:
+        if dialect is Dialect.UNLEASH:
+            value = text_of(value)
+        if ignore_case and isinstance(value, str):
+            value = value.casefold()
+        if type(value) is str:
+            return value in known
+        typed = _typed(value)
+        return typed is not None and typed in known
+
+    return member
+
+
+def _folded(value: Any, ignore_case: bool) -> Any:
+    return value.casefold() if ignore_case and isinstance(value, str) else value
+
+
+def _strings(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
+    if kind is Operator.MATCHES:
+        return _patterns(values, dialect, ignore_case)
+    needles = tuple(_folded(one, ignore_case) for one in values if isinstance(one, str))
+
+    def test(value: Any) -> bool:
+        if dialect is Dialect.UNLEASH:
+            value = text_of(value)
+        if not isinstance(value, str):
+            return False
+        if ignore_case:
+            value = value.casefold()
+        if kind is Operator.STARTS_WITH:
+            return value.startswith(needles)
+        if kind is Operator.ENDS_WITH:
+            return value.endswith(needles)
+        return any(needle in value for needle in needles)
+
+    return test
+
+
+def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:
+    """Compile a regular expression that runs in linear time (RE2 syntax).
+
+    Raises re2.error for what RE2 refuses: backreferences, lookaround, or a pattern too large.
+    """
+    options = re2.Options()
+    options.case_sensitive = not ignore_case
+    options.log_errors = False
+    options.max_mem = _REGEX_MEMORY
+    return re2.compile(pattern, options)
+
+
+def _patterns(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
+    compiled = []
+    for pattern in values:
+        try:
+            compiled.append(compile_pattern(pattern, ignore_case=ignore_case))
+        except (re2.error, TypeError, UnicodeError):
+            continue  # documented above: what can't be read never matches
+
+    def test(value: Any) -> bool:
+        if dialect is Dialect.UNLEASH:
+            value = text_of(value)
+        if not isinstance(value, str):
+            return False
+        try:
+            return any(pattern.search(value) is not None for pattern in compiled)
+        except UnicodeEncodeError:  # a lone surrogate is no text
+            return False
+
+    return test
+
+
+def _sets(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
+    wanted = frozenset(_element(one, dialect, ignore_case) for one in values) - {None}
+
+    def test(value: Any) -> bool:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            return False
+        found = {_element(one, dialect, ignore_case) for one in value}
+        if kind is Operator.HAS_ANY:
+            return not wanted.isdisjoint(found)
+        if kind is Operator.HAS_ALL:
+            return wanted <= found
+        if kind is Operator.SET_EQUALS:
+            return wanted == found
+        return bool(found) and found <= wanted
+
+    return test
+
+
+def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
+    # Split's sets hold strings, whatever the application put in.
+    if dialect in (Dialect.SPLIT, Dialect.UNLEASH):
+        value = text_of(value)
+    return _typed(_folded(value, ignore_case))
+
+
+def text_of(value: Any) -> Any:
+    """Return a scalar as the string that an Unleash client sends for it; lists and None as they are."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return value
+
+
+# --- numbers, times, versions, networks: None is "can't be read as one"
+
+
+def number(value: Any, dialect: Dialect = Dialect.NATIVE) -> float | int | None:
+    """Read a number. Integers stay exact; NaN is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        if dialect not in (Dialect.UNLEASH, Dialect.SPLIT):
+            return None
+        return _number_in(value, whole=dialect is Dialect.SPLIT)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and not math.isnan(value):
+        return None if dialect is Dialect.SPLIT else value
+    return None
+
+
+def _number_in(text: str, *, whole: bool) -> float | int | None:
+    if len(text) > 400 or "_" in text:  # noqa: PLR2004  (Python reads 1_000; nobody else does)
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return None if whole or not math.isfinite(found) else found
+
+
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d+))?([Zz]|[+-]\d{2}:?\d{2})",
+    re.ASCII,
+)
+
+
+def moment(value: Any, dialect: Dialect = Dialect.NATIVE) -> int | None:
+    """Read a point in time, as microseconds since 1970 in UTC. A time without an offset is none."""
+    if isinstance(value, dt.datetime):
+        return None if value.tzinfo is None else _microseconds(value)
+    if isinstance(value, str):
+        return _moment_in(value, dialect)
+    if dialect in (Dialect.LAUNCHDARKLY, Dialect.SPLIT):
+        found = number(value)
+        if found is not None and math.isfinite(found):
+            return int(found * 1000)
+    return None
+
+
+def _moment_in(text: str, dialect: Dialect) -> int | None:
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        if dialect is Dialect.SPLIT and (number_ := _number_in(text, whole=True)) is not None:
+            return int(number_) * 1000
+        return None
+    day, clock, fraction, offset = found.groups()
+    offset = "+00:00" if offset in "Zz" else offset
+    # Six digits are what datetime holds; a finer fraction only matters below a microsecond.
+    micros = (fraction or "")[:6].ljust(6, "0")
+    try:
+        whole = dt.datetime.fromisoformat(f"{day}T{clock}{offset}")
+        return _microseconds(whole) + int(micros)
+    except (ValueError, OverflowError):
+        return None
+
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def _microseconds(value: dt.datetime) -> int:
+    return (value - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _grained(value: Any, dialect: Dialect, grain_ms: int) -> int | None:
+    found = moment(value, dialect)
+    return found if found is None or grain_ms == 1 else found // (grain_ms * 1000)
+
+
+_SEMVER_TEXT: Final = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
+    re.ASCII,
+)
+_SHORT: Final = re.compile(r"(\d+)(\.\d+)?([-+].*)?", re.ASCII | re.DOTALL)
+
+
+def semver(value: Any, dialect: Dialect = Dialect.NATIVE) -> tuple[Any, ...] | None:
+    """Read a Semantic Version, as a tuple that orders as section 11 of its specification says."""
+    if not isinstance(value, str) or len(value) > 256:  # noqa: PLR2004  (no version is longer)
+        return None
+    if dialect is Dialect.LAUNCHDARKLY and (short := _SHORT.fullmatch(value)):
+        value = f"{short[1]}{short[2] or '.0'}.0{short[3] or ''}"
+    found = _SEMVER_TEXT.fullmatch(value)
+    if found is None:
+        return None
+    major, minor, patch, before = found.groups()
+    # A release comes after all of its pre-releases; numbers come before words.
+    parts: tuple[Any, ...] = (1,)
+    if before is not None:
+        parts = (
+            0,
+            tuple(
+                (0, int(part), "") if part.isdigit() else (1, 0, part) for part in before.split(".")
+            ),
+        )
+    return int(major), int(minor), int(patch), *parts
+
+
+def network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Read an address or a network in CIDR notation; host bits may be set."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def _networks(values: tuple[Any, ...]) -> Test:
+    known = [one for one in map(network, values) if one is not None]
+
+    def test(value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        try:
+            address = ipaddress.ip_address(value.strip())
+        except ValueError:
+            return False
+        return any(address in one for one in known)
+
+    return test

@@ -1,0 +1,144 @@
+"""What a flag can decide, before it is dressed as a boolean or a :class:`~downhaul.result.Result`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from downhaul.flag import Flag, FlagKind
+from downhaul.overlay import KillRecord
+from downhaul.result import NO_METADATA, ErrorCode, Reason, Result
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One of the few answers that a flag can give; each is made once, when the flag is compiled.
+
+    ``variant`` None is the caller's default. ``off`` says that the flag itself was off or killed,
+    which fails whoever requires it.
+    """
+
+    variant: str | None
+    reason: Reason
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    off: bool = False
+    rule: str = ""
+    prerequisite: str = ""
+    kill: KillRecord | None = None
+
+
+Leaf = Callable[[Outcome], T]
+"""Dresses an outcome. Called while compiling, never while evaluating."""
+
+
+class _FallThrough:
+    """Says that a rule did not decide."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "FALL_THROUGH"
+
+
+FALL_THROUGH: Final = _FallThrough()
+
+
+def plain(outcome: Outcome) -> Outcome:
+    """Leave an outcome as it is (for prerequisites and explanations)."""
+    return outcome
+
+
+def variant_of(outcome: Outcome) -> str | None:
+    """Return the variant that an outcome serves."""
+    return outcome.variant
+
+
+def enabled_leaf(flag: Flag) -> Leaf[bool | None]:
+    """Return what dresses outcomes of this flag for ``is_enabled``; None is the caller's default."""
+
+    def dress(outcome: Outcome) -> bool | None:
+        if outcome.variant is None:
+            return False if _killed_boolean(flag.kind, outcome) else None
+        if flag.kind is FlagKind.BOOLEAN:
+            return flag.variants.get(outcome.variant) is True
+        return outcome.variant != flag.off_variant
+
+    return dress
+
+
+def result_leaf(flag: Flag, provider: str) -> Leaf[Result]:
+    """Return what dresses outcomes of this flag for ``evaluate``.
+
+    A result that is not authoritative holds None; the client puts the caller's default there.
+    """
+
+    def dress(outcome: Outcome) -> Result:
+        value, authoritative = None, False
+        if outcome.variant is not None:
+            if outcome.variant not in flag.variants:
+                # Documents are checked on the way in; a row edited by hand is not.
+                message = f'variant "{outcome.variant}" is not among those of the flag'
+                return Result(
+                    None, None, Reason.ERROR, ErrorCode.PARSE_ERROR, message,
+                    flag.version, provider, authoritative=False,
+                )  # fmt: skip
+            value, authoritative = flag.variants[outcome.variant], True
+        elif _killed_boolean(flag.kind, outcome):
+            value, authoritative = False, True
+        return Result(
+            value,
+            outcome.variant,
+            outcome.reason,
+            outcome.error_code,
+            outcome.error_message,
+            flag.version,
+            provider,
+            authoritative,
+            _metadata(outcome),
+        )
+
+    return dress
+
+
+def kill_outcome(flag: Flag, kill: KillRecord) -> Outcome:
+    """Return what a killed flag decides: its off variant, for everybody (rule K2)."""
+    return Outcome(flag.off_variant, Reason.KILLED, off=True, kill=kill)
+
+
+def fresh(result: Result) -> Result:
+    """Return a result whose object value the caller may change without changing the flag."""
+    if isinstance(result.value, (dict, list)):
+        return replace(result, value=copy.deepcopy(result.value))
+    return result
+
+
+def kill_metadata(kill: KillRecord) -> dict[str, Any]:
+    """Return who killed it and why, as results tell it."""
+    return {
+        "scope": str(kill.scope),
+        "actor": kill.actor,
+        "reason": kill.reason,
+        "at": kill.at,
+        "store": kill.store,
+    }
+
+
+def _killed_boolean(kind: FlagKind, outcome: Outcome) -> bool:
+    return kind is FlagKind.BOOLEAN and outcome.kill is not None
+
+
+def _metadata(outcome: Outcome) -> Any:
+    told: dict[str, Any] = {}
+    if outcome.rule:
+        told["rule"] = outcome.rule
+    if outcome.prerequisite:
+        told["prerequisite"] = outcome.prerequisite
+    if outcome.kill is not None:
+        told["kill"] = MappingProxyType(kill_metadata(outcome.kill))
+    return MappingProxyType(told) if told else NO_METADATA

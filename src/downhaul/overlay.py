@@ -1,0 +1,241 @@
+"""Kills: an overlay above every provider, kept as a register that forgets nothing (rules K1 to K4).
+
+A *register* holds, for each scope, the last word that was heard: killed or revived, by whom, why,
+and under which sequence number. A revive is a record of its own; the absence of a record says
+nothing. So a store that was lost, emptied or restored from an old backup can't lift a kill.
+
+Sequence numbers are microseconds of the control store's clock, raised where needed so that each
+record of a store is above the one before it. They stay ordered across stores and restored backups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+BREAK_GLASS: Final = "break-glass"
+"""The store identity of kills that come from this machine's file or environment variable."""
+
+
+class ScopeKind(StrEnum):
+    """What a kill covers."""
+
+    FLAG = "flag"
+    TAG = "tag"
+    SWITCH = "switch"
+    EVERYTHING = "everything"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """A flag, a tag, a named switch, or everything. Written ``flag-a``, ``tag:agents``, ``*``."""
+
+    kind: ScopeKind
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Scope:
+        """Read ``flag-a``, ``flag:a``, ``tag:agents``, ``switch:agents`` or ``*``."""
+        text = text.strip()
+        if text == "*":
+            return EVERYTHING
+        prefix, colon, name = text.partition(":")
+        if colon and prefix in ("flag", "tag", "switch"):
+            if not name.strip():
+                message = f'"{text}" names no {prefix}'
+                raise ValueError(message)
+            return cls(ScopeKind(prefix), name.strip())
+        if not text:
+            message = "an empty name kills nothing; write a flag, tag:NAME, switch:NAME or *"
+            raise ValueError(message)
+        return cls(ScopeKind.FLAG, text)
+
+    def __str__(self) -> str:
+        if self.kind is ScopeKind.EVERYTHING:
+            return "*"
+        plain = self.kind is ScopeKind.FLAG and Scope.parse_is_flag(self.name)
+        return self.name if plain else f"{self.kind}:{self.name}"
+
+    @staticmethod
+    def parse_is_flag(name: str) -> bool:
+        """Return whether a bare ``name`` reads back as the flag of that name."""
+        return name != "*" and not name.startswith(("flag:", "tag:", "switch:"))
+
+
+EVERYTHING: Final = Scope(ScopeKind.EVERYTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class KillRecord:
+    """One word of a register: ``scope`` was killed, or revived, at ``sequence``.
+
+    ``store`` is the identity of the store that says it, ``environment`` the one it speaks for
+    (``*``: all). ``at`` is RFC 3339 in UTC. ``lifts`` is the sequence below which kills that other
+    stores recorded are lifted: a person revived the scope in this store although the store itself
+    held no kill of it. Each later word of the store on the scope carries it on.
+    """
+
+    scope: Scope
+    sequence: int
+    killed: bool
+    actor: str = ""
+    reason: str = ""
+    at: str = ""
+    environment: str = "default"
+    store: str = ""
+    lifts: int = 0
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the record as JSON data; :meth:`from_mapping` reads it back."""
+        return {
+            "scope": str(self.scope),
+            "sequence": self.sequence,
+            "killed": self.killed,
+            "actor": self.actor,
+            "reason": self.reason,
+            "at": self.at,
+            "environment": self.environment,
+            "store": self.store,
+            "lifts": self.lifts,
+        }
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> KillRecord:
+        """Read what :meth:`as_mapping` wrote. Raises KeyError, TypeError, ValueError."""
+        return cls(
+            scope=Scope.parse(data["scope"]),
+            sequence=int(data["sequence"]),
+            killed=bool(data["killed"]),
+            actor=str(data.get("actor", "")),
+            reason=str(data.get("reason", "")),
+            at=str(data.get("at", "")),
+            environment=str(data.get("environment", "default")),
+            store=str(data.get("store", "")),
+            lifts=int(data.get("lifts", 0)),
+        )
+
+
+_Word = tuple[Scope, str, str]  # scope, store, environment
+
+
+@dataclass(frozen=True, slots=True)
+class KillRegister:
+    """The last word of every store, and of this machine's break-glass, on every scope.
+
+    Frozen: :meth:`hear` and :meth:`observe` return the register that comes next (the same object
+    where nothing was news). Hearing is commutative, associative and idempotent: processes that
+    heard the same words in any order agree.
+    """
+
+    words: Mapping[_Word, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
+
+    def hear(self, records: Iterable[KillRecord]) -> KillRegister:
+        """Take in words of a store, of a disk copy, or of another register."""
+        words = dict(self.words)
+        for record in records:
+            word = (record.scope, record.store, record.environment)
+            known = words.get(word)
+            words[word] = record if known is None else max(known, record, key=_rank)
+        return self if words == self.words else KillRegister(words)
+
+    def observe(
+        self,
+        killed: Collection[Scope],
+        revived: Collection[Scope] = (),
+        *,
+        sequence: int,
+        at: str,
+        origin: str,
+    ) -> KillRegister:
+        """Take in what the break-glass file and variable say at this moment.
+
+        What they name is killed, again if a store revived it meanwhile. What they no longer name
+        stays killed: only a ``revive:`` line, or a later revive in a store, lifts it.
+        """
+        heard = []
+        for scope in killed:
+            glass = self.words.get((scope, BREAK_GLASS, "*"))
+            if glass is None or not self._stands(glass):
+                heard.append((scope, True, f"named in {origin}"))
+        for scope in revived:
+            glass = self.words.get((scope, BREAK_GLASS, "*"))
+            if glass is not None and glass.killed and scope not in killed:
+                heard.append((scope, False, f"revived in {origin}"))
+        return self.hear(
+            KillRecord(scope, sequence, is_kill, origin, reason, at, "*", BREAK_GLASS)
+            for scope, is_kill, reason in heard
+        )
+
+    def standing(self, scope: Scope) -> KillRecord | None:
+        """Return the latest record under which the scope is killed now, or None."""
+        kills = [one for one in self.words.values() if one.scope == scope and self._stands(one)]
+        return max(kills, key=_rank, default=None)
+
+    def overlay(self) -> Overlay:
+        """Return the kills in force, sorted by what they cover."""
+        by_kind: dict[ScopeKind, dict[str, KillRecord]] = {kind: {} for kind in ScopeKind}
+        for record in sorted(self.words.values(), key=_rank):
+            if self._stands(record):
+                by_kind[record.scope.kind][record.scope.name] = record
+        return Overlay(
+            flags=by_kind[ScopeKind.FLAG],
+            tags=by_kind[ScopeKind.TAG],
+            switches=by_kind[ScopeKind.SWITCH],
+            everything=by_kind[ScopeKind.EVERYTHING].get(""),
+        )
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the register as JSON data; :meth:`from_mapping` reads it back."""
+        return {"words": [self.words[word].as_mapping() for word in sorted(self.words)]}
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> KillRegister:
+        """Read what :meth:`as_mapping` wrote. Raises KeyError, TypeError, ValueError."""
+        return cls().hear(KillRecord.from_mapping(item) for item in data["words"])
+
+    def _stands(self, record: KillRecord) -> bool:
+        if not record.killed:
+            return False
+        for other in self.words.values():
+            if other.scope != record.scope or other.store == record.store:
+                continue
+            if other.lifts > record.sequence:
+                return False
+            # A person who revives in any store means the break-glass kill too.
+            if (
+                record.store == BREAK_GLASS
+                and not other.killed
+                and other.sequence > record.sequence
+            ):
+                return False
+        return True
+
+
+def _rank(record: KillRecord) -> tuple[int, bool, int, str, str]:
+    # The last three only make the order total, so that hearing is commutative for any words.
+    return record.sequence, record.killed, record.lifts, record.store, str(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The kills in force, as an evaluator compiles them into its view."""
+
+    flags: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
+    tags: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
+    switches: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
+    everything: KillRecord | None = None
+
+    def kill_of(self, key: str, tags: Iterable[str] = ()) -> KillRecord | None:
+        """Return the kill that covers a flag with these tags, or None."""
+        if self.everything is not None:
+            return self.everything
+        record = self.flags.get(key)
+        if record is None and self.tags:
+            record = next((self.tags[tag] for tag in tags if tag in self.tags), None)
+        return record
+
+
+NO_KILLS: Final = Overlay()
