@@ -1,0 +1,56 @@
+"""What the tests of every distribution here share: depths of search, fixtures, run documents."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sybil import Sybil
+from sybil.integration.pytest import SybilItem
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+pytest_plugins = ["fixtures_postgres"]
+
+# How far properties search. `make test-all` sets `long`; a deadline would only measure the machine.
+settings.register_profile("default", max_examples=50, deadline=None)
+settings.register_profile(
+    "long", max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("DOWNHAUL_HYPOTHESIS_PROFILE", "default"))
+
+_NEEDS_POSTGRES = {"_shared_postgres", "own_postgres"}
+
+
+def _enter_empty_folder(namespace: dict[str, Any]) -> None:
+    namespace["__origin__"] = Path.cwd()
+    namespace["__folder__"] = tempfile.mkdtemp(prefix="downhaul-snippets-")
+    os.chdir(namespace["__folder__"])
+
+
+def _leave_folder(namespace: dict[str, Any]) -> None:
+    os.chdir(namespace["__origin__"])
+    shutil.rmtree(namespace["__folder__"])
+
+
+# Python in the README and in docs/ runs, each document in an empty folder of its own. A block that
+# cannot run stands below `<!--- skip: next -->`.
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    setup=_enter_empty_folder,
+    teardown=_leave_folder,
+).pytest()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what can be seen: tests that ask for a PostgreSQL, blocks of one document."""
+    for item in items:
+        if _NEEDS_POSTGRES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.postgres)
+        if isinstance(item, SybilItem):
+            # The blocks of a document build on one another: one worker runs them, in order.
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
