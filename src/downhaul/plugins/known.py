@@ -1,0 +1,87 @@
+"""The providers that the core brings, and those it knows of and can say how to install."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from downhaul.hookspecs import ProviderSpec
+from downhaul.provider import Capability
+
+_WHOLE: Final = frozenset(
+    {
+        Capability.FLAG_SET,
+        Capability.READ,
+        Capability.WRITE,
+        Capability.SEGMENTS,
+        Capability.COMPARE_AND_SET,
+        Capability.HISTORY,
+        Capability.SNAPSHOT,
+        Capability.WATCH,
+    }
+)
+
+BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
+    {
+        spec.name: spec
+        for spec in (
+            ProviderSpec(
+                name="file",
+                schemes=("file",),
+                factory="downhaul.backends.file:create",
+                capabilities=frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH}),
+            ),
+            ProviderSpec(
+                name="memory",
+                schemes=("memory",),
+                factory="downhaul.backends.memory:create",
+                capabilities=_WHOLE,
+            ),
+            ProviderSpec(
+                name="sqlite",
+                schemes=("sqlite",),
+                factory="downhaul.backends.sqlite:create",
+                capabilities=_WHOLE,
+            ),
+        )
+    }
+)
+"""Providers of the core, by name. Each has one scheme, its name; no plugin can take either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A provider that can be installed. ``package`` is what pip calls it."""
+
+    name: str
+    package: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def install(self) -> str:
+        """Return the command that installs it."""
+        return f"pip install {self.package}"
+
+
+KNOWN: Final[Mapping[str, Known]] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Known("launchdarkly", "downhaul-launchdarkly"),
+            Known("postgresql", "downhaul-postgres", aliases=("postgres",)),
+            Known("split", "downhaul-split"),
+            Known("unleash", "downhaul-unleash"),
+        )
+    }
+)
+
+WRAPPERS: Final[Mapping[str, str]] = MappingProxyType({})
+"""What ``[provider] wrap`` may name: ``module:callable`` taking a provider and its table."""
+
+
+def base_of(scheme: str) -> str:
+    """Return whose scheme this is by its first word: ``unleash+https`` is of ``unleash``."""
+    word = scheme.lower().partition("+")[0]
+    return next((one.name for one in KNOWN.values() if word in one.aliases), word)
