@@ -16,6 +16,7 @@ from downhaul.client.overrides import Overrides
 from downhaul.context import Context, ContextLike, as_context
 from downhaul.errors import InvalidContext
 from downhaul.evaluator.batch import results_of
+from downhaul.evaluator.outcome import CallersDefault
 from downhaul.flag import Flag, Segment
 from downhaul.provider import Capability, FlagSet, ProviderStatus, State
 from downhaul.result import ErrorCode, Reason, Result
@@ -117,10 +118,11 @@ class Flags:
         its off variant. ``default`` is returned where nothing can be decided.
         """
         try:
-            answer = self._enabled[flag](context)
+            return self._enabled[flag](context)
+        except CallersDefault:
+            return default
         except Exception:  # noqa: BLE001  (told by the slow path: see _settle)
             return self._enabled_slowly(flag, context, default)
-        return default if answer is None else answer
 
     def value(self, flag: str, context: ContextLike, default: T) -> T:
         """Return the flag's value for a context, which has the type of ``default``, or ``default``."""

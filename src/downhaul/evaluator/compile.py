@@ -28,6 +28,8 @@ from downhaul.evaluator.clauses import (
 )
 from downhaul.evaluator.outcome import (
     FALL_THROUGH,
+    NO_KEY,
+    CallersDefault,
     Leaf,
     Outcome,
     kill_outcome,
@@ -48,19 +50,29 @@ from downhaul.flag import (
     Split,
 )
 from downhaul.overlay import NO_KILLS, Overlay
-from downhaul.result import ErrorCode, Reason
+from downhaul.result import Reason
 
 T = TypeVar("T")
 Decide = Callable[[Any], T]
 """Takes whatever a caller passes as a context. Raises InvalidContext for what can't be read as one."""
 
 _log: Final = logging.getLogger("downhaul.evaluator")
-_NO_KEY: Final = Outcome(
-    None,
-    Reason.ERROR,
-    ErrorCode.TARGETING_KEY_MISSING,
-    "a split between 0 and 100 % needs a targeting key, and the context has none",
-)
+
+
+def keyless_of(leaf: Leaf[T]) -> Callable[[], T]:
+    """Return what answers a context without a key: a ready answer, or CallersDefault raised.
+
+    ``is_enabled`` has no third answer to return, and asking every answer whether it is one would
+    cost each call a seventh of the floor.
+    """
+    answer = leaf(NO_KEY)
+    if answer is not None:
+        return lambda: answer
+
+    def raising() -> T:
+        raise CallersDefault
+
+    return raising
 
 
 def utc_clock() -> dt.datetime:
@@ -242,13 +254,13 @@ class Compiler:
         outside: Any = FALL_THROUGH
         if gate.outside is not None:
             outside = leaf(Outcome(gate.outside, Reason.SPLIT, rule=name))
-        keyless = leaf(_NO_KEY)
+        keyless = keyless_of(leaf)
 
         def gated(context: Context) -> Any:
             opened = let_in(context)
             if opened:
                 return serve(context)
-            return outside if opened is False else keyless
+            return outside if opened is False else keyless()
 
         return gated
 
@@ -275,11 +287,11 @@ class Compiler:
             for one in serve.weights
         ]
         answers.append(FALL_THROUGH)
-        keyless = leaf(_NO_KEY)
+        keyless = keyless_of(leaf)
 
         def split(context: Context) -> Any:
             index = pick(context)
-            return keyless if index is None else answers[index]
+            return keyless() if index is None else answers[index]
 
         return split
 
@@ -328,14 +340,14 @@ def _native(flag: Flag, split: Split, rule: str, leaf: Leaf[T]) -> Decide[Any] |
         for variant in (inside, outside)
     )
     within, beyond = answers
-    keyless = leaf(_NO_KEY)
+    keyless = keyless_of(leaf)
     heads = Heads(flag.key if split.bucketing.salt is None else split.bucketing.salt)
     digest = mmh3.mmh3_32_uintdigest
 
     def native(context: Context) -> Any:
         part = context if context.kind == USER else context.of_kind(USER)
         if part is None or part.targeting_key is None:
-            return keyless
+            return keyless()
         key = part.targeting_key.encode()
         return within if digest(heads[len(key)] + key) < limit else beyond
 
@@ -361,7 +373,7 @@ def _fast(flag: Flag, leaf: Leaf[T]) -> Decide[T] | None:
         found[2],
         leaf(Outcome(found[0], Reason.SPLIT)),
         leaf(Outcome(found[1], Reason.SPLIT)),
-        leaf(_NO_KEY),
+        keyless_of(leaf),
     )
 
 
@@ -409,7 +421,7 @@ def _fast_split(  # noqa: PLR0913  (each becomes a cell of the closure: that is 
             else:
                 key = user_key(context)
             if not key:
-                return keyless
+                return keyless()
             text = key.encode()
             return within if digest(heads[len(text)] + text) < limit else beyond
 
@@ -426,7 +438,7 @@ def _fast_split(  # noqa: PLR0913  (each becomes a cell of the closure: that is 
         if key in answers:
             return answers[key]
         if not key:
-            return keyless
+            return keyless()
         text = key.encode()
         return within if digest(heads[len(text)] + text) < limit else beyond
 

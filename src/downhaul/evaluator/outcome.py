@@ -49,6 +49,19 @@ class _FallThrough:
 FALL_THROUGH: Final = _FallThrough()
 
 
+NO_KEY: Final = Outcome(
+    None,
+    Reason.ERROR,
+    ErrorCode.TARGETING_KEY_MISSING,
+    "a split between 0 and 100 % needs a targeting key, and the context has none",
+)
+"""What a split decides that has nothing to bucket by (rule E8)."""
+
+
+class CallersDefault(Exception):  # noqa: N818  (no error: the third answer of ``is_enabled``)
+    """Raised out of an ``is_enabled`` decision where the caller's default is the answer."""
+
+
 def plain(outcome: Outcome) -> Outcome:
     """Leave an outcome as it is (for prerequisites and explanations)."""
     return outcome

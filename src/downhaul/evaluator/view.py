@@ -15,7 +15,8 @@ from typing import Any
 
 from downhaul.evaluator.compile import Compiler, Decide, World, requires
 from downhaul.evaluator.outcome import (
-    Leaf,
+    NO_KEY,
+    CallersDefault,
     Outcome,
     enabled_leaf,
     fresh,
@@ -48,13 +49,13 @@ class _Pending:
 class View:
     """Flags, segments, kills and overrides as decisions.
 
-    ``enabled[key](context)`` answers True, False, or None for the caller's default;
+    ``enabled[key](context)`` answers True or False, or raises CallersDefault;
     ``results[key](context)`` a Result. A key that is in neither is a flag that nobody knows.
     Writers may be any thread; they take turns.
     """
 
     def __init__(self, world: World | None = None) -> None:
-        self.enabled: dict[str, Decide[bool | None]] = {}
+        self.enabled: dict[str, Decide[bool]] = {}
         self.results: dict[str, Decide[Result]] = {}
         self._lock = threading.RLock()  # for writers and first uses; no evaluation after that
         self._world = world or World()
@@ -180,12 +181,11 @@ class View:
         decide: Decide[Any]
         if flag is None:
             decide = _without_flag(key, world, for_enabled=for_enabled)
+        elif for_enabled:
+            decide = _enabled(flag, compiler)
         else:
-            leaf: Leaf[Any] = (
-                enabled_leaf(flag) if for_enabled else result_leaf(flag, world.provider)
-            )
-            decide = compiler.flag(flag, leaf)
-            if not for_enabled and flag.kind is FlagKind.OBJECT:
+            decide = compiler.flag(flag, result_leaf(flag, world.provider))
+            if flag.kind is FlagKind.OBJECT:
                 decide = _copying(decide)
         wrap = self._wrapped.get(key)
         return decide if wrap is None else wrap(decide, key, for_enabled)
@@ -241,6 +241,35 @@ def _merged(known: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str
     return merged
 
 
+def _enabled(flag: Flag, compiler: Compiler) -> Decide[bool]:
+    """Compile a flag for ``is_enabled``: True, False, or CallersDefault raised."""
+    undecided = False
+    dress = enabled_leaf(flag)
+
+    def leaf(outcome: Outcome) -> bool | None:
+        nonlocal undecided
+        answer = dress(outcome)
+        undecided = undecided or (answer is None and outcome is not NO_KEY)
+        return answer
+
+    decide = compiler.flag(flag, leaf)
+    return _raising(decide) if undecided else decide  # type: ignore[return-value]
+
+
+def _raising(decide: Decide[bool | None]) -> Decide[bool]:
+    def checked(context: Any) -> bool:
+        answer = decide(context)
+        if answer is None:
+            raise CallersDefault
+        return answer
+
+    return checked
+
+
+def _nobody_knows(_context: Any) -> bool:
+    raise CallersDefault
+
+
 def _copying(decide: Decide[Result]) -> Decide[Result]:
     return lambda context: fresh(decide(context))
 
@@ -249,7 +278,7 @@ def _without_flag(key: str, world: World, *, for_enabled: bool) -> Decide[Any]:
     """Decide a flag that the provider does not have: killed by name, or overridden, or unknown."""
     kill = world.overlay.kill_of(key)
     if kill is None:
-        return lambda _context: None
+        return _nobody_knows if for_enabled else lambda _context: None
     return killed_unknown(key, kill, world.provider, for_enabled=for_enabled)
 
 
