@@ -151,6 +151,10 @@ class ChangeRecord:
     version: str = ""
 
 
+ChangeRecords = list[ChangeRecord]
+"""A page of the history. Named here, because within a provider ``list`` is a method."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderSnapshot:
     """A flag's state at a provider, taken so that it can be restored exactly (rule P5).
@@ -260,7 +264,7 @@ class FlagProvider:
 
     def history(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None
-    ) -> list[ChangeRecord]:
+    ) -> ChangeRecords:
         """Return the newest changes first, of a flag or of all; ``before`` is an id to page from."""
         raise self._unsupported(Capability.HISTORY)
 

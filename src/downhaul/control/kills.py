@@ -1,0 +1,317 @@
+"""Killing and reviving (rules K1 to K6).
+
+A kill commits the overlay first; all else (switching off at a vendor, finding out what is covered)
+comes after it and can't fail it. A revive goes the other way round: a flag that stood at a
+percentage is first set back to the first step, and only then is the overlay lifted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from downhaul.control.alerts import AlertEvent
+from downhaul.control.describe import exposed, has_percentages_in_rules, is_partial, rising_variant
+from downhaul.control.desk import Desk, did_you_mean
+from downhaul.control.results import AtProvider, KillResult
+from downhaul.errors import DownhaulError, ReadOnly, Refused, UnsupportedCapability
+from downhaul.flag import WHOLE, Flag, Split, weight_of
+from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
+from downhaul.provider import Capability, ControlStore, FlagSet, utc_now
+
+FIRST_STEP: Final = 1.0
+"""The percentage at which a revived flag starts again."""
+
+ALL_ENVIRONMENTS: Final = "*"
+_VENDOR_DEADLINE: Final = (
+    5.0  # seconds for switching off at a vendor, after the overlay is in force
+)
+
+
+def kill(
+    desk: Desk, scope: Scope, reason: str, *, everywhere: bool = False, dry_run: bool = False
+) -> KillResult:
+    """Put the overlay on ``scope``, in this environment or ``everywhere``.
+
+    Killing what is killed already writes nothing and says since when. A name that nothing knows is
+    killed all the same, with a warning. Raises Refused without a reason or a control store,
+    Unreachable where the store can't be reached: then nothing is killed.
+    """
+    _need_reason(reason, "kill")
+    store = desk.store("kill")
+    environment = ALL_ENVIRONMENTS if everywhere else desk.environment
+    before = _last_word(_words(store, required=dry_run), scope, environment)
+    result = KillResult(
+        scope, True, environment, reason, desk.actor, dry_run=dry_run, before=before
+    )
+    if dry_run:
+        already = before is not None and before.killed
+        return _with_surroundings(desk, dataclasses.replace(result, already=already))
+    change = desk.change(reason)
+    started = time.perf_counter()
+    record = store.record_kill(scope, change, killed=True, everywhere=everywhere)
+    took = time.perf_counter() - started
+    already = _is_same(before, record)
+    if not already:
+        _announce(desk, "killed", record, before)
+    result = dataclasses.replace(result, record=record, already=already, took=took)
+    return _with_surroundings(desk, _switch_off_at_vendor(desk, result))
+
+
+def revive(
+    desk: Desk,
+    scope: Scope,
+    reason: str,
+    *,
+    as_was: bool = False,
+    everywhere: bool = False,
+    dry_run: bool = False,
+) -> KillResult:
+    """Lift the overlay from ``scope``.
+
+    A flag that serves a part of its users is first set to the first step (1 %), unless ``as_was``;
+    if that can't be written, nothing is lifted. Where the store holds no kill of the scope, the
+    revive lifts the kills that other stores recorded until now: a lost one, or this one before it
+    was restored from a backup. Raises Refused, Unreachable.
+    """
+    _need_reason(reason, "revive")
+    store = desk.store("revive")
+    environment = ALL_ENVIRONMENTS if everywhere else desk.environment
+    words = _words(store, required=True)
+    before = _last_word(words, scope, environment)
+    held = before is not None and before.killed
+    if not held and not everywhere:
+        _need_everywhere(words, scope)
+    flag_before, flag = _first_step(desk, scope, reason, as_was=as_was, dry_run=dry_run)
+    result = KillResult(
+        scope,
+        False,
+        environment,
+        reason,
+        desk.actor,
+        already=not held,
+        dry_run=dry_run,
+        before=before,
+        flag_before=flag_before,
+        flag=flag,
+    )
+    if not dry_run:
+        started = time.perf_counter()
+        record = store.record_kill(
+            scope,
+            desk.change(reason),
+            killed=False,
+            lift_others=not held,
+            everywhere=everywhere,
+        )
+        result = dataclasses.replace(result, record=record, took=time.perf_counter() - started)
+        _announce(desk, "revived", record, before)
+    return _with_surroundings(desk, result)
+
+
+def standing(desk: Desk) -> list[KillRecord]:
+    """Return the kills in force by the control store's words, the oldest first."""
+    overlay = KillRegister().hear(desk.store("kill").kills()).overlay()
+    kills = [*overlay.flags.values(), *overlay.tags.values(), *overlay.switches.values()]
+    kills += [overlay.everything] if overlay.everything else []
+    return sorted(kills, key=lambda one: one.sequence)
+
+
+def _need_reason(reason: str, verb: str) -> None:
+    if not reason.strip():
+        message = f"a {verb} needs a reason, which everybody reads who meets it"
+        raise Refused(message, hint='add --reason "what happened"')
+
+
+def _need_everywhere(words: Iterable[KillRecord], scope: Scope) -> None:
+    word = _last_word(words, scope, ALL_ENVIRONMENTS)
+    if word is not None and word.killed:
+        message = f'"{scope}" is killed in all environments since {word.at} by {word.actor}'
+        raise Refused(message, hint="lift it with --all-environments")
+
+
+def _words(store: ControlStore, *, required: bool) -> list[KillRecord]:
+    try:
+        return store.kills()
+    except DownhaulError:
+        if required:
+            raise
+        return []  # a kill only wants to know since when; the write decides
+
+
+def _last_word(words: Iterable[KillRecord], scope: Scope, environment: str) -> KillRecord | None:
+    mine = [one for one in words if one.scope == scope and one.environment == environment]
+    return max(mine, key=lambda one: one.sequence, default=None)
+
+
+def _is_same(before: KillRecord | None, now: KillRecord) -> bool:
+    return before is not None and before.killed and before.sequence == now.sequence
+
+
+def _announce(desk: Desk, what: str, record: KillRecord, before: KillRecord | None) -> None:
+    desk.alerts.send(
+        AlertEvent(
+            what=what,
+            subject=str(record.scope),
+            actor=desk.actor,
+            reason=record.reason,
+            environment=record.environment,
+            at=record.at or utc_now(),
+            before={} if before is None else before.as_mapping(),
+            after=record.as_mapping(),
+        )
+    )
+
+
+def _first_step(
+    desk: Desk, scope: Scope, reason: str, *, as_was: bool, dry_run: bool
+) -> tuple[Flag | None, Flag | None]:
+    """Set a flag that stands between 0 and 100 % to the first step; return it before and after."""
+    if scope.kind is not ScopeKind.FLAG or as_was:
+        return None, None
+    if not desk.has(Capability.READ):
+        _cannot_lower(desk, scope.name, "the backend doesn't show its percentage")
+    before = desk.provider.get(scope.name)
+    if before is None or not is_partial(before) or dry_run:
+        return before, before
+    total = before.default.bucketing.total if isinstance(before.default, Split) else WHOLE
+    if exposed(before) * WHOLE <= weight_of(FIRST_STEP) * total:
+        return before, before  # at or below the first step already, and a revive never raises
+    variant = rising_variant(before)
+    if variant is None:
+        _cannot_lower(desk, scope.name, "its split serves several variants")
+        raise AssertionError  # pragma: no cover  (the line above raises)
+    try:
+        after = desk.provider.set_rollout(
+            scope.name, variant, weight_of(FIRST_STEP), desk.change(f"first step: {reason}")
+        )
+    except (Refused, ReadOnly, UnsupportedCapability) as error:
+        _cannot_lower(desk, scope.name, error.message)
+        raise  # pragma: no cover  (the line above raises)
+    return before, after
+
+
+def _cannot_lower(desk: Desk, key: str, why: str) -> None:
+    message = f'"{key}" can\'t be set to the first step ({FIRST_STEP:g} %): {why}'
+    raise Refused(
+        message,
+        hint="lower it by hand and revive again, or revive with --as-was",
+        flag=key,
+        provider=desk.provider.name,
+    )
+
+
+def _switch_off_at_vendor(desk: Desk, result: KillResult) -> KillResult:
+    """Switch a killed flag off where it is kept, if that is elsewhere. Once, within a deadline."""
+    if result.scope.kind is not ScopeKind.FLAG or desk.shares_store():
+        return result
+    if Capability.WRITE not in desk.provider.capabilities:
+        return dataclasses.replace(result, at_provider=AtProvider.NOT_OFFERED)
+    outcome: list[Flag | Exception] = []
+
+    def switch_off() -> None:
+        try:
+            change = desk.change(f"killed: {result.reason}")
+            outcome.append(desk.provider.switch_off(result.scope.name, change))
+        except Exception as error:  # noqa: BLE001  (a vendor's SDK may raise anything; the kill stands)
+            outcome.append(error)
+
+    worker = threading.Thread(target=switch_off, name="downhaul-switch-off", daemon=True)
+    worker.start()
+    worker.join(_VENDOR_DEADLINE)
+    if outcome and isinstance(outcome[0], Flag):
+        return dataclasses.replace(result, at_provider=AtProvider.SWITCHED_OFF, flag=outcome[0])
+    why = str(outcome[0]) if outcome else f"no answer within {_VENDOR_DEADLINE:g} s"
+    warning = (
+        f"{desk.provider.name} did not switch it off ({why}); nobody will retry. "
+        "The kill holds all the same for every process that reads it"
+    )
+    return dataclasses.replace(
+        result, at_provider=AtProvider.LEFT, warnings=(*result.warnings, warning)
+    )
+
+
+def _with_surroundings(desk: Desk, result: KillResult) -> KillResult:
+    """Add what is covered, and what a person should know; nothing here can fail the verb."""
+    warnings = list(result.warnings)
+    flags = FlagSet()
+    if desk.has(Capability.READ):
+        try:
+            flags = desk.provider.list()
+            warnings += _unknown(desk, result, flags)
+        except DownhaulError as error:
+            warnings.append(f"could not look up what it covers: {error}")
+    covers = tuple(sorted(_covered(result.scope, flags)))
+    flag = result.flag
+    if flag is None and result.scope.kind is ScopeKind.FLAG:
+        flag = flags.flags.get(result.scope.name)
+    if not result.killed:
+        warnings += _still_down(desk, result, flag)
+    return dataclasses.replace(
+        result,
+        covers=covers,
+        flag=flag,
+        flag_before=result.flag_before or flag,
+        warnings=tuple(warnings),
+    )
+
+
+def _covered(scope: Scope, flags: FlagSet) -> list[str]:
+    match scope.kind:
+        case ScopeKind.FLAG:
+            return [scope.name] if scope.name in flags.flags else []
+        case ScopeKind.TAG:
+            return [one.key for one in flags.flags.values() if scope.name in one.tags]
+        case ScopeKind.EVERYTHING:
+            return list(flags.flags)
+        case ScopeKind.SWITCH:
+            return []
+
+
+def _unknown(desk: Desk, result: KillResult, flags: FlagSet) -> list[str]:
+    """Warn about a name that nothing knows: it may be a slip of the hand (rule K4)."""
+    scope = result.scope
+    if scope.kind is ScopeKind.FLAG:
+        known = set(flags.flags)
+    elif scope.kind is ScopeKind.TAG:
+        known = {tag for one in flags.flags.values() for tag in one.tags}
+    elif scope.kind is ScopeKind.SWITCH:
+        # A switch is known by its use in code, which no store sees: what was set before is a hint.
+        words = _words(desk.store("kill"), required=False)
+        ours = result.record.sequence if result.record is not None and not result.before else -1
+        known = {
+            one.scope.name
+            for one in words
+            if one.scope.kind is ScopeKind.SWITCH and one.sequence != ours
+        }
+    else:
+        return []
+    if scope.name in known:
+        return []
+    hint = did_you_mean(scope.name, known) or "check the spelling"
+    verb = "killed" if result.killed else "revived"
+    where = "was never set before" if scope.kind is ScopeKind.SWITCH else f"is not in {desk.place}"
+    done = f"would be {verb}" if result.dry_run else f"is {verb}"
+    return [f'{scope.kind} "{scope.name}" {where}; it {done} all the same: {hint}']
+
+
+def _still_down(desk: Desk, result: KillResult, flag: Flag | None) -> list[str]:
+    """Say what keeps a revived flag from serving, and what comes back with it."""
+    notes = []
+    if result.already:
+        notes.append(
+            "this store held no kill of it; kills that other stores recorded until now are lifted"
+        )
+    register = KillRegister().hear(_words(desk.store("revive"), required=False))
+    overlay = register.overlay()
+    others = overlay.kill_of(result.scope.name, flag.tags if flag else ())
+    if result.scope.kind is ScopeKind.FLAG and others is not None and not result.dry_run:
+        notes.append(f'still killed by {others.scope} ({others.environment}): "{others.reason}"')
+    if flag is not None and not flag.on:
+        notes.append(f"the flag is off: flags on {flag.key} serves it again")
+    if flag is not None and has_percentages_in_rules(flag):
+        notes.append("its rules serve shares of their own, and those are back as they were")
+    return notes

@@ -1,0 +1,255 @@
+"""The one face of what an operator does: every verb, with who does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from downhaul.control import flags, importing, kills, local, restore, stale
+from downhaul.control.alerts import Alert, Dispatcher
+from downhaul.control.desk import Desk
+from downhaul.control.results import (
+    FlagResult,
+    HistoryEntry,
+    ImportResult,
+    KillResult,
+    OnConflict,
+    SegmentResult,
+)
+from downhaul.control.stale import OLD_AFTER_DAYS, StaleFlag
+from downhaul.errors import Refused
+from downhaul.flag import Flag, Segment
+from downhaul.overlay import KillRecord, Scope
+from downhaul.provider import ControlStore, FlagProvider, FlagSet
+
+_CLOSE: Final = 2.0  # seconds
+
+
+class Operator:
+    """A person, or a program, that changes flags and kills, on any provider.
+
+    Every verb returns a frozen result with what was before and what is after, and records the
+    ``actor``; ``marked`` says that it is only the login name. The errors are those of
+    :mod:`downhaul.errors`; nothing is written where one is raised. Use it as a context manager, or
+    call :meth:`close`, so that alerts are delivered; with ``owns`` it closes provider and control
+    store too.
+    """
+
+    def __init__(
+        self,
+        provider: FlagProvider,
+        control: ControlStore | None = None,
+        *,
+        actor: str,
+        marked: bool = False,
+        environment: str = "default",
+        alerts: Sequence[Alert] = (),
+        kill_file: Path | None = None,
+        owns: bool = False,
+    ) -> None:
+        if not actor.strip():
+            message = "who is changing this? An actor is named for every write"
+            raise Refused(message, hint="pass actor=, --actor or DOWNHAUL_ACTOR")
+        self._desk = Desk(
+            provider, control, actor.strip(), marked, environment, Dispatcher(alerts), kill_file
+        )
+        self._owns = owns
+
+    @property
+    def provider(self) -> FlagProvider:
+        """Where the flags live."""
+        return self._desk.provider
+
+    @property
+    def control(self) -> ControlStore | None:
+        """Where the kills live, if anywhere but in this machine's kill file."""
+        return self._desk.control
+
+    @property
+    def environment(self) -> str:
+        """The environment that every verb speaks for."""
+        return self._desk.environment
+
+    @property
+    def actor(self) -> str:
+        """Who is recorded with every write."""
+        return self._desk.actor
+
+    # Flags
+
+    def get(self, key: str) -> Flag:
+        """Return a flag. Raises FlagNotFound, with what may have been meant."""
+        return self._desk.flag(key)
+
+    def list(self) -> FlagSet:
+        """Return all flags and segments. What :meth:`import_flags` reads back elsewhere."""
+        return self._desk.provider.list()
+
+    def create(self, flag: Flag, reason: str = "") -> FlagResult:
+        """Write a flag that doesn't exist yet."""
+        return flags.create(self._desk, flag, reason)
+
+    def put(self, flag: Flag, reason: str = "") -> FlagResult:
+        """Write a whole flag in the place of the one there is; its version is the one expected."""
+        return flags.put(self._desk, flag, reason)
+
+    def set(self, key: str, reason: str = "", **fields: Any) -> FlagResult:
+        """Set fields of a flag (those of :class:`downhaul.flag.Flag`); the others stay."""
+        return flags.update(self._desk, key, fields, reason)
+
+    def on(self, key: str, reason: str = "") -> FlagResult:
+        """Turn a flag on; nothing else of it changes."""
+        return flags.switch(self._desk, key, on=True, reason=reason)
+
+    def off(self, key: str, reason: str = "") -> FlagResult:
+        """Turn a flag off; nothing else of it changes."""
+        return flags.switch(self._desk, key, on=False, reason=reason)
+
+    def percent(
+        self, key: str, percent: float, variant: str | None = None, reason: str = ""
+    ) -> FlagResult:
+        """Serve a variant to a percentage of keys. See :func:`downhaul.control.flags.percent`."""
+        return flags.percent(self._desk, key, percent, variant, reason)
+
+    def target(
+        self,
+        key: str,
+        variant: str | None = None,
+        *,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        keys: Iterable[str] | None = None,
+        reason: str = "",
+    ) -> FlagResult:
+        """Set who always gets a variant. See :func:`downhaul.control.flags.target`."""
+        return flags.target(
+            self._desk, key, variant, add=add, remove=remove, keys=keys, reason=reason
+        )
+
+    def deny(self, key: str, keys: Iterable[str], reason: str = "") -> FlagResult:
+        """Make keys always get the off variant."""
+        return flags.deny(self._desk, key, keys, reason)
+
+    def delete(self, key: str, reason: str = "") -> FlagResult:
+        """Remove a flag; applications get their own default from then on. History keeps it."""
+        return flags.delete(self._desk, key, reason)
+
+    def restore(self, key: str, version: str, reason: str = "") -> FlagResult:
+        """Write the flag as it was at ``version``, as a new version; a deleted flag comes back."""
+        return restore.restore(self._desk, key, version, reason)
+
+    def history(
+        self, key: str | None = None, *, limit: int = 20, before: int | None = None
+    ) -> Sequence[HistoryEntry]:
+        """Return the newest changes first, each with what it changed field by field."""
+        return restore.history(self._desk, key, limit=limit, before=before)
+
+    def import_flags(
+        self,
+        flag_set: FlagSet,
+        *,
+        on_conflict: OnConflict = OnConflict.FAIL,
+        reason: str = "",
+        dry_run: bool = False,
+        progress: importing.Progress | None = None,
+    ) -> ImportResult:
+        """Check a whole set, then write it. See :func:`downhaul.control.importing.import_flags`."""
+        return importing.import_flags(
+            self._desk,
+            flag_set,
+            on_conflict=on_conflict,
+            reason=reason,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    def stale(
+        self, *, days: int = OLD_AFTER_DAYS, include_long_lived: bool = False
+    ) -> Sequence[StaleFlag]:
+        """Return the flags that serve one variant to all and were long left alone, oldest first."""
+        return stale.stale(self._desk, days=days, include_long_lived=include_long_lived)
+
+    # Segments
+
+    def get_segment(self, key: str) -> Segment:
+        """Return a segment. Raises FlagNotFound, with what may have been meant."""
+        return self._desk.segment(key)
+
+    def put_segment(self, segment: Segment, reason: str = "") -> SegmentResult:
+        """Write a whole segment, new or in the place of the one there is."""
+        return flags.put_segment(self._desk, segment, reason)
+
+    def delete_segment(self, key: str, reason: str = "") -> SegmentResult:
+        """Remove a segment. Raises Refused while something names it."""
+        return flags.delete_segment(self._desk, key, reason)
+
+    # Kills
+
+    def kill(
+        self, scope: Scope | str, reason: str, *, everywhere: bool = False, dry_run: bool = False
+    ) -> KillResult:
+        """Put the overlay on a flag, ``tag:NAME``, ``switch:NAME`` or ``*``.
+
+        ``everywhere`` means all environments. See :func:`downhaul.control.kills.kill`.
+        """
+        return kills.kill(self._desk, _scope(scope), reason, everywhere=everywhere, dry_run=dry_run)
+
+    def revive(
+        self,
+        scope: Scope | str,
+        reason: str,
+        *,
+        as_was: bool = False,
+        everywhere: bool = False,
+        dry_run: bool = False,
+    ) -> KillResult:
+        """Lift the overlay; a flag at a percentage restarts at the first step, unless ``as_was``.
+
+        See :func:`downhaul.control.kills.revive`.
+        """
+        return kills.revive(
+            self._desk,
+            _scope(scope),
+            reason,
+            as_was=as_was,
+            everywhere=everywhere,
+            dry_run=dry_run,
+        )
+
+    def kill_local(self, scope: Scope | str, reason: str) -> KillResult:
+        """Name the scope in this machine's kill file: no network, no store."""
+        return local.kill(self._desk, _scope(scope), reason)
+
+    def revive_local(self, scope: Scope | str, reason: str) -> KillResult:
+        """Revive the scope in this machine's kill file."""
+        return local.revive(self._desk, _scope(scope), reason)
+
+    def kills(self) -> Sequence[KillRecord]:
+        """Return the kills in force by the control store's words, the oldest first."""
+        return kills.standing(self._desk)
+
+    def close(self, timeout: float = _CLOSE) -> None:
+        """Deliver what alerts are left within ``timeout`` seconds; close what is owned."""
+        self._desk.alerts.flush(timeout)
+        if not self._owns:
+            return
+        if self._desk.control is not None:
+            self._desk.control.close(timeout)
+        self._desk.provider.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _scope(scope: Scope | str) -> Scope:
+    return Scope.parse(scope) if isinstance(scope, str) else scope
