@@ -12,13 +12,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
 from downhaul.flag import Flag
-from downhaul.overlay import KillRecord, Overlay
+from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
 from downhaul.provider import (
     Capability,
     FlagProvider,
@@ -107,6 +107,8 @@ class Engine:
         """Start everything and wait up to ``ready_within`` seconds for the first payload."""
         # The kills that this machine knows of are in force before the first flag is.
         self.keeper.start()
+        if self.off_on_unknown_kills and self.keeper.unknown:
+            self.killed(NO_KILLS)
         self.provider.start(self)
         _living.add(self)
         if ready_within > 0:
@@ -173,7 +175,9 @@ class Engine:
     # What the keeper says
 
     def killed(self, overlay: Overlay) -> None:
-        """Put these kills in force."""
+        """Put these kills in force; all flags are off while kills are unknown, if so configured."""
+        if self.off_on_unknown_kills and overlay.everything is None and self.keeper.unknown:
+            overlay = replace(overlay, everything=_UNKNOWN_KILLS)
         before = self.view.world.overlay
         self.view.overlay(overlay)
         if not self._callbacks:
@@ -222,6 +226,14 @@ def _kill(overlay: Overlay, key: str, flags: Mapping[str, Flag]) -> KillRecord |
     flag = flags.get(key)
     return overlay.kill_of(key, () if flag is None else flag.tags)
 
+
+_UNKNOWN_KILLS: Final = KillRecord(
+    EVERYTHING,
+    0,
+    killed=True,
+    actor="on_unknown_kills",
+    reason="neither the control store nor a copy of its kills could be read",
+)
 
 _living: weakref.WeakSet[Engine] = weakref.WeakSet()
 
