@@ -31,18 +31,21 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 name="file",
                 schemes=("file",),
                 factory="downhaul.backends.file:create",
+                settings="downhaul.config.builtin:PolledOptions",
                 capabilities=frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH}),
             ),
             ProviderSpec(
                 name="memory",
                 schemes=("memory",),
                 factory="downhaul.backends.memory:create",
+                settings="downhaul.config.builtin:NoOptions",
                 capabilities=_WHOLE,
             ),
             ProviderSpec(
                 name="sqlite",
                 schemes=("sqlite",),
                 factory="downhaul.backends.sqlite:create",
+                settings="downhaul.config.builtin:PolledOptions",
                 capabilities=_WHOLE,
             ),
         )

@@ -237,6 +237,8 @@ class Registry:
             return ProviderNotFound(message, hint=KNOWN[base].install, provider=base)
         near = get_close_matches(base, sorted({*self.names(), *KNOWN}), n=1)
         parts = [f'did you mean "{near[0]}"?'] if near else []
+        if base in ("http", "https"):
+            parts = [f"say whose server it is, as in unleash+{base}://"]
         parts.append(f"installed: {', '.join(one.name for one in every if one.spec is not None)}")
         missing = [one for one in KNOWN.values() if one.name not in self._claims]
         if missing:

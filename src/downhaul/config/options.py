@@ -1,0 +1,58 @@
+"""What stands in ``[provider]`` for the provider alone, checked by the plugin's own model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from downhaul.config.schema import problems_of
+from downhaul.config.secret import revealed, without
+from downhaul.config.settings import Settings, secrets_in
+from downhaul.errors import ConfigError, Problem
+from downhaul.hookspecs import ProviderSpec
+from downhaul.plugins.specs import load, why
+
+
+def with_checked_options(settings: Settings, spec: ProviderSpec) -> Settings:
+    """Return settings whose options are what the plugin's model makes of them.
+
+    Raises ConfigError with every problem.
+    """
+    provider = settings.provider
+    origins = {tuple(path.split(".")): origin for path, origin in settings.origins.items()}
+    options, problems = checked(spec, provider.options, origins, provider.secrets)
+    if problems:
+        raise ConfigError(f'the settings of provider "{spec.name}" are refused', problems)
+    return replace(settings, provider=replace(provider, options=options))
+
+
+def checked(
+    spec: ProviderSpec,
+    options: Mapping[str, Any],
+    origins: Mapping[tuple[str, ...], str],
+    secrets: frozenset[str] = frozenset(),
+) -> tuple[Mapping[str, Any], list[Problem]]:
+    """Return the options as the model has them, and what it finds wrong with them.
+
+    Fields that nobody set and whose default is None are left out.
+    """
+    if spec.settings is None:
+        return options, []
+    try:
+        model: type[BaseModel] = load(spec.settings)
+    except ImportError as error:
+        message = f"the settings model of provider {spec.name} cannot be imported: {why(error)}"
+        return options, [Problem("provider", message)]
+    try:
+        made = model.model_validate(revealed(options))
+    except ValidationError as error:
+        secrets |= secrets_in(options)
+        found = problems_of(error, model, origins, ("provider",))
+        return options, [replace(one, message=without(one.message, secrets)) for one in found]
+    names = [*model.model_fields, *(made.model_extra or {})]
+    values = {name: getattr(made, name) for name in names}
+    given = made.model_fields_set
+    return {name: one for name, one in values.items() if name in given or one is not None}, []

@@ -1,0 +1,155 @@
+"""The shape of a configuration, and what pydantic finds wrong with one, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from downhaul.config.settings import RolloutMode
+from downhaul.errors import Problem
+from downhaul.flag import FlagKind, Scheme
+
+_IN_WORDS: Final = {
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "missing": "is missing",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+}
+
+
+def _environment(name: str) -> str:
+    if name == "*" or not name.strip() or name != name.strip():
+        message = "must be a name, not blank and not *"
+        raise ValueError(message)
+    return name
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    return value
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ProviderTable(_Table):
+    """``[provider]``. All other keys are the provider's own."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    url: str
+    wrap: list[str] = Field(default_factory=list)
+
+
+class ControlTable(_Table):
+    """``[control]``."""
+
+    url: str | None = None
+    on_unknown_kills: Literal["serve", "off"] = "serve"
+    kill_file: str | None = None
+    kill: Annotated[str, BeforeValidator(_joined)] = ""
+
+
+class DeclarationTable(_Table):
+    """``[flags."key"]``."""
+
+    kind: FlagKind = FlagKind.BOOLEAN
+    off: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    rollout: RolloutMode = RolloutMode.NATIVE
+    salt: str | None = None
+    scheme: Scheme = Scheme.DOWNHAUL
+
+
+class Document(_Table):
+    """A whole configuration."""
+
+    environment: Annotated[str, AfterValidator(_environment)] = "default"
+    cache_dir: str | Literal[False] | None = None
+    provider: ProviderTable
+    control: ControlTable = Field(default_factory=ControlTable)
+    flags: dict[str, DeclarationTable] = Field(default_factory=dict)
+
+
+def problems_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    origins: Mapping[tuple[str, ...], str],
+    under: tuple[str, ...] = (),
+) -> list[Problem]:
+    """Return every problem that pydantic found, each with its path, origin and fix."""
+    found: dict[tuple[str, ...], Problem] = {}
+    for one in error.errors(include_input=False, include_url=False):
+        path = _written(one["loc"], under, origins)
+        message, hint = _in_words(one["type"], one["msg"]), None
+        if one["type"] == "extra_forbidden":
+            message, hint = _unknown(str(one["loc"][-1]), _names(model, one["loc"][:-1]))
+        origin = origin_of(origins, path)
+        found.setdefault(path, Problem(dotted(path), message, origin, hint))
+    return list(found.values())
+
+
+def origin_of(origins: Mapping[tuple[str, ...], str], path: tuple[str, ...]) -> str:
+    """Return where a path was written; for a table or an item, where the nearest thing was."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in origins:
+            return origins[path[:length]]
+        inside = [origin for at, origin in origins.items() if at[:length] == path[:length]]
+        if inside:
+            return inside[0]
+    return ""
+
+
+def dotted(path: Iterable[str]) -> str:
+    """Return a path as it is written in TOML."""
+    plain = [
+        part if part.replace("_", "").replace("-", "").isalnum() else f'"{part}"' for part in path
+    ]
+    return ".".join(plain)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return the question whether something like ``name`` was meant, or None."""
+    near = get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
+def _written(
+    loc: tuple[int | str, ...], under: tuple[str, ...], origins: Mapping[tuple[str, ...], str]
+) -> tuple[str, ...]:
+    """Cut from a location what pydantic adds to it, such as the branch of a union."""
+    path = (*under, *(str(part) for part in loc))
+    for at in origins:
+        if path[: len(at)] == at:
+            return at
+    return path
+
+
+def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    fields: type[BaseModel] = model
+    if model is Document and loc:
+        tables: dict[str, type[BaseModel]] = {
+            "provider": ProviderTable,
+            "control": ControlTable,
+            "flags": DeclarationTable,
+        }
+        fields = tables.get(str(loc[0]), model)
+    return [one.alias or name for name, one in fields.model_fields.items()]
+
+
+def _unknown(name: str, known: list[str]) -> tuple[str, str]:
+    hint = did_you_mean(name, known)
+    return "unknown key", hint or f"known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _in_words(kind: str, message: str) -> str:
+    if kind in _IN_WORDS:
+        return _IN_WORDS[kind]
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")

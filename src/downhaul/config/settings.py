@@ -1,0 +1,158 @@
+"""What a configuration comes to: plain, frozen data that hides its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from downhaul.config.secret import Secret, is_secret_name, masked, strings_in, without
+from downhaul.config.urls import local_path, redacted, scheme_of, secrets_of
+from downhaul.flag import FlagKind, Scheme
+from downhaul.plugins.known import base_of
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class RolloutMode(StrEnum):
+    """Whose percentage a rollout raises (rule E10)."""
+
+    NATIVE = "native"
+    PORTABLE = "portable"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What the core must know of a flag that lives elsewhere: a table ``[flags."key"]``.
+
+    ``off`` is the variant that a killed flag serves; ``salt`` and ``scheme`` say how a ``portable``
+    rollout buckets.
+    """
+
+    kind: FlagKind = FlagKind.BOOLEAN
+    off: str | None = None
+    tags: tuple[str, ...] = ()
+    rollout: RolloutMode = RolloutMode.NATIVE
+    salt: str | None = None
+    scheme: Scheme = Scheme.DOWNHAUL
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ProviderSettings:
+    """Where flags live: ``[provider]``.
+
+    ``url`` is the real one, for the driver; show ``safe_url``. ``options`` is what else stands in
+    the table, as the plugin's settings model made it; without a model, what is secret in it is a
+    :class:`Secret`. ``wrap`` are names of wrappers, the first outermost, ``wrappers`` their tables.
+    ``directory`` is where relative paths in the options resolve.
+    """
+
+    url: str
+    options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    wrap: tuple[str, ...] = ()
+    wrappers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
+    directory: Path = Path()
+    secrets: frozenset[str] = frozenset()
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of the URL, such as ``unleash+https``."""
+        return scheme_of(self.url)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the provider that the scheme asks for, such as ``unleash``."""
+        return base_of(self.scheme)
+
+    @property
+    def safe_url(self) -> str:
+        """Return the URL without its secrets."""
+        return _safe(self.url, self.secrets)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the path that a ``file:`` or ``sqlite:`` URL names; None for all others."""
+        return local_path(self.url)
+
+    def __repr__(self) -> str:
+        options = masked({**self.options}, self.secrets)
+        return f"ProviderSettings({self.safe_url!r}, options={options!r}, wrap={self.wrap!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ControlSettings:
+    """Where kills live: ``[control]``. A ``url`` of None is the provider's own place.
+
+    ``on_unknown_kills`` says what to serve while a configured store, and its copy on this machine,
+    cannot be read: the flags as they are, or everything off. ``kill_names`` is the text of
+    ``DOWNHAUL_KILL``, as it was written.
+    """
+
+    url: str | None = None
+    on_unknown_kills: Literal["serve", "off"] = "serve"
+    kill_file: Path | None = None
+    kill_names: str = ""
+
+    @property
+    def safe_url(self) -> str | None:
+        """Return the URL without its secrets."""
+        return None if self.url is None else redacted(self.url)
+
+    def __repr__(self) -> str:
+        return (
+            f"ControlSettings({self.safe_url!r}, on_unknown_kills={self.on_unknown_kills!r}, "
+            f"kill_file={self.kill_file!r}, kill_names={self.kill_names!r})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration, as :func:`downhaul.config.resolve` finds it.
+
+    ``cache_dir`` is where the last-known copies are kept (None: nowhere). ``origins`` says by path
+    (``provider.url``) where a value was written. ``notes`` are things worth telling that are no
+    problem, such as a file that another one stands before.
+    """
+
+    provider: ProviderSettings
+    control: ControlSettings = ControlSettings()
+    environment: str = "default"
+    flags: Mapping[str, Declaration] = field(default_factory=lambda: _NOTHING)
+    cache_dir: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` without any secret of this configuration, for messages of drivers."""
+        control = secrets_of(self.control.url) if self.control.url else frozenset()
+        return without(text, secrets_of(self.provider.url) | self.provider.secrets | control)
+
+    def for_control(self) -> Settings:
+        """Return these settings with the control store's URL in the provider's place."""
+        url = self.control.url or self.provider.url
+        aside = ProviderSettings(url, directory=self.provider.directory)
+        origin = self.origins.get("control.url", "")
+        return replace(self, provider=aside, origins={**self.origins, "provider.url": origin})
+
+
+def secrets_in(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the text of every secret in a provider's options."""
+    return frozenset(strings_in(options))
+
+
+def with_secrets(value: Any, name: str = "") -> Any:
+    """Return ``value`` with strings of secret names (``token``) as :class:`Secret`."""
+    if isinstance(value, str) and value and is_secret_name(name):
+        return Secret(value)
+    if isinstance(value, Mapping):
+        return {key: with_secrets(one, str(key)) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(one, name) for one in value]
+    return value
+
+
+def _safe(url: str, secrets: frozenset[str]) -> str:
+    return without(redacted(url), secrets)
