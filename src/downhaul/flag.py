@@ -329,6 +329,31 @@ class Flag:
         return cls(**{"key": key, "default": serve, "on": on, "targets": targets, **fields})
 
 
+@dataclass(frozen=True, slots=True)
+class FlagSet:
+    """Flags and segments with one revision: what an evaluator works on."""
+
+    flags: Mapping[str, Flag] = field(default_factory=dict)
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    revision: str = ""
+
+    @classmethod
+    def of(
+        cls, flags: Iterable[Flag], segments: Iterable[Segment] = (), revision: str = ""
+    ) -> FlagSet:
+        """Return a flag set of these flags and segments, by key."""
+        return cls({one.key: one for one in flags}, {one.key: one for one in segments}, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSetDelta:
+    """What changed from one revision of a flag set to a later one. None stands for removed."""
+
+    flags: Mapping[str, Flag | None] = field(default_factory=dict)
+    segments: Mapping[str, Segment | None] = field(default_factory=dict)
+    revision: str = ""
+
+
 def percentage(variant: str, percent: float, *, rest: str | None) -> Split:
     """Return the split that gives ``variant`` to ``percent`` of all keys and ``rest`` to the others.
 

@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Final, Protocol
 from downhaul.context import Context
 from downhaul.errors import ReadOnly, UnsupportedCapability
 from downhaul.flag import Flag, FlagKind, Segment
+from downhaul.flag import FlagSet as FlagSet  # noqa: PLC0414  (what a provider publishes ...
+from downhaul.flag import FlagSetDelta as FlagSetDelta  # noqa: PLC0414  ... is named here too)
 from downhaul.overlay import KillRecord, Scope
 from downhaul.result import Result
 
@@ -68,31 +70,6 @@ class ProviderStatus:
     state: State
     message: str = ""
     age: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlagSet:
-    """Flags and segments with one revision: what an evaluator works on."""
-
-    flags: Mapping[str, Flag] = field(default_factory=dict)
-    segments: Mapping[str, Segment] = field(default_factory=dict)
-    revision: str = ""
-
-    @classmethod
-    def of(
-        cls, flags: Iterable[Flag], segments: Iterable[Segment] = (), revision: str = ""
-    ) -> FlagSet:
-        """Return a flag set of these flags and segments, by key."""
-        return cls({one.key: one for one in flags}, {one.key: one for one in segments}, revision)
-
-
-@dataclass(frozen=True, slots=True)
-class FlagSetDelta:
-    """What changed from one revision of a flag set to a later one. None stands for removed."""
-
-    flags: Mapping[str, Flag | None] = field(default_factory=dict)
-    segments: Mapping[str, Segment | None] = field(default_factory=dict)
-    revision: str = ""
 
 
 class Listener(Protocol):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from downhaul.flag import Clause, Flag, Operator, Segment
-from downhaul.provider import FlagSet
+from downhaul.flag import Clause, Flag, FlagSet, Operator, Segment
 
 
 class Node(NamedTuple):

@@ -27,7 +27,7 @@ from downhaul.provider import (
     ABSENT,
     Capability,
     Change,
-    ChangeRecord,
+    ChangeRecords,
     FlagProvider,
     FlagSet,
     FlagSetDelta,
@@ -232,7 +232,7 @@ class MemoryProvider(FlagProvider):
 
     def history(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None
-    ) -> list[ChangeRecord]:  # type: ignore[valid-type]  # `list` is the method above
+    ) -> ChangeRecords:
         """Return the newest changes first: of one flag, or of all flags and segments."""
         entities = ("flag", "segment") if key is None else ("flag",)
         return self._changes.page(entities, key, limit, before)

@@ -22,6 +22,7 @@ from downhaul.flag import (
     Bucketing,
     Flag,
     FlagKind,
+    FlagSet,
     Gate,
     Keys,
     Rule,
@@ -32,7 +33,6 @@ from downhaul.flag import (
     Split,
     Target,
 )
-from downhaul.provider import FlagSet
 from downhaul.references import Node, find_cycles
 
 _KEY: Final = re.compile(KEY_PATTERN)

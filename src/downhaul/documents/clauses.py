@@ -11,8 +11,7 @@ import re2
 
 from downhaul.documents.faults import Fault, Place, did_you_mean, quoted
 from downhaul.evaluator.operators import compile_pattern, moment, network, number, semver
-from downhaul.flag import Clause, Dialect, Missing, Operator
-from downhaul.provider import FlagSet
+from downhaul.flag import Clause, Dialect, FlagSet, Missing, Operator
 
 STRING_OPERATORS: Final = frozenset(
     {Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.CONTAINS, Operator.MATCHES}

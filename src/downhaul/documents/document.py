@@ -13,8 +13,7 @@ from downhaul.documents.reading import lines_of, read_data, refused
 from downhaul.documents.sanity import insane
 from downhaul.documents.structure import Data, structured
 from downhaul.encoding import flag_from_data, segment_from_data
-from downhaul.flag import Flag, Segment
-from downhaul.provider import FlagSet
+from downhaul.flag import Flag, FlagSet, Segment
 from downhaul.references import Node
 
 _FIELDS: Final = ("downhaul", "flags", "segments")
@@ -100,13 +99,14 @@ class _Reading:
             return False
         version = data.get("downhaul")
         if type(version) is not int or version != FORMAT_VERSION:
-            said = "is missing" if version is None else f"{quoted(version)} is no known version"
-            hint = f'say "downhaul": {FORMAT_VERSION}, the version of the format'
-            self.faults.append(Fault(("downhaul",), said, hint))
+            missing = version is None
+            said = "is missing" if missing else f"{quoted(version)} is no known version"
+            fix = f'say "downhaul": {FORMAT_VERSION}, the version of the format'
+            self.faults.append(Fault(("downhaul",), said, fix))
         for name in data:
             if name not in _FIELDS:
-                hint = did_you_mean(name, _FIELDS, all_of="known")
-                self.faults.append(Fault((name,), "there is no such field", hint))
+                near = did_you_mean(name, _FIELDS, all_of="known")
+                self.faults.append(Fault((name,), "there is no such field", near))
         return True
 
     def _many(self, data: Mapping[str, Any], field: str, sort: str) -> Iterator[tuple[Place, Data]]:
@@ -126,7 +126,8 @@ class _Reading:
         if isinstance(many, list):
             yield from (((field, index), one) for index, one in enumerate(many))
         elif isinstance(many, Mapping):
-            for key, one in many.items():
+            for name, one in many.items():
+                key = str(name)
                 place: Place = (field, str(key))
                 if not isinstance(one, Mapping):
                     yield place, one

@@ -15,7 +15,7 @@ from downhaul.documents.reading import FORMATS
 from downhaul.documents.yaml_events import NUMBERS
 from downhaul.encoding import flag_to_data, segment_to_data
 from downhaul.errors import DocumentError, Problem
-from downhaul.provider import FlagSet
+from downhaul.flag import FlagSet
 
 
 def render_document(flag_set: FlagSet, format: str = "json") -> str:  # noqa: A002
