@@ -84,12 +84,11 @@ def _merge(draft: Draft, found: Sequence[Source], environ: Mapping[str, str]) ->
     """Let the highest source that sets a leaf win it."""
     foreign = _of_other_providers(found, environ)
     for rank, source in enumerate(found):
-        mine = {leaf.path for leaf in source.leaves}
         for leaf in source.leaves:
             if rank < foreign and _is_option(leaf.path, found):
                 draft.notes.append(f"{leaf.origin}: {dotted(leaf.path)} is for another provider")
                 continue
-            for other in [at for at in draft.leaves if _overlaps(at, leaf.path) and at not in mine]:
+            for other in [at for at in draft.leaves if _overlaps(at, leaf.path)]:
                 del draft.leaves[other]
             draft.leaves[leaf.path] = leaf
 

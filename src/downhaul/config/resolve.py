@@ -91,6 +91,9 @@ def _draft(
     file: str | os.PathLike[str] | None,
     keywords: Mapping[str, Any],
 ) -> tuple[Draft, Document | None]:
+    if not isinstance(given, str | Mapping | None):
+        message = f"cannot read settings from {type(given).__name__}"
+        raise ConfigError(message, hint="pass a URL, a mapping shaped as the file, or Settings")
     environ = os.environ if environ is None else environ
     here = Path(directory or ".").absolute()
     draft = draft_of(all_sources(given, environ, here, file, keywords), environ)

@@ -50,7 +50,7 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
         """Tell pydantic to take a string or a Secret."""
-        from pydantic_core import PydanticCustomError, core_schema  # noqa: PLC0415  (for models)
+        from pydantic_core import PydanticCustomError, core_schema  # noqa: PLC0415
 
         def read(value: Any) -> Secret:
             if isinstance(value, Secret):
