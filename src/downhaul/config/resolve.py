@@ -85,7 +85,7 @@ def check(
 
 
 def _draft(
-    given: str | Mapping[str, Any] | None,
+    given: object,
     environ: Mapping[str, str] | None,
     directory: str | os.PathLike[str] | None,
     file: str | os.PathLike[str] | None,
@@ -138,12 +138,14 @@ def _nested(draft: Draft) -> dict[str, Any]:
 
 
 def _validate(draft: Draft) -> Document | None:
-    broken = {problem.path for problem in draft.problems}
+    broken = [f"{problem.path}." for problem in draft.problems]
     try:
         return Document.model_validate(_nested(draft))
     except ValidationError as error:
         found = problems_of(error, Document, draft.origins)
-        draft.problems += [one for one in found if one.path not in broken]
+        draft.problems += [  # a table is "missing" where all in it could not be read
+            one for one in found if not any(path.startswith(f"{one.path}.") for path in broken)
+        ]
         return None
 
 

@@ -39,6 +39,9 @@ class Secret:
     def __str__(self) -> str:
         return MASK
 
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
@@ -80,7 +83,7 @@ def revealed(value: Any) -> Any:
 
 
 def masked(value: Any, secrets: Iterable[str] = (), name: str = "") -> Any:
-    """Return ``value`` with every secret in it as ``***``: by type, by name, and by what it says."""
+    """Return ``value`` with each secret in it as ``***``: by type, by name, by what it says."""
     secrets = tuple(secrets)
     if isinstance(value, Secret):
         return MASK
