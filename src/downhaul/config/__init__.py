@@ -21,8 +21,8 @@ from downhaul.config.settings import (
 )
 
 if TYPE_CHECKING:
-    from downhaul.config.resolve import check, resolve
-    from downhaul.config.show import Row, show
+    from downhaul.config.resolver import check, resolve
+    from downhaul.config.report import Row, show
 
 __all__ = [
     "ControlSettings",
@@ -37,11 +37,12 @@ __all__ = [
     "show",
 ]
 
+# No module here is called as a name is: importing it would put the module in the function's place.
 _HOME = {
-    "Row": "downhaul.config.show",
-    "check": "downhaul.config.resolve",
-    "resolve": "downhaul.config.resolve",
-    "show": "downhaul.config.show",
+    "Row": "downhaul.config.report",
+    "check": "downhaul.config.resolver",
+    "resolve": "downhaul.config.resolver",
+    "show": "downhaul.config.report",
 }
 
 
