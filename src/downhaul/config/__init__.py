@@ -21,8 +21,8 @@ from downhaul.config.settings import (
 )
 
 if TYPE_CHECKING:
-    from downhaul.config.resolver import check, resolve
     from downhaul.config.report import Row, show
+    from downhaul.config.resolver import check, resolve
 
 __all__ = [
     "ControlSettings",
