@@ -43,9 +43,9 @@ def checked(
         return options, []
     try:
         model: type[BaseModel] = load(spec.settings)
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001  (a third party's module; checking goes on)
         message = f"the settings model of provider {spec.name} cannot be imported: {why(error)}"
-        return options, [Problem("provider", message)]
+        return options, [Problem("provider", message, hint=spec.install_hint)]
     try:
         made = model.model_validate(revealed(options))
     except ValidationError as error:

@@ -87,11 +87,7 @@ def _make(spec: ProviderSpec, settings: Settings) -> FlagProvider:
             hint=f"downhaul flags import --from {spec.name} FILE",
             provider=spec.name,
         )
-    try:
-        factory = load(spec.factory)
-    except ImportError as error:
-        raise _cannot_import(spec, error) from error
-    made = _call(factory, spec, settings)
+    made = _call(spec.factory, spec, settings)
     if isinstance(made, FlagProvider):
         return made
     raise ProviderError(
@@ -101,14 +97,17 @@ def _make(spec: ProviderSpec, settings: Settings) -> FlagProvider:
     )
 
 
-def _call(factory: Any, spec: ProviderSpec, settings: Settings) -> Any:
+def _call(factory: str, spec: ProviderSpec, settings: Settings) -> Any:
     """Call a factory; what it raises comes out as ours, with its name and without our secrets."""
+    cause: BaseException
     try:
-        return factory(settings)
+        return load(factory)(settings)
     except DownhaulError as error:
         error.provider = error.provider or spec.name
         raise
-    except Exception as error:  # noqa: BLE001  (a third party's code; whatever it raises gets a name)
+    except ImportError as error:
+        raise _cannot_import(spec, error) from error
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever an SDK does gets a name)
         cause = error
     text = settings.redact(why(cause))
     wrapped = ProviderError(f'provider "{spec.name}" cannot be made: {text}', provider=spec.name)
