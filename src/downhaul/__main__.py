@@ -1,0 +1,5 @@
+"""``python -m downhaul`` is ``downhaul``."""
+
+from downhaul.cli import main
+
+main()

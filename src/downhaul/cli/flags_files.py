@@ -1,0 +1,219 @@
+"""``flags import|export|convert``: many flags at once, from files and into them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from downhaul.cli import render
+from downhaul.cli.commands import command
+from downhaul.cli.exits import exit_of
+from downhaul.cli.inputs import REASON, origin_of, read_set, read_text
+from downhaul.cli.session import Session
+from downhaul.control import ImportResult, OnConflict
+from downhaul.errors import DocumentError, Refused
+from downhaul.provider import FlagSet
+
+_OURS: Final = "downhaul"
+_FORMAT: Final = click.Choice(["json", "toml", "yaml"])
+_SOURCE: Final = click.option(
+    "--from",
+    "source",
+    default=_OURS,
+    show_default=True,
+    metavar="NAME",
+    help="Whose document it is: downhaul, unleash, ... (see `providers list`).",
+)
+
+
+@command(
+    "flags import",
+    example="downhaul flags import --from unleash features.json --on-conflict skip",
+)
+@click.argument("file")
+@_SOURCE
+@click.option("--format", "format_", type=_FORMAT, help="Of our own document; else by its name.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice([one.value for one in OnConflict]),
+    default="fail",
+    show_default=True,
+    help="What to do with a flag that exists and differs.",
+)
+@click.option("--strict", is_flag=True, help="Refuse a document that isn't carried over in full.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@REASON
+def import_file(
+    session: Session,
+    file: str,
+    source: str,
+    format_: str | None,
+    on_conflict: str,
+    strict: bool,
+    dry_run: bool,
+    reason: str,
+) -> None:
+    """Write the flags and segments of FILE (- is stdin). All are checked before any is written.
+
+    Whatever a foreign document says that could not be carried over is listed.
+    """
+    flag_set, ledger = _read(file, source, format_)
+    if not session.as_json:
+        _show_ledger(session, ledger)
+    _refuse_lossy(ledger, file, strict=strict)
+    with (
+        session.operator(create=not dry_run) as operator,
+        session.out.progress("importing") as progress,
+    ):
+        result = operator.import_flags(
+            flag_set,
+            on_conflict=OnConflict(on_conflict),
+            reason=reason or f"imported from {Path(file).name if file != '-' else 'stdin'}",
+            dry_run=dry_run,
+            progress=progress,
+        )
+    if session.as_json:
+        session.out.json({**render.import_data(result), "ledger": _ledger_data(ledger)})
+    else:
+        _show(session, result)
+    if result.error is not None:
+        if not session.as_json:
+            session.out.error(str(result.error))
+            session.out.note("run it again to go on from here: what is written counts as the same")
+        raise click.exceptions.Exit(int(exit_of(result.error)))
+
+
+@command("flags export", example="downhaul flags export --format toml > flags.toml")
+@click.option("--format", "format_", type=_FORMAT, default="json", show_default=True)
+def export(session: Session, format_: str) -> None:
+    """Print all flags and segments as one document, which `flags import` reads back."""
+    with session.operator() as operator:
+        flag_set = operator.list()
+    _print_document(session, flag_set, format_, ())
+
+
+@command(
+    "flags convert", example="downhaul flags convert --from unleash features.json > flags.json"
+)
+@click.argument("file")
+@_SOURCE
+@click.option("--read", "read_format", type=_FORMAT, help="The format of our own document.")
+@click.option("--format", "format_", type=_FORMAT, default="json", show_default=True)
+@click.option("--strict", is_flag=True, help="Refuse a document that isn't carried over in full.")
+def convert(
+    session: Session,
+    file: str,
+    source: str,
+    read_format: str | None,
+    format_: str,
+    strict: bool,
+) -> None:
+    """Print the flags of FILE (- is stdin) as our document; nothing is written anywhere.
+
+    What could not be carried over is listed on stderr.
+    """
+    flag_set, ledger = _read(file, source, read_format)
+    if not session.as_json:
+        _show_ledger(session, ledger)
+    _refuse_lossy(ledger, file, strict=strict)
+    _print_document(session, flag_set, format_, ledger)
+
+
+def _read(file: str, source: str, format_: str | None) -> tuple[FlagSet, tuple[Any, ...]]:
+    """Read our document, or somebody's through the translator of the plugin that knows it."""
+    if source == _OURS:
+        return read_set(file, format_), ()
+    from downhaul.plugins import load_translator  # noqa: PLC0415  (pluggy)
+
+    translated = load_translator(source).flags_from(_foreign(file))
+    flag_set = FlagSet.of(_many(translated.flags), _many(translated.segments))
+    return flag_set, tuple(translated.ledger)
+
+
+def _foreign(file: str) -> Any:
+    try:
+        return json.loads(read_text(file))
+    except ValueError as error:
+        message = f"it is no JSON: {error}"
+        raise DocumentError(message, origin=origin_of(file)) from error
+
+
+def _many(items: Any) -> list[Any]:
+    return list(items.values()) if hasattr(items, "values") else list(items)
+
+
+def _print_document(
+    session: Session, flag_set: FlagSet, format_: str, ledger: tuple[Any, ...]
+) -> None:
+    documents = importlib.import_module("downhaul.documents")
+    if session.as_json:
+        document = json.loads(documents.render_document(flag_set, "json"))
+        session.out.json({"document": document, "ledger": _ledger_data(ledger)})
+        return
+    session.out.line(documents.render_document(flag_set, format_).rstrip("\n"))
+
+
+def _refuse_lossy(ledger: tuple[Any, ...], file: str, *, strict: bool) -> None:
+    lossy = [entry for entry in ledger if _class(entry) != "FULL"]
+    if strict and lossy:
+        message = f"{file}: {len(lossy)} parts of it can't be carried over in full"
+        raise Refused(
+            message, hint="they are listed above; leave --strict out to go on without them"
+        )
+
+
+def _show_ledger(session: Session, ledger: tuple[Any, ...]) -> None:
+    lossy = [entry for entry in ledger if _class(entry) != "FULL"]
+    if not lossy:
+        return
+    session.out.warning(f"{len(lossy)} parts are not carried over in full:")
+    for entry in lossy:
+        data = _entry_data(entry)
+        where = " ".join(str(data[name]) for name in ("flag", "path") if data.get(name))
+        session.out.note(
+            f"  {_class(entry):8} {where}  {data.get('message') or data.get('why', '')}"
+        )
+
+
+def _ledger_data(ledger: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [_entry_data(entry) for entry in ledger]
+
+
+def _entry_data(entry: Any) -> dict[str, Any]:
+    return dict(entry.as_mapping())
+
+
+def _class(entry: Any) -> str:
+    return str(entry.carried.value).upper()
+
+
+def _show(session: Session, result: ImportResult) -> None:
+    session.out.table(
+        ["what", "key", "action", "version"],
+        [[row.entity, row.key, _action(row, result), row.version] for row in result.rows],
+    )
+    counts = ", ".join(
+        f"{result.count(action)} {word}"
+        for action, word in (
+            ("create", "created"),
+            ("replace", "replaced"),
+            ("same", "the same already"),
+            ("skip", "skipped"),
+        )
+        if result.count(action)
+    )
+    session.out.note(f"{'would be: ' if result.dry_run else ''}{counts or 'nothing to import'}")
+
+
+def _action(row: Any, result: ImportResult) -> str:
+    if row.action in ("same", "skip"):
+        return str(row.action)
+    if result.dry_run:
+        return f"would {row.action}"
+    if row.error is not None:
+        return "failed"
+    return f"{row.action}d" if row.written else "not written"

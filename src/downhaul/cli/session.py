@@ -1,0 +1,85 @@
+"""One run of one command: what was asked for, and the way to what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from downhaul.cli.exits import exit_of
+from downhaul.cli.output import Output
+from downhaul.errors import DownhaulError, VersionConflict
+
+if TYPE_CHECKING:
+    from downhaul.config import Settings
+    from downhaul.control import Operator
+
+
+class Session:
+    """The common options of a run, its output, its settings, and its operator."""
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        url: str | None = None,
+        config: str | None = None,
+        environment: str | None = None,
+        actor: str | None = None,
+        as_json: bool | None = False,
+        debug: bool | None = False,
+        no_color: bool | None = False,
+    ) -> None:
+        self.command = command
+        self.url = url
+        self.config = config
+        self.environment = environment
+        self.actor = actor
+        self.debug = bool(debug)
+        self.out = Output(command, as_json=bool(as_json), color=not no_color)
+
+    @property
+    def as_json(self) -> bool:
+        """Whether data is asked for that programs read."""
+        return self.out.as_json
+
+    def settings(self) -> Settings:
+        """Resolve the configuration, with this run's options on top. Raises ConfigError."""
+        from downhaul.control.service import resolve_settings  # noqa: PLC0415  (pydantic)
+
+        return resolve_settings(url=self.url, file=self.config, environment=self.environment)
+
+    @contextmanager
+    def operator(self, *, create: bool = False) -> Iterator[Operator]:
+        """Give an operator on what is configured; ``create`` makes a missing embedded store."""
+        from downhaul.control.service import connect_operator  # noqa: PLC0415  (SQLAlchemy)
+
+        with connect_operator(self.settings(), actor=self.actor, create=create) as operator:
+            yield operator
+
+    def fail(self, error: DownhaulError) -> None:
+        """Say what failed, where, and what to do; for programs as a document of its own."""
+        self.out.error(str(error))
+        if self.as_json:
+            self.out.json({"error": _error_data(error)})
+
+
+def _error_data(error: DownhaulError) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": error.message,
+        "exit_code": int(exit_of(error)),
+    }
+    for name in ("hint", "flag", "provider", "origin"):
+        value = getattr(error, name)
+        if value is not None:
+            data[name] = value
+    if isinstance(error, VersionConflict):
+        data |= {"expected": error.expected, "found": error.found}
+    problems = getattr(error, "problems", ())
+    if problems:
+        data["problems"] = [
+            {"path": one.path, "message": one.message, "origin": one.origin, "hint": one.hint}
+            for one in problems
+        ]
+    return data

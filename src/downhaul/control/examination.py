@@ -1,0 +1,170 @@
+"""Everything that a kill depends on. Each look gives findings; none keeps the others from looking."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from downhaul.control.service import resolve_settings
+from downhaul.errors import ConfigError, DownhaulError
+from downhaul.overlay import KillRegister
+from downhaul.provider import Capability, ControlStore, FlagProvider
+
+if TYPE_CHECKING:
+    from downhaul.config import Settings
+
+_SKEW: Final = 2.0  # seconds between clocks that records show without harm
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found: ``ok``, ``warn`` or ``fail``, and what to do about it."""
+
+    name: str
+    status: str
+    message: str
+    hint: str | None = None
+
+
+def examine(
+    *, url: str | None = None, file: str | None = None, environment: str | None = None
+) -> list[Finding]:
+    """Look at everything, and return what was found in the order of looking.
+
+    The arguments are those of :func:`downhaul.control.service.resolve_settings`. Raises nothing.
+    """
+    given = {"url": url, "file": file, "environment": environment}
+    findings = _guarded("configuration", lambda: _configuration(given))
+    findings += _guarded("plugins", _plugins)
+    try:
+        settings = resolve_settings(url=url, file=file, environment=environment)
+    except ConfigError:
+        return findings  # the first finding says it all
+    findings += _guarded("provider", lambda: _backend(settings))
+    findings += _guarded("last-known copy", lambda: _copy(settings))
+    findings += _guarded("kill file", lambda: _kill_file(settings))
+    return findings
+
+
+def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except DownhaulError as error:
+        found.append(Finding(name, "fail", error.message, error.hint))
+    except OSError as error:
+        found.append(Finding(name, "fail", str(error)))
+    return found
+
+
+def _configuration(given: dict[str, str | None]) -> Iterator[Finding]:
+    from downhaul.config import check  # noqa: PLC0415  (pydantic)
+
+    problems = check(given["url"], file=given["file"], environment=given["environment"])
+    for problem in problems:
+        where = " ".join(part for part in (problem.origin, problem.path) if part)
+        yield Finding("configuration", "fail", f"{where}: {problem.message}", problem.hint)
+    if not problems:
+        settings = resolve_settings(**given)
+        yield Finding(
+            "configuration", "ok", f"{settings.provider.safe_url}, {settings.environment}"
+        )
+        for note in settings.notes:
+            yield Finding("configuration", "warn", note)
+
+
+def _plugins() -> Iterator[Finding]:
+    from downhaul.plugins import installed  # noqa: PLC0415  (pluggy)
+
+    found = installed()
+    for one in found:
+        if one.problem and not one.disabled:
+            yield Finding(
+                "plugins",
+                "warn",
+                f"{one.name} of {one.distribution} {one.version}: {one.problem}",
+                f"upgrade, reinstall or uninstall {one.distribution}",
+            )
+    working = [one.name for one in found if one.spec is not None]
+    yield Finding("plugins", "ok", ", ".join(working))
+
+
+def _backend(settings: Settings) -> Iterator[Finding]:
+    from downhaul.plugins import build_control, build_provider  # noqa: PLC0415  (pluggy)
+
+    provider = build_provider(settings)
+    control: ControlStore | None = None
+    try:
+        yield from _flags(provider)
+        control = build_control(settings, provider)
+        yield from _kills(control, settings)
+        yield from _database(provider)
+    finally:
+        if control is not None:
+            control.close()
+        provider.close()
+
+
+def _flags(provider: FlagProvider) -> Iterator[Finding]:
+    if Capability.READ not in provider.capabilities:
+        yield Finding("provider", "warn", f"{provider.name} shows no flags, so they aren't checked")
+        return
+    started = time.perf_counter()
+    flags = provider.list().flags
+    took = (time.perf_counter() - started) * 1000
+    yield Finding("provider", "ok", f"{len(flags)} flags read in {took:.0f} ms")
+
+
+def _kills(control: ControlStore | None, settings: Settings) -> Iterator[Finding]:
+    if control is None:
+        hint = "set [control] url to a database; until then only `kill --local` works"
+        yield Finding("control store", "warn", "there is none, so kills reach nobody else", hint)
+        return
+    overlay = KillRegister().hear(control.kills()).overlay()
+    count = len(overlay.flags) + len(overlay.tags) + len(overlay.switches)
+    if overlay.everything is not None:
+        why = f'everything is killed in {settings.environment}: "{overlay.everything.reason}"'
+        yield Finding("control store", "warn", why, "downhaul revive --all lifts it")
+    yield Finding("control store", "ok", f"{count} kills in force, store {control.identity}")
+
+
+def _copy(settings: Settings) -> Iterator[Finding]:
+    folder = settings.cache_dir
+    if folder is None:
+        hint = "set cache_dir or DOWNHAUL_CACHE_DIR to a folder that outlives a restart"
+        yield Finding("last-known copy", "warn", "none is kept on this machine", hint)
+        return
+    probe = next(one for one in (folder, *folder.parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=probe):
+            pass
+    except OSError as error:
+        hint = "let this user write there, or set DOWNHAUL_CACHE_DIR"
+        yield Finding("last-known copy", "fail", f"{probe}: {error.strerror}", hint)
+        return
+    yield Finding("last-known copy", "ok", f"{folder} can be written")
+
+
+def _kill_file(settings: Settings) -> Iterator[Finding]:
+    path: Path | None = settings.control.kill_file
+    if path is None:
+        hint = "set [control] kill_file or DOWNHAUL_KILL_FILE: it needs no network"
+        yield Finding("kill file", "warn", "none is configured", hint)
+        return
+    if not path.exists():
+        yield Finding("kill file", "ok", f"{path} isn't there, and names nothing")
+        return
+    try:
+        path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        yield Finding("kill file", "fail", f"{path}: {error}", "let this user read it, as UTF-8")
+        return
+    yield Finding("kill file", "ok", f"{path} can be read")
+
+
+def _database(provider: FlagProvider) -> Iterator[Finding]:
+    return iter(())

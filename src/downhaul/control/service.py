@@ -1,0 +1,73 @@
+"""From a configuration to an operator: who acts, where the flags are, where the kills are.
+
+Nothing is started: an operator reads and writes, and follows nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from downhaul.control.alerts import Alert, LogAlert
+from downhaul.control.operator import Operator
+
+if TYPE_CHECKING:
+    from downhaul.config import Settings
+
+ACTOR: Final = "DOWNHAUL_ACTOR"
+
+
+def resolve_settings(
+    *, url: str | None = None, file: str | None = None, environment: str | None = None
+) -> Settings:
+    """Return the configuration, with what a command line says on top. Raises ConfigError."""
+    from downhaul.config import resolve  # noqa: PLC0415  (pydantic)
+
+    return resolve(url, file=file, environment=environment)
+
+
+def who(actor: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, bool]:
+    """Return who acts, and whether that is only the login name (rule X4).
+
+    What is given, else ``DOWNHAUL_ACTOR``, else the login name.
+    """
+    named = actor or (os.environ if environ is None else environ).get(ACTOR, "")
+    if named.strip():
+        return named.strip(), False
+    try:
+        return getpass.getuser(), True
+    except (KeyError, OSError, ImportError):  # a user without a name, as in some containers
+        return f"uid-{os.getuid()}", True
+
+
+def connect_operator(
+    settings: Settings,
+    actor: str | None = None,
+    *,
+    create: bool = False,
+    alerts: Sequence[Alert] = (LogAlert(),),
+) -> Operator:
+    """Return an operator on what the settings name, which closes it all when it is closed.
+
+    ``create`` makes the tables of an embedded store that isn't there yet. Raises ConfigError,
+    ProviderNotFound, ProviderError; a backend that can't be reached says so when it is used.
+    """
+    from downhaul.plugins import build_control, build_provider  # noqa: PLC0415  (pluggy, pydantic)
+
+    provider = build_provider(settings)
+    control = build_control(settings, provider)
+    if create:
+        pass
+    name, marked = who(actor)
+    return Operator(
+        provider,
+        control,
+        actor=name,
+        marked=marked,
+        environment=settings.environment,
+        alerts=alerts,
+        kill_file=settings.control.kill_file,
+        owns=True,
+    )

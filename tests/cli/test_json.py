@@ -1,0 +1,96 @@
+"""Every ``--json`` document has the shape that is published, failures too (rule X2)."""
+
+import json
+
+import jsonschema
+import pytest
+
+from downhaul.cli.exits import Exit
+from downhaul.cli.shapes import ERROR, commands, schema_of
+
+REASON = ("--reason", "test")
+RUNS = {
+    "flags list": [()],
+    "flags show": [("agent",), ("killed",)],
+    "flags create": [("fresh",)],
+    "flags set": [("agent", "--owner", "team")],
+    "flags on": [("agent",)],
+    "flags off": [("agent",)],
+    "flags percent": [("agent", "50")],
+    "flags target": [("agent", "--add", "u1")],
+    "flags restore": [("agent", "--to", "VERSION")],
+    "flags delete": [("agent", "--yes")],
+    "flags import": [("flags.json",), ("flags.json", "--dry-run")],
+    "flags export": [()],
+    "flags convert": [("flags.json",)],
+    "flags history": [(), ("killed",)],
+    "flags stale": [("--days", "0")],
+    "segments list": [()],
+    "segments show": [("beta",)],
+    "segments set": [("beta", "--include", "u2"), ("gamma", "--include", "u1")],
+    "segments delete": [("beta", "--yes")],
+    "eval": [("agent", "-c", "targetingKey=u1", "--explain"), ("killed",)],
+    "kill": [("agent", *REASON), ("killed", *REASON), ("odd", *REASON, "--dry-run")],
+    "revive": [("killed", *REASON), ("agent", *REASON)],
+    "kills": [()],
+    "providers list": [()],
+    "config show": [()],
+    "config check": [()],
+    "db upgrade": [()],
+    "db check": [()],
+    "db sql": [("--url", "sqlite:///new.db")],
+    "db roles": [("--url", "postgresql://db/flags")],
+    "doctor": [()],
+    "completion": [("bash",)],
+}
+
+
+@pytest.fixture
+def full(agent):
+    """A store with a flag, a killed flag and a segment, and a document beside it."""
+    agent("flags", "create", "killed", "--on")
+    agent("kill", "killed", *REASON)
+    agent("segments", "set", "beta", "--include", "u1")
+    document = {"downhaul": 1, "flags": [{"key": "new", "on": True, "default": "on"}]}
+    (agent.folder / "flags.json").write_text(json.dumps(document))
+    return agent
+
+
+def test_every_command_with_a_shape_is_run_here():
+    assert set(RUNS) == set(commands())
+
+
+@pytest.mark.rule("X2")
+@pytest.mark.parametrize("name", commands())
+def test_what_a_command_prints_has_its_published_shape(full, name):
+    jsonschema.Draft202012Validator.check_schema(schema_of(name))
+    for words in RUNS[name]:
+        version = full.json("flags", "history", "agent")["changes"][-1]["version"]
+        given = [version if one == "VERSION" else one for one in words]
+        document = full.json(*name.split(), *given)
+        jsonschema.validate(document, schema_of(name))
+        assert "error" not in document
+        assert list(document)[:2] == ["schema_version", "command"]
+
+
+@pytest.mark.rule("X1", "X2")
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (("flags", "on", "agemt"), Exit.FAILURE),
+        (("flags", "create", "agent"), Exit.CONFLICT),
+        (("kill", "agent", "--reason", " "), Exit.REFUSED),
+        (("flags", "list", "--url", "sqlite:///gone.db"), Exit.UNREACHABLE),
+        (("flags", "list", "--url", "nobody://x"), Exit.FAILURE),
+        (("flags", "percent", "agent", "5", "--variant", "maybe"), Exit.REFUSED),
+        (("flags", "on", "new", "--url", "file:flags.json"), Exit.REFUSED),
+    ],
+)
+def test_a_failure_is_a_document_and_a_message_with_the_fix(full, words, code):
+    done = full(*words, "--json", exit_code=int(code))
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, ERROR)
+    assert document["error"]["exit_code"] == code
+    assert document["error"]["message"] in done.stderr
+    assert document["error"]["hint"] in done.stderr
+    assert "Traceback" not in done.stderr
