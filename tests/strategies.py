@@ -106,7 +106,8 @@ def bucketings(draw, schemes=tuple(Scheme)):
         total = draw(st.sampled_from([WHOLE, WHOLE, 100, 7]))
     seed = None
     if scheme is not Scheme.DOWNHAUL:
-        seed = draw(st.none() | st.integers(-(2**31), 2**32 - 1))
+        least = 0 if scheme is Scheme.UNLEASH else -(2**31)
+        seed = draw(st.none() | st.integers(least, 2**32 - 1))
     return Bucketing(
         scheme=scheme,
         salt=draw(st.none() | texts),

@@ -39,6 +39,7 @@ _KEY: Final = re.compile(KEY_PATTERN)
 _TAG: Final = re.compile(TAG_PATTERN)
 _KIND: Final = re.compile(KIND_PATTERN)
 _SEEDS: Final = range(-(1 << 31), 1 << 32)
+_UNSIGNED: Final = range(1 << 32)
 _MOST_BUCKETS: Final = 1 << 31
 
 
@@ -270,8 +271,9 @@ def _bucketing(place: Place, bucketing: Bucketing) -> Iterator[Fault]:
             yield Fault((*place, "by", index), "an attribute has a name")
     if bucketing.total > _MOST_BUCKETS:
         yield Fault((*place, "total"), f"at most {_MOST_BUCKETS} buckets")
-    if bucketing.seed is not None and bucketing.seed not in _SEEDS:
-        yield Fault((*place, "seed"), "a seed has 32 bits")
+    seeds = _UNSIGNED if bucketing.scheme is Scheme.UNLEASH else _SEEDS
+    if bucketing.seed is not None and bucketing.seed not in seeds:
+        yield Fault((*place, "seed"), f"a seed lies between {seeds[0]} and {seeds[-1]}")
     if bucketing.scheme is Scheme.DOWNHAUL and bucketing.seed:
         message = "the scheme downhaul has no seed"
         yield Fault((*place, "seed"), message, "set a salt to assign users anew")
