@@ -63,7 +63,7 @@ def create(session: Session, key: str | None, file: str | None, reason: str, **g
     A missing embedded store is created. PostgreSQL needs `downhaul db upgrade` once before.
     """
     if file is not None:
-        flag = read_flag(file, key)
+        flag = read_flag(session, file, key)
     elif key is None:
         message = "name the flag, or give its document with --file"
         raise click.UsageError(message)

@@ -61,7 +61,7 @@ def import_file(
 
     Whatever a foreign document says that could not be carried over is listed.
     """
-    flag_set, ledger = _read(file, source, format_)
+    flag_set, ledger = _read(file, source, format_, session)
     if not session.as_json:
         _show_ledger(session, ledger)
     _refuse_lossy(ledger, file, strict=strict)
@@ -123,10 +123,12 @@ def convert(
     _print_document(session, flag_set, format_, ledger)
 
 
-def _read(file: str, source: str, format_: str | None) -> tuple[FlagSet, tuple[Any, ...]]:
+def _read(
+    file: str, source: str, format_: str | None, session: Session | None = None
+) -> tuple[FlagSet, tuple[Any, ...]]:
     """Read our document, or somebody's through the translator of the plugin that knows it."""
     if source == _OURS:
-        return read_set(file, format_), ()
+        return read_set(file, format_, session), ()
     from downhaul.plugins import load_translator  # noqa: PLC0415  (pluggy)
 
     translated = load_translator(source).flags_from(_foreign(file))

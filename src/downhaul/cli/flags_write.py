@@ -39,7 +39,7 @@ def set_fields(
     A document with a `version` is written only if the flag still stands at it (exit code 4 if not).
     """
     if file is not None:
-        flag = read_flag(file, key)
+        flag = read_flag(session, file, key)
         with session.operator() as operator:
             written(session, operator.put(flag, reason))
         return

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import click
 
-from downhaul.errors import DocumentError
+from downhaul.cli.session import Session
+from downhaul.errors import DocumentError, DownhaulError
 from downhaul.flag import Flag, weight_of
 from downhaul.provider import FlagSet
 
@@ -56,10 +57,10 @@ def origin_of(file: str) -> str:
     return "<stdin>" if file == "-" else file
 
 
-def read_set(file: str, format_: str | None = None) -> FlagSet:
+def read_set(file: str, format_: str | None = None, session: Session | None = None) -> FlagSet:
     """Read a document of flags, whose format is told by its name unless given.
 
-    Raises DocumentError, UsageError.
+    With a session, its flags may name what is in the store. Raises DocumentError, UsageError.
     """
     from downhaul.documents import parse_document  # noqa: PLC0415  (pydantic)
 
@@ -67,12 +68,27 @@ def read_set(file: str, format_: str | None = None) -> FlagSet:
     if not known:
         message = f"{file}: name it .json, .toml or .yaml, or say --format"
         raise click.UsageError(message)
-    return parse_document(read_text(file), known, origin_of(file))
+    text = read_text(file)
+    try:
+        return parse_document(text, known, origin_of(file))
+    except DocumentError:
+        there = FlagSet() if session is None else _in_store(session)
+        if not (there.flags or there.segments):
+            raise
+    return parse_document(text, known, origin_of(file), there)
 
 
-def read_flag(file: str, key: str | None) -> Flag:
+def _in_store(session: Session) -> FlagSet:
+    try:
+        with session.operator() as operator:
+            return operator.list()
+    except DownhaulError:
+        return FlagSet()  # what is wrong with the document is the better message
+
+
+def read_flag(session: Session, file: str, key: str | None) -> Flag:
     """Read the one flag of a document, or the named one of several. As :func:`read_set`."""
-    found = read_set(file).flags
+    found = read_set(file, session=session).flags
     if key is not None and key in found:
         return found[key]
     if key is not None or len(found) != 1:

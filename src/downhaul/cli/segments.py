@@ -80,7 +80,7 @@ def set_segment(
         raise click.UsageError(message)
     with session.operator(create=True) as operator:
         if file is not None:
-            segment = _from_document(file, key)
+            segment = _from_document(session, file, key)
         else:
             found = operator.list().segments.get(str(key)) or Segment(str(key))
             segment = _edited(found, given)
@@ -99,8 +99,8 @@ def delete(session: Session, key: str, yes: bool, reason: str) -> None:
         written(session, operator.delete_segment(key, reason))
 
 
-def _from_document(file: str, key: str | None) -> Segment:
-    found = read_set(file).segments
+def _from_document(session: Session, file: str, key: str | None) -> Segment:
+    found = read_set(file, session=session).segments
     if key is not None and key in found:
         return found[key]
     if key is not None or len(found) != 1:

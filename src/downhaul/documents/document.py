@@ -19,14 +19,20 @@ from downhaul.references import Node
 _FIELDS: Final = ("downhaul", "flags", "segments")
 
 
-def parse_document(text: str | bytes, format: str, origin: str = "") -> FlagSet:  # noqa: A002
+def parse_document(
+    text: str | bytes,
+    format: str,  # noqa: A002  (the field's word)
+    origin: str = "",
+    beside: FlagSet | None = None,
+) -> FlagSet:
     """Read a document in ``json``, ``toml`` or ``yaml``; ``origin`` is its file, for messages.
 
+    ``beside`` holds what is there already where the document goes: its flags may name that too.
     Raises DocumentError, and nothing else, with every problem: its path, its line where known,
     and what to do. Then nothing of the document counts.
     """
     data = read_data(text, format, origin)
-    reading = _Reading()
+    reading = _Reading(beside or FlagSet())
     flag_set = reading.flag_set(data)
     if reading.faults:
         raise refused(problems_of(reading.faults, origin, lines_of(text, format)), origin)
@@ -66,8 +72,9 @@ def _structured(data: Any, sort: str, origin: str) -> Data:
 class _Reading:
     """One document as it is read: what was understood so far, and every fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: FlagSet) -> None:
         self.faults: list[Fault] = []
+        self._beside = beside
         self._named: dict[str, set[str]] = {"flag": set(), "segment": set()}
 
     def flag_set(self, data: Any) -> FlagSet:
@@ -79,8 +86,10 @@ class _Reading:
             place: segment_from_data(one) for place, one in self._many(data, "segments", "segment")
         }
         found = FlagSet.of(flags.values(), segments.values())
+        there = {key: flag.variants for key, flag in self._beside.flags.items()}
         known = Known(
-            {key: _variants_of(found, key) for key in self._named["flag"]}, self._named["segment"]
+            {**there, **{key: _variants_of(found, key) for key in self._named["flag"]}},
+            self._named["segment"] | self._beside.segments.keys(),
         )
         everything: list[tuple[Place, Flag | Segment]] = [*flags.items(), *segments.items()]
         for place, one in everything:
@@ -89,7 +98,10 @@ class _Reading:
             *(Node("flag", key) for key in found.flags),
             *(Node("segment", key) for key in found.segments),
         ]
-        self.faults += cycle_faults(found, starts)
+        together = FlagSet(
+            {**self._beside.flags, **found.flags}, {**self._beside.segments, **found.segments}
+        )
+        self.faults += cycle_faults(together, starts)
         return found
 
     def _envelope(self, data: Any) -> bool:
