@@ -121,3 +121,17 @@ def test_an_unleash_document_is_imported_with_what_it_could_not_carry(shell):
     assert data["ledger"]
     refused = shell("flags", "convert", "--from", "unleash", "u.json", "--strict", exit_code=6)
     assert "carried" in refused.stderr
+
+
+def test_a_document_may_name_what_is_in_the_store(shell):
+    shell("segments", "set", "beta", "--include", "u1")
+    rule = {"serve": "on", "when": [{"operator": "in_segment", "values": ["beta"]}]}
+    flag = {"key": "a", "on": True, "default": "off", "rules": [rule]}
+    text = json.dumps({"downhaul": 1, "flags": [flag]})
+    shell("flags", "import", "-", stdin=text)
+    assert shell.json("eval", "a", "-c", "targetingKey=u1")["value"] is True
+    rule["when"][0]["values"] = ["gamma"]
+    refused = shell(
+        "flags", "import", "-", stdin=json.dumps({"downhaul": 1, "flags": [flag]}), exit_code=1
+    )
+    assert 'no segment "gamma"' in refused.stderr
