@@ -133,6 +133,33 @@ def test_paths_in_variables_and_arguments_resolve_against_the_working_directory(
     assert place.resolve(kill_file=Path("other")).control.kill_file == place.folder / "other"
 
 
+@pytest.mark.parametrize(
+    "url, path",
+    [
+        ("file:a b.toml", "/here/a b.toml"),
+        ("file:a%20b.toml", "/here/a b.toml"),
+        ("file:100%25.toml", "/here/100%.toml"),
+        ("file:/etc/x%3F.toml", "/etc/x?.toml"),
+        ("file:///etc/x.toml", "/etc/x.toml"),
+        ("file://localhost/etc/x.toml", "/etc/x.toml"),
+        ("sqlite:///a b%20.db", "/here/a b%20.db"),
+        ("sqlite:////etc/x.db?timeout=3", "/etc/x.db"),
+    ],
+)
+def test_local_urls_name_one_absolute_path_however_often_they_are_resolved(place, url, path):
+    made = place.resolve(url, directory="/here")
+    assert made.provider.path == Path(path)
+    again = place.resolve(made.provider.url, directory="/elsewhere")
+    assert again.provider.url == made.provider.url
+    assert again.provider.path == Path(path)
+
+
+@pytest.mark.parametrize("url", ["file:", "file://", "file://server/share/flags.toml"])
+def test_a_file_url_without_a_file_here_is_a_problem(place, url):
+    [problem] = place.check(url)
+    assert problem.hint == "write file:flags.toml"
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "memory:"])
 def test_what_is_no_path_stays_as_it_is(place, url):
     assert place.resolve(url).provider.url == url

@@ -158,3 +158,14 @@ def test_a_control_url_that_keeps_no_kills_is_refused_at_its_origin(acme, tmp_pa
     with pytest.raises(ConfigError, match="keeps no kills") as caught:
         plugins.build_control(made, plugins.build_provider(made))
     assert caught.value.origin == "argument control.url"
+
+
+@pytest.mark.rule("P4")
+@pytest.mark.parametrize("url", ["memory:", "file:flags.toml", "sqlite:///flags.db"])
+def test_the_core_s_providers_declare_what_their_specs_say(url, tmp_path):
+    made = config.resolve(url, environ={}, directory=tmp_path)
+    provider = plugins.build_provider(made)
+    spec = plugins.spec_for(made.provider.scheme)
+    assert provider.name == spec.name
+    assert provider.capabilities == spec.capabilities
+    provider.close()

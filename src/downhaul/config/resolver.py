@@ -27,7 +27,7 @@ from downhaul.config.settings import (
     with_secrets,
 )
 from downhaul.config.sources import Where
-from downhaul.config.urls import absolute, encoded, is_ambiguous, redacted, scheme_of
+from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, redacted, scheme_of
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
 from downhaul.plugins.build import known_wrappers
 from downhaul.plugins.known import KNOWN, WRAPPERS
@@ -114,6 +114,8 @@ def _check_urls(draft: Draft) -> None:
         elif is_ambiguous(url):
             hint = "percent-encode the password: @ is %40, / is %2F, : is %3A, # is %23, ? is %3F"
             draft.blame(path, f'has several readings: "{redacted(url)}"', hint)
+        elif scheme_of(url) == "file" and local_path(url) is None:
+            draft.blame(path, f'names no file here: "{redacted(url)}"', "write file:flags.toml")
         else:
             draft.values[path] = absolute(encoded(url), draft.leaves[path].directory)
 

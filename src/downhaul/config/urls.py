@@ -18,6 +18,7 @@ _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PARAMETER: Final = re.compile(r"([?&;])([^=&;#?]+)=([^&;#]*)")
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PORT: Final = re.compile(r"\d*")
+_PLAIN_IN_PATHS: Final = "/~!$&'()*+,;=:@ "
 _NAMES_USERS: Final = ("postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql")
 """Schemes whose lone ``name@`` is a user; elsewhere it may as well be a token."""
 
@@ -86,18 +87,20 @@ def absolute(url: str, directory: Path) -> str:
     path = local_path(url)
     if path is None:
         return url
-    full = directory / path.expanduser()
+    full = str(directory / path.expanduser())
     head, question, query = url.partition("?")
     scheme = head.partition(":")[0]
-    slashes = ":///" if scheme_of(url).startswith("sqlite") else "://"
-    return f"{scheme}{slashes}{full}{question}{query}"
+    if scheme_of(url) == "file":
+        return f"{scheme}://{quote(full, safe=_PLAIN_IN_PATHS)}{question}{query}"
+    return f"{scheme}:///{full}{question}{query}"
 
 
 def local_path(url: str) -> Path | None:
     """Return the path that a ``file:`` or ``sqlite:`` URL names, or None.
 
     ``sqlite:///x`` and ``file:x`` are relative, ``sqlite:////x`` and ``file:///x`` absolute, as
-    SQLAlchemy and RFC 8089 have it. SQLite in memory, or by a URI of its own, has no path.
+    SQLAlchemy and RFC 8089 have it; only the latter are percent-encoded. SQLite in memory, or by a
+    URI of its own, has no path, and neither has a file on another host.
     """
     rest = url.partition(":")[2].partition("?")[0]
     match scheme_of(url).partition("+")[0]:
@@ -105,8 +108,10 @@ def local_path(url: str) -> Path | None:
             name = rest.removeprefix("///") if rest.startswith("///") else ""
             return Path(name) if name and not name.startswith((":memory:", "file:")) else None
         case "file":
-            name = rest.removeprefix("//")
-            return Path(name) if name else None
+            if rest.startswith("//"):
+                host, slash, name = rest[2:].partition("/")
+                rest = slash + name if host in ("", "localhost") else ""
+            return Path(unquote(rest)) if rest else None
         case _:
             return None
 
