@@ -408,3 +408,11 @@ def test_flags_made_in_python_are_held_to_the_same():
     ):
         assert check_flag(wrong)
     assert check_segment(Segment("a b"))
+
+
+def test_a_field_of_any_name_is_named_as_it_is():
+    problems = found({"<": 1, **flag(default={"<variant>": 1, "split": [ON, OFF]})})
+    assert [path for path, _, _ in problems] == [
+        'flags[0].default["<variant>"]',
+        'flags[0]["<"]',
+    ]

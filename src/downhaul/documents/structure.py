@@ -43,6 +43,8 @@ _ENUMS: Final[dict[str, type[StrEnum]]] = {
     "type": FlagType,
 }
 
+_UNIONS: Final = frozenset({"default", "serve", "off_variant"})
+
 _MESSAGES: Final = {
     "bool_type": "should be true or false",
     "dict_type": "should be an object with fields",
@@ -72,8 +74,7 @@ def structured(data: Any, sort: str) -> tuple[Data | None, list[Fault]]:
 
 
 def _fault(error: Mapping[str, Any], sort: str) -> Fault:
-    # A union's members leave their tag in the place; it is no field of the document.
-    place: Place = tuple(one for one in error["loc"] if not str(one).startswith("<"))
+    place = _without_tags(error["loc"])
     kind, value = error["type"], error.get("input")
     if kind == "extra_forbidden":
         known = _model_at(place[:-1], sort).model_fields
@@ -90,6 +91,13 @@ def _fault(error: Mapping[str, Any], sort: str) -> Fault:
         return Fault(place, str(error["msg"]).removeprefix("Value error, "))
     message = _MESSAGES.get(kind) or str(error["msg"]).replace("Input should", "should")
     return Fault(place, f"{message}, not {quoted(value)}")
+
+
+def _without_tags(place: Place) -> Place:
+    """Leave out the tags that the members of a union put behind its field: they are no fields."""
+    return tuple(
+        one for before, one in zip((None, *place), place, strict=False) if before not in _UNIONS
+    )
 
 
 def _model_at(place: Place, sort: str) -> type[BaseModel]:
