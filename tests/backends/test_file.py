@@ -230,3 +230,11 @@ def test_the_url_names_a_path(url, path):
 def test_a_url_without_a_path_is_refused(url):
     with pytest.raises(ConfigError):
         path_in(url)
+
+
+def test_settings_make_a_provider(tmp_path):
+    from downhaul.backends.file import create
+    from downhaul.config import resolve
+
+    settings = resolve("file:flags.toml", environ={}, directory=tmp_path)
+    assert create(settings).path == tmp_path / "flags.toml"

@@ -219,7 +219,7 @@ class FileProvider(FlagProvider):
 def create(settings: Settings) -> FileProvider:
     """Return the provider of ``file:flags.toml``. Raises ConfigError for a URL without a path."""
     path = path_in(settings.provider.url)
-    poll = settings.provider.options.get("poll", _POLL)
+    poll = settings.provider.options.get("poll") or _POLL
     return FileProvider(path, poll=float(poll))
 
 
