@@ -1,0 +1,93 @@
+"""The register of kills in a SQL database (rules K3, X4)."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from downhaul.errors import SchemaMissing
+from downhaul.overlay import KillRecord, Scope
+from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
+from downhaul.store import reading, writing
+from downhaul.store.database import Database
+from downhaul.store.watch import Watcher
+
+_ENTITIES = ("flag", "segment", "kill")
+
+
+class SqlControl:
+    """Kills of one environment, followed by the same watcher as the flags beside them."""
+
+    def __init__(self, database: Database, environment: str, watcher: Watcher) -> None:
+        self._database = database
+        self._environment = environment
+        self._watcher = watcher
+
+    @property
+    def identity(self) -> str:
+        """The store's identity; empty until it was first reached."""
+        return self._watcher.identity
+
+    def start(self, listener: KillListener) -> None:
+        """Tell the listener of every kill there is, and of each to come."""
+        self._watcher.follow(kills=listener.kills)
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait for the kills to be read once."""
+        return self._watcher.wait_loaded(timeout)
+
+    def status(self) -> ProviderStatus:
+        """Return how the database stands."""
+        return self._watcher.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop following."""
+        self._watcher.close(timeout)
+        self._database.engine.dispose()
+
+    def after_fork(self) -> None:
+        """Follow kills again in a forked child."""
+        self._watcher.after_fork()
+
+    def kills(self) -> list[KillRecord]:
+        """Return the last word on each scope, as the database has it now. Raises Unreachable."""
+        tables = self._database.tables
+        with self._database.reading() as connection:
+            identity = connection.execute(select(tables.store.c.identity)).scalar()
+            if identity is None:
+                raise SchemaMissing(
+                    f"{self._database.safe_url} has no identity",
+                    hint="run: downhaul db upgrade",
+                    provider=self._database.provider,
+                )
+            return reading.kill_records(connection, tables, self._environment, identity)
+
+    def record_kill(
+        self,
+        scope: Scope,
+        change: Change,
+        *,
+        killed: bool,
+        lift_others: bool = False,
+        everywhere: bool = False,
+    ) -> KillRecord:
+        """Commit a kill or a revive and return it. Raises Unreachable."""
+        environment = writing.environment_of_kill(self._environment, everywhere=everywhere)
+        with self._database.writing() as connection:
+            return writing.write_kill(
+                connection,
+                self._database,
+                environment,
+                scope,
+                change,
+                killed=killed,
+                lift_others=lift_others,
+            )
+
+    def changes(
+        self, key: str | None = None, *, limit: int = 100, before: int | None = None
+    ) -> ChangeRecords:
+        """Return the newest changes first, of flags, segments and kills."""
+        with self._database.reading() as connection:
+            return reading.history(
+                connection, self._database.tables, self._environment, _ENTITIES, key, limit, before
+            )

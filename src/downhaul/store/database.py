@@ -1,0 +1,165 @@
+"""One database: its engine, its dialect's ways, and its errors as ours.
+
+A backend makes a :class:`Database` and hands it to :class:`downhaul.store.provider.SqlProvider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from downhaul.errors import ProviderError, SchemaMissing, Unreachable
+from downhaul.store.tables import Tables
+
+Redact = Callable[[str], str]
+
+_UPGRADE: Final = "run: downhaul db upgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between databases, as SQL. Each clock is the database's own (rule X3)."""
+
+    name: str
+    now: str
+    """An expression: RFC 3339 text in UTC."""
+    microseconds: str
+    """An expression: microseconds since 1970, an integer."""
+    begin_write: tuple[str, ...] = ()
+    """Statements that begin a transaction that will write, where the driver's own begin won't do."""
+    limits: tuple[str, ...] = ()
+    """Statements that bound the time of one transaction."""
+    notify: bool = False
+    """Whether a commit can tell listeners (pg_notify)."""
+
+
+SQLITE: Final = Dialect(
+    "sqlite",
+    now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
+    microseconds="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    begin_write=("BEGIN IMMEDIATE",),
+)
+POSTGRESQL: Final = Dialect(
+    "postgresql",
+    now="to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+    microseconds="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    limits=("SET LOCAL statement_timeout = '10s'", "SET LOCAL lock_timeout = '5s'"),
+    notify=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database with Downhaul's tables in it, or about to be.
+
+    ``safe_url`` is fit to be shown; ``redact`` takes secrets out of a driver's words. ``schema`` is
+    PostgreSQL's, ``prefix`` SQLite's, so that both live beside an application's own tables.
+    """
+
+    engine: Engine
+    dialect: Dialect
+    safe_url: str
+    provider: str
+    schema: str | None = None
+    prefix: str = ""
+    redact: Redact = field(default=lambda words: words, repr=False)
+    create: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Makes the empty database where it can be made at all; called by ``db upgrade`` alone."""
+    deadline: Callable[[Connection], AbstractContextManager[None]] = field(
+        default=lambda _connection: nullcontext(), repr=False
+    )
+    """Ends a transaction whose server has stopped answering; its errors come out as Unreachable."""
+    tables: Tables = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tables", Tables.named(self.schema, self.prefix))
+
+    @property
+    def channel(self) -> str:
+        """The name under which commits are told (NOTIFY)."""
+        return f"downhaul:{self.schema or ''}"[:63]
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection on which each statement is its own snapshot. Raises Unreachable."""
+        with self.errors(), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in one transaction, committed at the end. Raises Unreachable."""
+        with self.errors(), self.engine.connect() as connection:
+            if self.dialect.begin_write:
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield from _by_hand(connection, self.dialect.begin_write)
+            else:
+                with self.deadline(connection), connection.begin():
+                    for statement in self.dialect.limits:
+                        connection.exec_driver_sql(statement)
+                    yield connection
+
+    @contextmanager
+    def creating(self) -> Iterator[Connection]:
+        """Give a connection to make tables on, in one transaction; the database is made if need be."""
+        with self.errors():
+            self.create()
+        with self.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn a driver's errors into ours, without its secrets."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self.ours(error) from None  # the driver's own may quote the password
+
+    def ours(self, error: BaseException) -> ProviderError:
+        """Return one of our errors for a driver's."""
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        words = self.redact(" ".join(str(cause or error).split()))
+        if _is_missing_table(error, words):
+            return SchemaMissing(
+                f"{self.safe_url} has no tables of Downhaul", hint=_UPGRADE, provider=self.provider
+            )
+        if "readonly database" in words or "permission denied" in words:
+            return Unreachable(
+                f"{self.safe_url} refuses: {words}",
+                hint="see `downhaul db roles` for the rights that are needed",
+                provider=self.provider,
+            )
+        return Unreachable(
+            f"{self.safe_url} did not answer: {words}",
+            hint="is it running, and is the URL right? see `downhaul doctor`",
+            provider=self.provider,
+        )
+
+    def scalar(self, expression: str) -> Any:
+        """Return the value of one SQL expression."""
+        with self.reading() as connection:
+            return connection.execute(text(f"SELECT {expression}")).scalar_one()
+
+
+def _by_hand(connection: Connection, begin: tuple[str, ...]) -> Iterator[Connection]:
+    """Run a transaction in plain words, where the driver would begin it too late or too weakly."""
+    for statement in begin:
+        connection.exec_driver_sql(statement)
+    try:
+        yield connection
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+def _is_missing_table(error: BaseException, words: str) -> bool:
+    if isinstance(error, OperationalError):
+        return "no such table" in words or "unable to open database file" in words
+    if isinstance(error, ProgrammingError):
+        return "does not exist" in words and ("relation" in words or "schema" in words)
+    return False

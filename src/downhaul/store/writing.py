@@ -1,0 +1,203 @@
+"""Writing into the tables: one transaction holds the row, the change, the revision and the news.
+
+The environment's row is locked first, so the order of commits is the order of revisions, and a
+reader that saw revision n has seen all before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, bindparam, insert, literal_column, select, text, update
+
+from downhaul.overlay import KillRecord, Scope
+from downhaul.provider import Change
+from downhaul.store.database import Database
+from downhaul.store.reading import ALL_ENVIRONMENTS, kill_record
+
+_FITS: Final = 7_900
+"""Bytes of a NOTIFY payload that PostgreSQL takes (8000, less a little)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One document to write: None deletes. ``before`` is what was there, for the history."""
+
+    entity: str
+    key: str
+    action: str
+    version: int
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+def next_revision(connection: Connection, database: Database, environment: str) -> int:
+    """Lock the environment's row for this transaction and return its new revision."""
+    environments = database.tables.environments
+    raised = (
+        update(environments)
+        .where(environments.c.name == environment)
+        .values(revision=environments.c.revision + 1)
+        .returning(environments.c.revision)
+    )
+    revision = connection.execute(raised).scalar()
+    if revision is None:
+        connection.execute(
+            text(
+                f"INSERT INTO {_name(environments)} (name, revision) VALUES (:name, 0) "  # noqa: S608  (our own table)
+                "ON CONFLICT (name) DO NOTHING"
+            ),
+            {"name": environment},
+        )
+        revision = connection.execute(raised).scalar_one()
+    return int(revision)
+
+
+def write_document(
+    connection: Connection,
+    database: Database,
+    environment: str,
+    revision: int,
+    write: Write,
+    change: Change,
+) -> None:
+    """Write a flag's or segment's row with its change, and tell the listeners at commit."""
+    tables = database.tables
+    table = tables.flags if write.entity == "flag" else tables.segments
+    document = None if write.after is None else dumps(write.after)
+    _upsert(
+        connection,
+        table,
+        {"environment": environment, "key": write.key},
+        {
+            "version": write.version,
+            "revision": revision,
+            "document": document,
+            "updated_at": literal_column(database.dialect.now),
+        },
+    )
+    record_change(connection, database, environment, write, change)
+    if database.dialect.notify:
+        news = {"e": environment, "r": revision, "t": write.entity, "k": write.key}
+        _notify(connection, database, news, {"v": write.version, "d": document})
+
+
+def record_change(
+    connection: Connection, database: Database, environment: str, write: Write, change: Change
+) -> None:
+    """Append to the history (rule X4)."""
+    connection.execute(
+        insert(database.tables.changes).values(
+            change_id=change.id,
+            at=literal_column(database.dialect.now),
+            environment=environment,
+            entity=write.entity,
+            key=write.key,
+            action=write.action,
+            actor=change.actor,
+            marked=change.marked,
+            reason=change.reason,
+            before=None if write.before is None else dumps(write.before),
+            after=None if write.after is None else dumps(write.after),
+            version=str(write.version),
+        )
+    )
+
+
+def write_kill(  # noqa: PLR0913  (who, what and for whom)
+    connection: Connection,
+    database: Database,
+    environment: str,
+    scope: Scope,
+    change: Change,
+    *,
+    killed: bool,
+    lift_others: bool,
+) -> KillRecord:
+    """Write a word of the register, unless it is the store's last word already."""
+    kills, store = database.tables.kills, database.tables.store
+    # The store's row is the lock of all kills: writers of flags never wait for it, nor it for them.
+    lock = select(store.c.identity)
+    if database.dialect.notify:
+        lock = lock.with_for_update()
+    identity = connection.execute(lock).scalar_one()
+    last = connection.execute(
+        select(kills).where(kills.c.environment == environment, kills.c.scope == str(scope))
+    ).first()
+    known = None if last is None else kill_record(last._mapping, identity)  # noqa: SLF001
+    if known is not None and known.killed is killed and not lift_others:
+        return known
+    highest = literal_column(f"(SELECT coalesce(max(sequence), 0) + 1 FROM {_name(kills)})")
+    clock = literal_column(database.dialect.microseconds)
+    floor, now, at = connection.execute(
+        select(highest, clock, literal_column(database.dialect.now))
+    ).one()
+    sequence = max(int(floor), int(now))
+    lifts = sequence if lift_others else (0 if known is None else known.lifts)
+    record = KillRecord(
+        scope, sequence, killed, change.actor, change.reason, at, environment, identity, lifts
+    )
+    _upsert(
+        connection,
+        kills,
+        {"environment": environment, "scope": str(scope)},
+        {
+            "sequence": sequence,
+            "killed": killed,
+            "actor": change.actor,
+            "reason": change.reason,
+            "at": at,
+            "lifts": lifts,
+        },
+    )
+    write = Write(
+        "kill",
+        str(scope),
+        "kill" if killed else "revive",
+        sequence,
+        None if known is None else known.as_mapping(),
+        record.as_mapping(),
+    )
+    record_change(connection, database, environment, write, change)
+    if database.dialect.notify:
+        _notify(connection, database, {"e": environment, "t": "kill"}, {"d": record.as_mapping()})
+    return record
+
+
+def environment_of_kill(environment: str, *, everywhere: bool) -> str:
+    """Return the environment that a kill's row speaks for."""
+    return ALL_ENVIRONMENTS if everywhere else environment
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """Encode a document as it is kept. Infinity and NaN, which JSON lacks, raise ValueError."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _notify(
+    connection: Connection, database: Database, news: dict[str, Any], whole: dict[str, Any]
+) -> None:
+    payload = json.dumps({**news, **whole}, separators=(",", ":"))
+    if len(payload) > _FITS:  # ASCII: json escapes the rest
+        payload = json.dumps(news, separators=(",", ":"))
+    connection.execute(
+        text("SELECT pg_notify(:channel, :payload)"),
+        {"channel": database.channel, "payload": payload},
+    )
+
+
+def _upsert(
+    connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]
+) -> None:
+    """Write a row by its primary key. The caller holds the lock under which nobody else does."""
+    match = [table.c[name] == bindparam(f"k_{name}", value) for name, value in key.items()]
+    done = connection.execute(update(table).where(*match).values(**values))
+    if not done.rowcount:
+        connection.execute(insert(table).values(**key, **values))
+
+
+def _name(table: Table) -> str:
+    return f'"{table.schema}"."{table.name}"' if table.schema else f'"{table.name}"'
