@@ -26,10 +26,11 @@ def list_flags(
 ) -> None:
     """List flags, and whom they serve what."""
     with session.operator() as operator:
+        flags = sorted(operator.list().flags.values(), key=lambda flag: flag.key)
         overlay = _overlay(session, operator)
         found = [
             one
-            for one in sorted(operator.list().flags.values(), key=lambda flag: flag.key)
+            for one in flags
             if set(each(tags)) <= set(one.tags)
             and type_ in (None, one.type.value)
             and owner in (None, one.owner)

@@ -193,8 +193,13 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
         "notes": _list(_TEXT),
     },
     "config check": {"ok": _FLAG, "problems": _list(_PROBLEM)},
-    "db upgrade": {"before": _TEXT_OR_NULL, "after": _TEXT, "changed": _FLAG},
-    "db check": {"ok": _FLAG, "found": _TEXT_OR_NULL, "wanted": _TEXT},
+    "db upgrade": {
+        "databases": _list(_object(url=_TEXT, before=_TEXT_OR_NULL, after=_TEXT, changed=_FLAG))
+    },
+    "db check": {
+        "ok": _FLAG,
+        "databases": _list(_object(url=_TEXT, found=_TEXT_OR_NULL, wanted=_TEXT_OR_NULL, ok=_FLAG)),
+    },
     "db sql": {"sql": _TEXT},
     "db roles": {"sql": _TEXT},
     "doctor": {"ok": _FLAG, "checks": _CHECKS},

@@ -11,12 +11,13 @@ from downhaul.flag import WHOLE
 
 _NAMED_BY: Final = ("key", "variant", "id", "name")  # what tells the elements of a list apart
 _LONGEST: Final = 72  # characters of a value in a line; the whole value stays in the fields
+_NOTHING: Final = "(none)"
 _UNSHOWN: Final = frozenset({"version"})  # moves with every write, and is shown beside it
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field that differs. None stands for a field that was, or is, not there.
+    """One field that differs. A field that was, or is, not there has the value None, and says so.
 
     ``added`` and ``removed`` are set for lists of plain values (tags, keys): the elements that came
     and went. ``total`` is what a weight is a part of.
@@ -28,6 +29,8 @@ class Difference:
     added: tuple[Any, ...] = ()
     removed: tuple[Any, ...] = ()
     total: int = WHOLE
+    was_there: bool = True
+    is_there: bool = True
 
     def __str__(self) -> str:
         if self.added or self.removed:
@@ -37,7 +40,9 @@ class Difference:
         if _last(self.path) == "weight":
             before, after = _share(self.before, self.total), _share(self.after, self.total)
             return f"{self.path}: {before} -> {after}"
-        return f"{self.path}: {_show(self.before)} -> {_show(self.after)}"
+        before = _show(self.before) if self.was_there else _NOTHING
+        after = _show(self.after) if self.is_there else _NOTHING
+        return f"{self.path}: {before} -> {after}"
 
 
 def differences(
@@ -60,7 +65,14 @@ def _mappings(
         if not path and name in _UNSHOWN:
             continue
         field = f"{path}.{name}" if path else str(name)
-        yield from _values(field, before.get(name), after.get(name), total)
+        if name in before and name in after:
+            yield from _values(field, before[name], after[name], total)
+        else:
+            # Not there and null differ: without an off variant `off` is meant, null is none.
+            was, now = before.get(name), after.get(name)
+            yield Difference(
+                field, was, now, total=total, was_there=name in before, is_there=name in after
+            )
 
 
 def _values(path: str, before: Any, after: Any, total: int) -> Iterable[Difference]:
@@ -84,15 +96,27 @@ def _lists(
         if list(old) != [key for key in new if key in old] and set(old) == set(new):
             yield Difference(f"{path} (order)", list(old), list(new))
         for key in dict.fromkeys([*old, *new]):
-            yield from _values(f"{path}[{key}]", old.get(key), new.get(key), total)
+            where = f"{path}[{key}]"
+            if key in old and key in new:
+                yield from _values(where, old[key], new[key], total)
+            else:
+                yield Difference(
+                    where,
+                    old.get(key),
+                    new.get(key),
+                    total=total,
+                    was_there=key in old,
+                    is_there=key in new,
+                )
     elif any(isinstance(one, (Mapping, list, tuple)) for one in (*before, *after)):
         for index in range(max(len(before), len(after))):
-            yield from _values(
-                f"{path}[{index}]",
-                before[index] if index < len(before) else None,
-                after[index] if index < len(after) else None,
-                total,
-            )
+            where = f"{path}[{index}]"
+            if index >= len(after):
+                yield Difference(where, before[index], None, total=total, is_there=False)
+            elif index >= len(before):
+                yield Difference(where, None, after[index], total=total, was_there=False)
+            else:
+                yield from _values(where, before[index], after[index], total)
     else:
         added = tuple(one for one in after if one not in before)
         removed = tuple(one for one in before if one not in after)
@@ -134,7 +158,7 @@ def _share(weight: Any, total: int) -> str:
 
 
 def _show(value: Any) -> str:
-    return "(none)" if value is None else _cut(json.dumps(value, ensure_ascii=False, default=str))
+    return _cut(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _cut(text: str) -> str:

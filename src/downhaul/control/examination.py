@@ -1,4 +1,4 @@
-"""Everything that a kill depends on. Each look gives findings; none keeps the others from looking."""
+"""Everything that a kill depends on, looked at one by one; no look keeps others from looking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from downhaul.control.service import resolve_settings
+from downhaul.control.service import database_of, resolve_settings
 from downhaul.errors import ConfigError, DownhaulError
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, ControlStore, FlagProvider
@@ -158,13 +158,34 @@ def _kill_file(settings: Settings) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("kill file", "ok", f"{path} isn't there, and names nothing")
         return
-    try:
-        path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        yield Finding("kill file", "fail", f"{path}: {error}", "let this user read it, as UTF-8")
+    from downhaul.store.breakglass import KillFile  # noqa: PLC0415  (beside its only use)
+
+    file = KillFile(path)
+    named = file.read().killed
+    if file.trouble:
+        yield Finding("kill file", "fail", file.trouble, "let this user read it")
         return
-    yield Finding("kill file", "ok", f"{path} can be read")
+    names = ", ".join(sorted(map(str, named))) or "nothing"
+    yield Finding("kill file", "warn" if named else "ok", f"{path} names {names}")
 
 
 def _database(provider: FlagProvider) -> Iterator[Finding]:
-    return iter(())
+    """Look at the tables and the clock of a SQL provider."""
+    database = database_of(provider)
+    if database is None:
+        return
+    from downhaul.store import schema  # noqa: PLC0415  (Alembic)
+
+    state = schema.state(database)
+    if state.current:
+        newer = f", which is newer than this code ({state.head})" if state.newer else ""
+        yield Finding("tables", "ok", f"at {state.found}{newer}")
+    else:
+        message = f"at {state.found or 'nothing'}, and this code wants {state.head}"
+        yield Finding("tables", "fail", message, "run: downhaul db upgrade")
+    skew = time.time() - int(database.scalar(database.dialect.microseconds)) / 1_000_000
+    if abs(skew) > _SKEW:
+        hint = "set this machine's clock; kills are ordered by the database's"
+        yield Finding("clock", "warn", f"this machine is {skew:+.1f} s off the database", hint)
+    else:
+        yield Finding("clock", "ok", f"this machine is {skew * 1000:+.0f} ms off the database")

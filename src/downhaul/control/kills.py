@@ -11,6 +11,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from downhaul.control.alerts import AlertEvent
@@ -310,8 +311,19 @@ def _still_down(desk: Desk, result: KillResult, flag: Flag | None) -> list[str]:
     others = overlay.kill_of(result.scope.name, flag.tags if flag else ())
     if result.scope.kind is ScopeKind.FLAG and others is not None and not result.dry_run:
         notes.append(f'still killed by {others.scope} ({others.environment}): "{others.reason}"')
+    if desk.kill_file is not None and result.scope in _named_in(desk.kill_file):
+        notes.append(
+            f"{desk.kill_file} still names it, and processes here kill it again: "
+            "revive it with --local too"
+        )
     if flag is not None and not flag.on:
         notes.append(f"the flag is off: flags on {flag.key} serves it again")
     if flag is not None and has_percentages_in_rules(flag):
         notes.append("its rules serve shares of their own, and those are back as they were")
     return notes
+
+
+def _named_in(kill_file: Path) -> frozenset[Scope]:
+    from downhaul.store.breakglass import KillFile  # noqa: PLC0415  (only here)
+
+    return KillFile(kill_file).read().killed

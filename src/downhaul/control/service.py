@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
 from downhaul.control.operator import Operator
+from downhaul.errors import Refused, SchemaMissing
+from downhaul.provider import FlagProvider
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
+    from downhaul.store.database import Database
 
 ACTOR: Final = "DOWNHAUL_ACTOR"
 
@@ -59,7 +62,7 @@ def connect_operator(
     provider = build_provider(settings)
     control = build_control(settings, provider)
     if create:
-        pass
+        _create_embedded(provider)
     name, marked = who(actor)
     return Operator(
         provider,
@@ -71,3 +74,42 @@ def connect_operator(
         kill_file=settings.control.kill_file,
         owns=True,
     )
+
+
+def databases(settings: Settings) -> list[Database]:
+    """Return the SQL databases that the settings name: the provider's, and the control store's.
+
+    Raises Refused where there is none, and what :func:`connect_operator` raises.
+    """
+    from downhaul.plugins import build_provider  # noqa: PLC0415  (pluggy, pydantic)
+
+    providers = [build_provider(settings)]
+    if settings.control.url not in (None, settings.provider.url):
+        providers.append(build_provider(settings.for_control()))
+    found = [one for one in map(database_of, providers) if one is not None]
+    if not found:
+        raise Refused(
+            f'"{settings.provider.safe_url}" keeps no tables',
+            hint="name a database with --url: sqlite:///flags.db, postgresql://...",
+        )
+    return found
+
+
+def database_of(provider: FlagProvider) -> Database | None:
+    """Return the database of a SQL provider, None for any other."""
+    from downhaul.store.provider import SqlProvider  # noqa: PLC0415  (SQLAlchemy)
+
+    return provider.database if isinstance(provider, SqlProvider) else None
+
+
+def _create_embedded(provider: FlagProvider) -> None:
+    """Make the file and tables of an embedded store; a server's are made on purpose only."""
+    database = database_of(provider)
+    if database is None or database.dialect.name != "sqlite":
+        return
+    try:
+        provider.get("")
+    except SchemaMissing:
+        from downhaul.store.schema import upgrade  # noqa: PLC0415  (Alembic)
+
+        upgrade(database)
