@@ -40,8 +40,7 @@ class Context:
         kind: str = USER,
     ) -> None:
         if type(targeting_key) is not str and targeting_key is not None:
-            message = f"a targeting key is a string, not {type(targeting_key).__name__}"
-            raise InvalidContext(message, hint=f"pass str({targeting_key!r})")
+            targeting_key = _plain(targeting_key)
         self.targeting_key = targeting_key or None
         self.attributes = attributes
         self.kind = kind
@@ -69,11 +68,15 @@ class Context:
         joined = cls(first.targeting_key, first.attributes, first.kind)
         if len(kinds) > 1:
             joined.kinds = MappingProxyType(kinds)
+        joined.at = next((one.at for one in contexts if one.at is not None), None)
         return joined
 
     def at_time(self, at: dt.datetime) -> Context:
-        """Return this context for an evaluation as of ``at``. Raises InvalidContext without an offset."""
-        if at.tzinfo is None:
+        """Return this context for an evaluation as of ``at``.
+
+        Raises InvalidContext for a time without a UTC offset.
+        """
+        if at.utcoffset() is None:
             message = f"{at.isoformat()} has no UTC offset"
             raise InvalidContext(message, hint="pass a time such as datetime.now(UTC)")
         copy = Context(self.targeting_key, self.attributes, self.kind)
@@ -90,10 +93,15 @@ class Context:
     def over(self, base: Context) -> Context:
         """Return this context with what it lacks taken from ``base`` (a client's default context).
 
-        Attributes are merged by name within a kind; kinds that only ``base`` has are kept.
+        Attributes are merged by name within a kind; kinds that only ``base`` has are kept. Nobody
+        over somebody is that somebody: no kind is added without a key or an attribute.
         """
         merged: list[Context] = []
-        mine = self.kinds or {self.kind: self}
+        mine = {
+            kind: one
+            for kind, one in (self.kinds or {self.kind: self}).items()
+            if one.targeting_key is not None or one.attributes
+        }
         for kind, other in (base.kinds or {base.kind: base}).items():
             single = mine.get(kind)
             merged.append(
@@ -109,13 +117,16 @@ class Context:
             single for kind, single in mine.items() if all(kind != one.kind for one in merged)
         )
         joined = Context.multi(*merged)
-        joined.at = self.at or base.at
+        joined.at = base.at if self.at is None else self.at
         return joined
 
     def as_mapping(self) -> dict[str, Any]:
         """Return a mapping that :func:`as_context` reads back as an equal context."""
         if self.kinds is None and self.kind == USER:
-            key = {} if self.targeting_key is None else {TARGETING_KEY: self.targeting_key}
+            if self.targeting_key is not None:
+                return {**self.attributes, TARGETING_KEY: self.targeting_key}
+            # An attribute with such a name must not be read back as the key or the kind.
+            key = {TARGETING_KEY: ""} if self.attributes.keys() & _TELLING else {}
             return {**self.attributes, **key}
         if self.kinds is None:
             return {**self.attributes, "kind": self.kind, "key": self.targeting_key or ""}
@@ -151,6 +162,16 @@ ContextLike = Context | str | Mapping[str, Any] | None
 
 ANONYMOUS: Final = Context()
 
+_TELLING: Final = frozenset({TARGETING_KEY, "targeting_key", "kind"})
+
+
+def _plain(key: object) -> str:
+    """Return a key of a string type (such as an enumeration's) as the string that it is."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    message = f"a targeting key is a string, not {type(key).__name__}"
+    raise InvalidContext(message, hint="pass it as str(...)")
+
 
 def as_context(value: ContextLike) -> Context:
     """Read whatever a caller may pass as a context.
@@ -162,22 +183,25 @@ def as_context(value: ContextLike) -> Context:
     if isinstance(value, Context):
         return value
     if isinstance(value, str):
-        return Context(str(value))
+        return Context(value)
     if value is None:
         return ANONYMOUS
     if isinstance(value, Mapping):
-        kind = value.get("kind")
-        if kind == "multi":
-            return _from_multi(value)
-        if isinstance(kind, str) and "key" in value and TARGETING_KEY not in value:
-            return _of_kind(kind, value)
-        attributes = dict(value)
-        key = attributes.pop(TARGETING_KEY, None)
-        if key is None:
-            key = attributes.pop("targeting_key", None)
-        return Context(key, attributes)
-    message = f"cannot read a context from {type(value).__name__}"
+        return _from_mapping(dict(value))
+    message = f"cannot read a context from {type(value).__name__}"  # type: ignore[unreachable]
     raise InvalidContext(message, hint="pass a Context, a targeting key, or a mapping")
+
+
+def _from_mapping(attributes: dict[str, Any]) -> Context:
+    if TARGETING_KEY in attributes:
+        return Context(attributes.pop(TARGETING_KEY), attributes)
+    kind = attributes.get("kind")
+    if isinstance(kind, str):
+        if kind == "multi":
+            return _from_multi(attributes)
+        if "key" in attributes:
+            return _of_kind(kind, attributes)
+    return Context(attributes.pop("targeting_key", None), attributes)
 
 
 def _from_multi(value: Mapping[str, Any]) -> Context:

@@ -12,7 +12,7 @@
     │   ├── UnsupportedCapability   the backend does not declare what the call needs
     │   └── Unreachable        the backend did not answer, or answered with a failure of its own
     │       └── SchemaMissing  the database answers, but its tables are not there or too old
-    └── Refused                the write is understood and must not happen; says which rule stands in the way
+    └── Refused                the write is understood and must not happen; says which rule forbids
 
 Evaluation raises none of these: it answers with the caller's default and an error code
 (:class:`downhaul.result.ErrorCode`). They are for configuration, writing and importing.
@@ -97,7 +97,7 @@ class DocumentError(_WithProblems):
     """A flag document is refused, whole. ``problems`` lists every one with its path."""
 
 
-class InvalidContext(DownhaulError):  # noqa: N818  (named as OpenFeature's INVALID_CONTEXT)
+class InvalidContext(DownhaulError):
     """What was passed as a context cannot be read as one."""
 
 

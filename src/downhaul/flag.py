@@ -52,7 +52,7 @@ class Operator(StrEnum):
     """How a clause compares an attribute with its values. Several values are alternatives (any)."""
 
     IN = "in"
-    """Equal to one of the values. Typed: ``5`` is not ``"5"``, ``True`` is not ``1``, ``5`` is ``5.0``."""
+    """Equal to one of the values. Typed: ``5`` is ``5.0``, but not ``"5"``, and ``1`` not True."""
     STARTS_WITH = "starts_with"
     ENDS_WITH = "ends_with"
     CONTAINS = "contains"
@@ -77,7 +77,7 @@ class Operator(StrEnum):
     IN_CIDR = "in_cidr"
     """An IPv4 or IPv6 address within one of the networks."""
     HAS_ANY = "has_any"
-    """A list attribute shares an element with the values. (The list operators take the values as one set.)"""
+    """A list attribute shares an element with the values, which list operators take as one set."""
     HAS_ALL = "has_all"
     """A list attribute has every one of the values."""
     SET_EQUALS = "set_equals"
@@ -89,7 +89,7 @@ class Operator(StrEnum):
     PRESENT = "present"
     """The attribute is there and is not null. Takes no values."""
     SERVES = "serves"
-    """Another flag, named by ``attribute``, serves this context one of the variants named by the values."""
+    """Another flag, named by ``attribute``, serves the context a variant named by the values."""
 
 
 class Dialect(StrEnum):
@@ -121,7 +121,9 @@ class Scheme(StrEnum):
     DOWNHAUL = "downhaul"
     """``murmur3_x86_32(cbor([salt, key])) * total >> 32`` (rule E6; flagd's fractional)."""
     LAUNCHDARKLY = "launchdarkly"
-    """``sha1(f"{salt}.{key}")[:15 hex digits] / 0xFFFFFFFFFFFFFFF``; salt is ``flag.salt`` or the seed."""
+    """``sha1(f"{salt}.{key}")[:15 hex digits] / 0xFFFFFFFFFFFFFFF``.
+
+    The salt is ``FLAG.SALT`` as LaunchDarkly has them, or its seed."""
     SPLIT = "split"
     """``murmur3_x86_32(key, seed) % 100 + 1`` (algo 2)."""
     SPLIT_LEGACY = "split_legacy"
@@ -215,7 +217,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """All clauses match and the gate, if any, is open: then ``serve``. No clauses match everybody."""
+    """All clauses match and the gate, if any, is open: then ``serve``. No clauses: everybody."""
 
     serve: Serve
     clauses: tuple[Clause, ...] = ()
@@ -355,7 +357,7 @@ class FlagSetDelta:
 
 
 def percentage(variant: str, percent: float, *, rest: str | None) -> Split:
-    """Return the split that gives ``variant`` to ``percent`` of all keys and ``rest`` to the others.
+    """Return the split that gives ``variant`` to ``percent`` of all keys, ``rest`` to the others.
 
     The rising variant comes first in cumulative order, so raising only adds users (rule E7).
     Raises ValueError for a percentage outside 0..100 or finer than 0.001.

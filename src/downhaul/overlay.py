@@ -153,33 +153,48 @@ class KillRegister:
         """Take in what the break-glass file and variable say at this moment.
 
         What they name is killed, again if a store revived it meanwhile. What they no longer name
-        stays killed: only a ``revive:`` line, or a later revive in a store, lifts it.
+        stays killed: only a ``revive:`` line, or a later revive in a store, lifts it. ``sequence``
+        is this machine's clock in microseconds; it is raised above what is known of a scope, for a
+        clock that is behind must not make the word an old one.
         """
+        said = self._by_scope()
         heard = []
-        for scope in killed:
+        for scope in {*killed, *revived}:
+            words = said.get(scope, [])
             glass = self.words.get((scope, BREAK_GLASS, "*"))
-            if glass is None or not self._stands(glass):
-                heard.append((scope, True, f"named in {origin}"))
-        for scope in revived:
-            glass = self.words.get((scope, BREAK_GLASS, "*"))
-            if glass is not None and glass.killed and scope not in killed:
-                heard.append((scope, False, f"revived in {origin}"))
-        return self.hear(
-            KillRecord(scope, sequence, is_kill, origin, reason, at, "*", BREAK_GLASS)
-            for scope, is_kill, reason in heard
-        )
+            is_kill = scope in killed
+            if is_kill and glass is not None and _stands(glass, words):
+                continue
+            if not is_kill and (glass is None or not glass.killed):
+                continue
+            latest = max((max(one.sequence, one.lifts) for one in words), default=0)
+            reason = f"{'named' if is_kill else 'revived'} in {origin}"
+            heard.append(
+                KillRecord(
+                    scope,
+                    max(sequence, latest + 1),
+                    is_kill,
+                    origin,
+                    reason,
+                    at,
+                    environment="*",
+                    store=BREAK_GLASS,
+                )
+            )
+        return self.hear(heard)
 
     def standing(self, scope: Scope) -> KillRecord | None:
         """Return the latest record under which the scope is killed now, or None."""
-        kills = [one for one in self.words.values() if one.scope == scope and self._stands(one)]
-        return max(kills, key=_rank, default=None)
+        words = [one for one in self.words.values() if one.scope == scope]
+        return max((one for one in words if _stands(one, words)), key=_rank, default=None)
 
     def overlay(self) -> Overlay:
         """Return the kills in force, sorted by what they cover."""
         by_kind: dict[ScopeKind, dict[str, KillRecord]] = {kind: {} for kind in ScopeKind}
-        for record in sorted(self.words.values(), key=_rank):
-            if self._stands(record):
-                by_kind[record.scope.kind][record.scope.name] = record
+        for scope, words in self._by_scope().items():
+            standing = [one for one in words if _stands(one, words)]
+            if standing:
+                by_kind[scope.kind][scope.name] = max(standing, key=_rank)
         return Overlay(
             flags=by_kind[ScopeKind.FLAG],
             tags=by_kind[ScopeKind.TAG],
@@ -196,22 +211,26 @@ class KillRegister:
         """Read what :meth:`as_mapping` wrote. Raises KeyError, TypeError, ValueError."""
         return cls().hear(KillRecord.from_mapping(item) for item in data["words"])
 
-    def _stands(self, record: KillRecord) -> bool:
-        if not record.killed:
+    def _by_scope(self) -> dict[Scope, list[KillRecord]]:
+        found: dict[Scope, list[KillRecord]] = {}
+        for record in self.words.values():
+            found.setdefault(record.scope, []).append(record)
+        return found
+
+
+def _stands(record: KillRecord, words: Iterable[KillRecord]) -> bool:
+    """Return whether a record kills its scope, beside all words on that scope."""
+    if not record.killed:
+        return False
+    for other in words:
+        if other.store == record.store:
+            continue
+        if other.lifts > record.sequence:
             return False
-        for other in self.words.values():
-            if other.scope != record.scope or other.store == record.store:
-                continue
-            if other.lifts > record.sequence:
-                return False
-            # A person who revives in any store means the break-glass kill too.
-            if (
-                record.store == BREAK_GLASS
-                and not other.killed
-                and other.sequence > record.sequence
-            ):
-                return False
-        return True
+        # A person who revives in any store means the break-glass kill too.
+        if record.store == BREAK_GLASS and not other.killed and other.sequence > record.sequence:
+            return False
+    return True
 
 
 def _rank(record: KillRecord) -> tuple[int, bool, int, str, str]:

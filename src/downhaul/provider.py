@@ -163,7 +163,7 @@ class FlagProvider:
         raise NotImplementedError
 
     def wait_ready(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for the backend's first payload; return whether it came."""
+        """Wait up to ``timeout`` seconds for the backend's first payload; return if it came."""
         raise NotImplementedError
 
     def status(self) -> ProviderStatus:
@@ -242,7 +242,7 @@ class FlagProvider:
     def history(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None
     ) -> ChangeRecords:
-        """Return the newest changes first, of a flag or of all; ``before`` is an id to page from."""
+        """Return the newest changes first, of a flag or of all; page on with ``before``, an id."""
         raise self._unsupported(Capability.HISTORY)
 
     def _unsupported(self, capability: Capability) -> UnsupportedCapability | ReadOnly:

@@ -52,6 +52,7 @@ class MemoryKeeper:
         self._register = KillRegister()
 
     def start(self) -> None:
+        """Begin to follow the store."""
         self._control.start(self)
 
     def kills(self, records: Iterable[KillRecord]) -> None:
@@ -60,13 +61,17 @@ class MemoryKeeper:
         self._on_overlay(self._register.overlay())
 
     def wait_ready(self, timeout: float) -> bool:
+        """Wait for the store's first word, up to ``timeout`` seconds."""
         return self._control.wait_ready(timeout)
 
     def status(self) -> ProviderStatus:
+        """Return how the store stands."""
         return self._control.status()
 
     def close(self, timeout: float = 2.0) -> None:
+        """Stop within ``timeout`` seconds."""
         self._control.close(timeout)
 
     def after_fork(self) -> None:
+        """Follow the store again in a forked child."""
         self._control.after_fork()

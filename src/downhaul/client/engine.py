@@ -11,13 +11,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
-from downhaul.flag import Flag
 from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
 from downhaul.provider import (
     Capability,
@@ -31,7 +30,8 @@ from downhaul.provider import (
 _log: Final = logging.getLogger("downhaul")
 
 ChangeCallback = Callable[[frozenset[str]], None]
-"""Gets the keys of the flags whose decisions may have changed, and ``switch:NAME`` for switches."""
+"""Gets the keys of the flags whose decisions may have changed, ``switch:NAME`` for switches, and
+``*`` where everything was killed or revived, which covers flags and switches nobody can list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class Engine:
         self.provider = provider
         self.view = View(World(provider=provider.name))
         self.revision = ""
+        self.loaded = False  # whether flags ever came, be it none
         self.off_on_unknown_kills = off_on_unknown_kills
         self._callbacks: list[ChangeCallback] = []
         self._closed = threading.Event()
@@ -155,21 +156,24 @@ class Engine:
     # What the provider says (Listener)
 
     def replaced(self, flag_set: FlagSet) -> None:
-        before = self.view.world.flags
-        self.view.replace(flag_set.flags, flag_set.segments)
+        """Serve this flag set from now on, and tell of the flags that it changes."""
+        touched = self.view.replace(flag_set.flags, flag_set.segments)
+        self.loaded = True
         self.revision = flag_set.revision
-        touched = before.keys() | flag_set.flags.keys()
-        self._tell(key for key in touched if before.get(key) != flag_set.flags.get(key))
+        self._tell(touched)
 
     def changed(self, delta: FlagSetDelta) -> None:
-        self.view.change(delta.flags, delta.segments)
+        """Serve these changes from now on, and tell of the flags whose decisions depend on them."""
+        touched = self.view.change(delta.flags, delta.segments)
         self.revision = delta.revision
-        self._tell(delta.flags)
+        self._tell(touched)
 
     def keys_changed(self, keys: Iterable[str]) -> None:
+        """Tell of flags that the backend decides by itself."""
         self._tell(keys)
 
     def status_changed(self, status: ProviderStatus) -> None:
+        """Note in the log how the provider stands."""
         _log.info("provider %s is %s %s", self.provider.name, status.state, status.message)
 
     # What the keeper says
@@ -179,21 +183,11 @@ class Engine:
         if self.off_on_unknown_kills and overlay.everything is None and self.keeper.unknown:
             overlay = replace(overlay, everything=_UNKNOWN_KILLS)
         before = self.view.world.overlay
-        self.view.overlay(overlay)
-        if not self._callbacks:
-            return
-        flags = self.view.world.flags
-        keys = {
-            key
-            for key in {*flags, *before.flags, *overlay.flags}
-            if _kill(before, key, flags) != _kill(overlay, key, flags)
-        }
-        switches = {f"switch:{name}" for name in before.switches.keys() ^ overlay.switches.keys()}
-        self._tell(keys | switches)
-
-    def everything_killed(self) -> bool:
-        """Return whether a kill covers flags of which nothing is known."""
-        return self.view.world.overlay.everything is not None
+        told = {*self.view.overlay(overlay)}
+        told |= {f"switch:{name}" for name in before.switches.keys() ^ overlay.switches.keys()}
+        if (before.everything is None) is not (overlay.everything is None):
+            told.add(str(EVERYTHING))
+        self._tell(told)
 
     def supplies_rules(self) -> bool:
         """Return whether the provider publishes rules (or has to be asked each time)."""
@@ -211,8 +205,7 @@ class Engine:
         for callback in tuple(self._callbacks):
             try:
                 callback(told)
-            except Exception:
-                # One subscriber's fault is its own: the next change must still reach the others.
+            except Exception:  # noqa: BLE001  (a subscriber's fault is its own; others must be told)
                 _log.exception("an on_change callback failed")
 
     def after_fork(self) -> None:
@@ -220,11 +213,6 @@ class Engine:
         self.view.after_fork()
         self.keeper.after_fork()
         self.provider.after_fork()
-
-
-def _kill(overlay: Overlay, key: str, flags: Mapping[str, Flag]) -> KillRecord | None:
-    flag = flags.get(key)
-    return overlay.kill_of(key, () if flag is None else flag.tags)
 
 
 _UNKNOWN_KILLS: Final = KillRecord(
@@ -242,7 +230,7 @@ def _after_fork_in_child() -> None:
     for engine in tuple(_living):
         try:
             engine.after_fork()
-        except Exception:
+        except Exception:  # noqa: BLE001  (other clients of this process must follow theirs)
             _log.exception("%s does not follow changes in this forked child", engine.provider.name)
 
 

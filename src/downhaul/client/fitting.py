@@ -10,7 +10,7 @@ from downhaul.result import ErrorCode, Reason, Result
 
 
 def kind_name(value: Any) -> str:
-    """Return the JSON type of a value: boolean, string, integer, float, object, array or its Python name."""
+    """Return the JSON type of a value, integers apart from floats, or else its Python name."""
     if isinstance(value, bool):
         return "boolean"
     for types, name in (

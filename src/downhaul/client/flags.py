@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from downhaul.client.answers import enabled_slowly, explained, settle
 from downhaul.client.assembly import connected, in_memory
 from downhaul.client.engine import ChangeCallback, Engine, FlagsStatus
 from downhaul.client.fitting import fitted
 from downhaul.client.guard import guarding
 from downhaul.client.overrides import Overrides
 from downhaul.context import Context, ContextLike, as_context
-from downhaul.errors import InvalidContext
 from downhaul.evaluator.batch import results_of
 from downhaul.evaluator.outcome import CallersDefault
 from downhaul.flag import Flag, Segment
-from downhaul.provider import Capability, FlagSet, ProviderStatus, State
-from downhaul.result import ErrorCode, Reason, Result
+from downhaul.provider import FlagSet
+from downhaul.result import Result
 
 if TYPE_CHECKING:
     from downhaul.control.operator import Operator
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("downhaul")
-
-_ERRORS: Final[Mapping[State, tuple[ErrorCode, str]]] = {
-    State.NOT_READY: (ErrorCode.PROVIDER_NOT_READY, "no flags have come from the backend yet"),
-    State.ERROR: (ErrorCode.PROVIDER_NOT_READY, "the backend could not be read yet"),
-    State.FATAL: (ErrorCode.PROVIDER_FATAL, "the backend refuses for good"),
-}
 
 
 class Flags:
@@ -46,7 +40,7 @@ class Flags:
     :func:`downhaul.context.as_context`.
     """
 
-    __slots__ = ("__weakref__", "_enabled", "_engine", "_owns", "_results", "_overrides")
+    __slots__ = ("__weakref__", "_enabled", "_engine", "_overrides", "_owns", "_results")
 
     def __init__(self, engine: Engine, *, owns: bool = True) -> None:
         """Use :meth:`connect` or :meth:`in_memory`."""
@@ -74,7 +68,7 @@ class Flags:
         """
         engine = connected(url_or_settings, settings)
         engine.start(ready_within)
-        return cls(engine)._over(context)
+        return _client(engine, context)
 
     @classmethod
     async def aconnect(
@@ -103,11 +97,11 @@ class Flags:
         """Return a client over flags of this process alone, for tests and tools."""
         engine = in_memory(FlagSet.of(flags, segments))
         engine.start(1.0)
-        return cls(engine)._over(context)
+        return _client(engine, context)
 
     def with_context(self, context: ContextLike) -> Flags:
         """Return a client on the same flags whose calls all lie over this context."""
-        return Flags(self._engine, owns=False)._over(context)
+        return _client(self._engine, context, owns=False)
 
     # Evaluating
 
@@ -121,11 +115,11 @@ class Flags:
             return self._enabled[flag](context)
         except CallersDefault:
             return default
-        except Exception:  # noqa: BLE001  (told by the slow path: see _settle)
-            return self._enabled_slowly(flag, context, default)
+        except Exception:  # noqa: BLE001  (settled, and told, by the slow path)
+            return enabled_slowly(self._engine, flag, context, default)
 
     def value(self, flag: str, context: ContextLike, default: T) -> T:
-        """Return the flag's value for a context, which has the type of ``default``, or ``default``."""
+        """Return the flag's value for a context, if it has the type of ``default``; or that."""
         return self.evaluate(flag, context, default).value  # type: ignore[no-any-return]
 
     def evaluate(self, flag: str, context: ContextLike = None, default: Any = None) -> Result:
@@ -138,25 +132,27 @@ class Flags:
             result = self._results[flag](context)
             if default is None or type(result.value) is type(default):
                 return result
-        except Exception:  # noqa: BLE001  (told by the slow path: see _settle)
-            return self._settle(flag, context, default)
-        return self._settle(flag, context, default)
+        except Exception:  # noqa: BLE001  (settled, and told, by the slow path)
+            return settle(self._engine, flag, context, default)
+        return settle(self._engine, flag, context, default)
 
     def evaluate_all(self, context: ContextLike = None) -> dict[str, Result]:
         """Return the results of all flags, all from one moment. Never raises.
 
         Of a backend that doesn't show its flags it returns those that are killed or overridden.
         """
-        try:
+        engine = self._engine
+        with suppress(Exception):  # read a mapping once for all flags; each tells what is wrong
             context = as_context(context)
-        except InvalidContext as error:
-            return {key: _invalid(error, None) for key in self._engine.view.world.flags}
+        decisions = engine.view.snapshot(unknown=not engine.supplies_rules())
         results = {}
-        for key, decide in self._engine.view.snapshot().items():
+        for key, decide in decisions.items():
             try:
-                results[key] = decide(context)
-            except Exception as error:
-                results[key] = _failed(key, error, None)
+                result = decide(context)
+            except Exception:  # noqa: BLE001  (settled, and told, by the slow path)
+                result = settle(engine, key, context, None)
+            if result is not None:
+                results[key] = result
         return results
 
     def evaluate_many(
@@ -167,10 +163,8 @@ class Flags:
         The same results as from :meth:`evaluate`, faster for a million.
         """
         asked: Sequence[ContextLike] = contexts if isinstance(contexts, list) else list(contexts)
-        view = self._engine.view
         try:
-            known = None if view.is_special(flag) else view.world.flags.get(flag)
-            decide = self._results[flag]
+            known, decide = self._engine.view.decision(flag)
             if default is None:
                 return results_of(known, decide, asked)
             return results_of(known, lambda one: fitted(decide(one), default), asked)
@@ -204,26 +198,8 @@ class Flags:
         return branches[fallback]
 
     def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
-        """Return the result with everything that was looked at on the way to it. Slow, for people."""
-        from downhaul.evaluator.explain import Explanation, Step, steps_of  # noqa: PLC0415
-
-        result = self.evaluate(flag, context, default)
-        try:
-            asked = as_context(context)
-        except InvalidContext as error:
-            return Explanation(flag, result, (Step("context", matched=True, why=str(error)),))
-        world = self._engine.view.world
-        known = world.flags.get(flag)
-        if result.metadata.get("override"):
-            steps: tuple[Step, ...] = (
-                Step("override", matched=True, why="a test overrides this flag here"),
-            )
-        elif known is not None:
-            steps = steps_of(world, known, asked)
-        else:
-            why = result.error_message or f"decided by {result.provider}"
-            steps = (Step("flag", matched=True, why=why),)
-        return Explanation(flag, result, steps, asked.as_mapping())
+        """Return the result and everything that was looked at on the way. Slow, for people."""
+        return explained(self._engine, self.evaluate(flag, context, default), flag, context)
 
     # Kills and changes
 
@@ -244,8 +220,8 @@ class Flags:
     def on_change(self, callback: ChangeCallback) -> Callable[[], None]:
         """Call back with the keys of flags whose decisions may have changed, kills included.
 
-        Switches come as ``switch:NAME``. The callback runs on the watcher's thread: be quick. The
-        function returned ends it.
+        Switches come as ``switch:NAME``, everything as ``*``. The callback runs on the watcher's
+        thread: be quick. The function returned ends it.
         """
         return self._engine.subscribe(callback)
 
@@ -275,7 +251,7 @@ class Flags:
     # Life
 
     def wait_ready(self, timeout: float = 2.0) -> bool:
-        """Wait up to ``timeout`` seconds for the first flags of the backend; return whether they came."""
+        """Wait up to ``timeout`` seconds for the backend's first flags; return if they came."""
         return self._engine.provider.wait_ready(timeout)
 
     async def await_ready(self, timeout: float = 2.0) -> bool:  # noqa: ASYNC109  (as wait_ready)
@@ -285,7 +261,7 @@ class Flags:
         return await to_thread(self.wait_ready, timeout)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Stop following the backend, within ``timeout`` seconds. Evaluation goes on on what is known."""
+        """Stop following the backend, within ``timeout`` seconds; what is known goes on serving."""
         if self._owns:
             self._engine.close(timeout)
 
@@ -321,57 +297,9 @@ class Flags:
         status = self._engine.provider.status()
         return f"<Flags on {self._engine.provider.name}: {status.state}>"
 
-    # The slow path: whatever the tables could not answer in one step
-
-    def _over(self, context: ContextLike) -> Flags:
-        return (
-            self
-            if context is None
-            else _FlagsOver(self._engine, as_context(context), owns=self._owns)
-        )
-
-    def _enabled_slowly(self, flag: str, context: ContextLike, default: bool) -> bool:
-        result = self._settle(flag, context, None)
-        if result.reason is Reason.KILLED and result.variant is None:
-            return False
-        if not result.authoritative:
-            return default
-        return result.value is not False and result.value is not None
-
-    def _settle(self, flag: str, context: ContextLike, default: Any) -> Result:
-        try:
-            decide = self._results.get(flag)
-            result = None if decide is None else decide(context)
-            if result is None:
-                result = self._unknown(flag, context)
-        except (InvalidContext, UnicodeEncodeError) as error:
-            return _invalid(error, default)
-        except Exception as error:
-            return _failed(flag, error, default)
-        return fitted(result, default)
-
-    def _unknown(self, flag: str, context: ContextLike) -> Result:
-        """Answer for a flag that is not in the tables."""
-        engine = self._engine
-        name = engine.provider.name
-        everything = engine.view.world.overlay.everything
-        if everything is not None:
-            return engine.view.killed(flag, everything)
-        if Capability.RESOLVE in engine.provider.capabilities:
-            return engine.provider.resolve(flag, as_context(context), None)
-        status: ProviderStatus = engine.provider.status()
-        code, message = _ERRORS.get(
-            status.state, (ErrorCode.FLAG_NOT_FOUND, f'there is no flag "{flag}"')
-        )
-        if engine.view.world.flags:  # something was loaded, so the flag really is not there
-            code, message = ErrorCode.FLAG_NOT_FOUND, f'there is no flag "{flag}"'
-        elif status.message and code is not ErrorCode.FLAG_NOT_FOUND:
-            message = f"{message}: {status.message}"
-        return Result(None, None, Reason.ERROR, code, message, provider=name, authoritative=False)
-
 
 class _FlagsOver(Flags):
-    """A client whose calls lie over a default context: a class of its own, to cost the others nothing."""
+    """A client whose calls lie over a default context. Of its own, to cost the others nothing."""
 
     __slots__ = ("_base",)
 
@@ -379,57 +307,35 @@ class _FlagsOver(Flags):
         super().__init__(engine, owns=owns)
         self._base = base
 
+    def with_context(self, context: ContextLike) -> Flags:
+        base = as_context(context).over(self._base)
+        return _FlagsOver(self._engine, base, owns=False)
+
     def is_enabled(self, flag: str, context: ContextLike = None, default: bool = False) -> bool:
-        try:
-            context = self._merged(context)
-        except InvalidContext:
-            return default
-        return super().is_enabled(flag, context, default)
+        return super().is_enabled(flag, self._merged(context), default)
 
     def evaluate(self, flag: str, context: ContextLike = None, default: Any = None) -> Result:
-        try:
-            context = self._merged(context)
-        except InvalidContext as error:
-            return _invalid(error, default)
-        return super().evaluate(flag, context, default)
+        return super().evaluate(flag, self._merged(context), default)
 
     def evaluate_all(self, context: ContextLike = None) -> dict[str, Result]:
-        try:
-            context = self._merged(context)
-        except InvalidContext as error:
-            return {key: _invalid(error, None) for key in self._engine.view.world.flags}
-        return super().evaluate_all(context)
+        return super().evaluate_all(self._merged(context))
 
     def evaluate_many(
         self, flag: str, contexts: Iterable[ContextLike], default: Any = None
     ) -> list[Result]:
-        return [self.evaluate(flag, context, default) for context in contexts]
+        return super().evaluate_many(flag, [self._merged(one) for one in contexts], default)
 
     def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
         return super().explain(flag, self._merged(context), default)
 
-    def _merged(self, context: ContextLike) -> Context:
-        return as_context(context).over(self._base)
-
-    def _over(self, context: ContextLike) -> Flags:
-        if context is None:
-            return self
-        return _FlagsOver(self._engine, self._merged(context), owns=self._owns)
+    def _merged(self, context: ContextLike) -> ContextLike:
+        try:
+            return as_context(context).over(self._base)
+        except Exception:  # noqa: BLE001  (evaluation will tell; what is killed is so for this too)
+            return context
 
 
-def _invalid(error: Exception, default: Any) -> Result:
-    return Result(
-        default,
-        None,
-        Reason.ERROR,
-        ErrorCode.INVALID_CONTEXT,
-        str(error),
-        authoritative=False,
-    )
-
-
-def _failed(flag: str, error: Exception, default: Any) -> Result:
-    """Turn a defect (ours, or a hostile context's) into the caller's default, and say so in the log."""
-    _log.error('evaluating flag "%s" failed', flag, exc_info=error)
-    message = f"{type(error).__name__}: {error}"
-    return Result(default, None, Reason.ERROR, ErrorCode.GENERAL, message, authoritative=False)
+def _client(engine: Engine, context: ContextLike, *, owns: bool = True) -> Flags:
+    if context is None:
+        return Flags(engine, owns=owns)
+    return _FlagsOver(engine, as_context(context), owns=owns)

@@ -1,4 +1,4 @@
-"""Functions that a named switch can stop (rule K7): the guide's global kill switch, for every process."""
+"""Functions that a named switch can stop, in every process (rule K7)."""
 
 from __future__ import annotations
 

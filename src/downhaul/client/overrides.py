@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
-from downhaul.evaluator.outcome import fresh
+from downhaul.evaluator.outcome import CallersDefault, fresh
 from downhaul.evaluator.view import View
 from downhaul.flag import Flag, FlagKind
 from downhaul.result import Reason, Result
@@ -75,7 +75,7 @@ class Overrides:
             if value is _NOT_OVERRIDDEN:
                 return decide(context)
             flag = view.world.flags.get(key)
-            variant = None if flag is None else _variant(flag, value)
+            variant = _named(value) if flag is None else _variant(flag, value)
             if flag is not None and variant is not None:
                 value = flag.variants[variant]
             if for_enabled:
@@ -103,7 +103,16 @@ def _variant(flag: Flag, value: Any) -> str | None:
     return value if isinstance(value, str) and value in flag.variants else None
 
 
+def _named(value: Any) -> str | None:
+    """Return the variant of a flag that nobody knows: on or off, or what the override calls it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else None
+
+
 def _enabled(flag: Flag | None, variant: str | None, value: Any) -> bool:
+    if flag is not None and flag.kind is FlagKind.BOOLEAN and not isinstance(value, bool):
+        raise CallersDefault  # as evaluate, which calls it a type mismatch
     if flag is None or flag.kind is FlagKind.BOOLEAN or variant is None:
         return value is not None and value is not False
     return variant != flag.off_variant

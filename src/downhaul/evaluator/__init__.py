@@ -1,6 +1,7 @@
-"""Pure evaluation: a flag set, an overlay and a context give a result. No I/O, no threads, no files.
+"""Pure evaluation of a flag set under an overlay for a context. No I/O, no threads, no files.
 
-:mod:`.view` publishes compiled decisions, :mod:`.compile` makes them out of a flag, :mod:`.clauses`
-and :mod:`.operators` out of its conditions, :mod:`.bucketing` out of its splits.
+:mod:`.view` publishes compiled decisions. :mod:`.compile` makes them out of a flag, :mod:`.shapes`
+the common ones faster, :mod:`.clauses` and :mod:`.operators` out of its conditions,
+:mod:`.bucketing` out of its splits; :mod:`.needs` knows what depends on what.
 :mod:`.explain` tells the same story slowly, rule by rule.
 """

@@ -14,8 +14,9 @@ from typing import Any
 import mmh3
 
 from downhaul.evaluator.bucketing import Heads
-from downhaul.evaluator.compile import Decide, two_way
-from downhaul.flag import USER, Flag, Split
+from downhaul.evaluator.outcome import Decide
+from downhaul.evaluator.shapes import salt_of, two_way
+from downhaul.flag import USER, Flag, FlagKind, Split
 from downhaul.result import Result
 
 _CHUNK = 10_000  # keeps the lists between the stages in the processor's cache
@@ -24,7 +25,8 @@ _CHUNK = 10_000  # keeps the lists between the stages in the processor's cache
 def results_of(flag: Flag | None, decide: Decide[Result], contexts: Sequence[Any]) -> list[Result]:
     """Return the decision for each context, in order. ``flag`` None: nothing is known of its shape.
 
-    Raises what the decision raises (InvalidContext).
+    Both are of one moment (:meth:`.View.decision`). Raises what the decision raises
+    (InvalidContext).
     """
     shape = None if flag is None else _shape(flag)
     if shape is None:
@@ -57,10 +59,11 @@ def _shape(flag: Flag) -> tuple[frozenset[str], str, int] | None:
     found = two_way(flag.default)
     if found is None or not flag.on or flag.rules or flag.prerequisites:
         return None
+    if flag.kind is FlagKind.OBJECT:
+        return None  # each caller gets a copy of his own
     inside, outside, limit = found
     if inside is None or outside is None or any(t.context_kind != USER for t in flag.targets):
         return None
     assert isinstance(flag.default, Split)  # noqa: S101  (for the type checker: two_way asked)
-    salt = flag.default.bucketing.salt
     targeted = frozenset().union(*(target.keys for target in flag.targets))
-    return targeted, flag.key if salt is None else salt, limit
+    return targeted, salt_of(flag, flag.default), limit

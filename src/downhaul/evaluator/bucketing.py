@@ -55,7 +55,7 @@ class Heads(dict[int, bytes]):
 
 
 def hash_limit(weight: int, total: int) -> int:
-    """Return the hash below which the bucket is below ``weight``: ``hash * total >> 32 < weight``."""
+    """Return the least hash whose bucket, ``hash * total >> 32``, is not below ``weight``."""
     return -(-weight * _HASHES // total)
 
 
@@ -118,9 +118,14 @@ def bucketable(value: Any) -> str | None:
     """Return an attribute's value as the string to hash, or None where it can't be bucketed by."""
     if type(value) is str:
         return value or None
+    if isinstance(value, str):
+        return str.__str__(value) or None
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes
+        return None
 
 
 def _downhaul(salt: str, _seed: int, _total: int) -> Measure:

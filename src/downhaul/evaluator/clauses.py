@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from downhaul.context import Context
 from downhaul.evaluator.bucketing import bucketable, chooser
-from downhaul.evaluator.operators import LIST_OPERATORS, tester
+from downhaul.evaluator.operators import LIST_OPERATORS, LISTS, tester
 from downhaul.flag import (
     CONTEXT_KIND,
     TARGETING_KEY,
@@ -29,14 +29,14 @@ Read = Callable[[Context], Any]
 class Surroundings(Protocol):
     """What a clause may ask of the flag set that its flag lives in."""
 
+    clock: Callable[[], dt.datetime]
+    """Gives the time of evaluation, for contexts that carry none."""
+
     def segment(self, key: str) -> Predicate | None:
         """Return the test of membership, or None if there is no such segment (or it is a cycle)."""
 
     def served(self, key: str) -> Callable[[Context], str | None] | None:
-        """Return what gives the variant that another flag serves, or None if there is no such flag."""
-
-    def now(self) -> dt.datetime:
-        """Return the time of evaluation, for contexts that carry none."""
+        """Return what gives the variant that another flag serves, or None as above."""
 
 
 def path_of(attribute: str) -> tuple[str, ...]:
@@ -102,6 +102,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
     missing = clause.missing
     when_missing = negate if missing is Missing.FALSE else False
     whole = clause.operator in LIST_OPERATORS
+    clock = around.clock  # and not around itself, which would keep its whole flag set alive
     words = _plain_words(clause)
     if words is not None:
 
@@ -120,7 +121,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
         if value is None:
             if missing is not Missing.NOW:
                 return when_missing
-            value = context.at or around.now()
+            value = context.at or clock()
         if whole:
             return test(value) is not negate
         return _any_of(value, test) is not negate
@@ -129,7 +130,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
 
 
 def _plain_words(clause: Clause) -> frozenset[str] | None:
-    """Return the values where the clause only asks whether a string is one of them: the common case."""
+    """Return the values where a clause only asks for one of some strings, as most do; else None."""
     plain = (
         clause.operator is Operator.IN
         and not clause.ignore_case
@@ -141,7 +142,7 @@ def _plain_words(clause: Clause) -> frozenset[str] | None:
 
 
 def _any_of(value: Any, test: Callable[[Any], bool]) -> bool:
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, LISTS):
         return any(map(test, value))
     return test(value)
 

@@ -27,12 +27,13 @@ from downhaul.flag import (
     Scheme,
     Split,
 )
+from downhaul.overlay import KillRecord
 from downhaul.result import Reason, Result
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was looked at: a kill, the switch, a prerequisite, a target, a rule, the split.
+    """One thing that was looked at: a kill, the switch, a prerequisite, a target, a rule, a split.
 
     ``matched`` says whether it decided, or for a clause whether it held. ``why`` is for people;
     ``parts`` are a rule's clauses.
@@ -64,9 +65,24 @@ class Explanation:
         return "\n".join(lines)
 
 
-def steps_of(world: World, flag: Flag, context: Context) -> tuple[Step, ...]:
-    """Return what an evaluation of the flag looks at for this context, until something decides."""
-    return tuple(_Walk(world, flag, context).steps())
+def story(world: World, key: str, context: Context, result: Result) -> tuple[Step, ...]:
+    """Return what an evaluation looks at for this context, until something decides.
+
+    Of a flag that isn't in the world the result alone tells.
+    """
+    flag = world.flags.get(key)
+    if flag is not None:
+        return tuple(_Walk(world, flag, context).steps())
+    kill = world.overlay.kill_of(key)
+    if kill is not None:
+        return (_killed(kill, "its off variant, or the caller's default where nobody knows it"),)
+    why = result.error_message or f"decided by {result.provider}"
+    return (Step("flag", matched=True, why=why),)
+
+
+def _killed(kill: KillRecord, serves: str) -> Step:
+    why = f"{kill.scope} was killed by {kill.actor or '?'} at {kill.at or '?'}: {kill.reason}"
+    return Step("kill", matched=True, why=f"{why}; serves {serves}")
 
 
 class _Walk:
@@ -82,10 +98,7 @@ class _Walk:
         flag = self.flag
         kill = self.world.overlay.kill_of(flag.key, flag.tags)
         if kill is not None:
-            why = (
-                f"{kill.scope} was killed by {kill.actor or '?'} at {kill.at or '?'}: {kill.reason}"
-            )
-            return [Step("kill", matched=True, why=f"{why}; serves {_off(flag)}")]
+            return [_killed(kill, _off(flag))]
         told = [Step("kill", matched=False, why="nothing covers this flag")]
         if not flag.on:
             return [*told, Step("off", matched=True, why=f"the flag is off; serves {_off(flag)}")]
@@ -160,7 +173,7 @@ class _Walk:
         return Step(what, matched=served, why=why, parts=parts)
 
     def _clause(self, clause: Clause) -> Step:
-        matched = compile_clause(clause, self.compiler)(self.context)
+        matched = compile_clause(clause, self.compiler.around(self.flag))(self.context)
         named = {"negate": "not", "ignore_case": "ignoring case"}
         said = [word for name, word in named.items() if getattr(clause, name)]
         values = ", ".join(map(repr, clause.values))

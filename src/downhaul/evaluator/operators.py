@@ -7,7 +7,7 @@ The dialects differ in what they take for a number, a date or a version:
 
 - native: numbers are numbers (a boolean is none), dates are RFC 3339 strings or ``datetime``
   objects with an offset, versions are Semantic Versioning 2.0.0;
-- launchdarkly: dates may also be Unix milliseconds; versions may lack minor or patch (``2``, ``2.1``);
+- launchdarkly: dates may also be Unix milliseconds; versions may lack minor or patch (``2.1``);
 - split: dates are Unix milliseconds, compared by the day for equality and by the minute for order;
   a number must be an integer or a string of one;
 - unleash: every value is a string first (``True`` is ``true``), and is parsed where a number, date
@@ -33,6 +33,9 @@ Test = Callable[[Any], bool]
 _STRING: Final = frozenset(
     {Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.CONTAINS, Operator.MATCHES}
 )
+LISTS: Final = (list, tuple, set, frozenset)
+"""What a list attribute may be: whatever ends when it is walked through."""
+
 LIST_OPERATORS: Final = frozenset(
     {Operator.HAS_ANY, Operator.HAS_ALL, Operator.SET_EQUALS, Operator.SUBSET_OF}
 )
@@ -60,35 +63,36 @@ _SEMVER: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
 
 _DAY_MS: Final = 86_400_000
 _MINUTE_MS: Final = 60_000
-_EXACT: Final = 1 << 53  # beyond it a float no longer names one integer
+_LATEST: Final = 1 << 63  # milliseconds; what is beyond is no time (nor is infinity)
 _REGEX_MEMORY: Final = 8 << 20  # bytes that one compiled pattern may take
 
 
 def tester(clause: Clause) -> Test:
-    """Return the test that a clause's operator makes of one value (of a whole list for list operators).
+    """Return the test that an operator makes of one value (of a whole list for list operators).
 
     Values that can't be read under the operator never match; a flag that came through
     :mod:`downhaul.documents` has none.
     """
     kind, values, dialect = clause.operator, clause.values, clause.dialect
+    test: Test = lambda value: value is not None  # noqa: E731  (the rest reads no attribute)
     if kind is Operator.IN:
-        return _membership(values, dialect, clause.ignore_case)
-    if kind in _STRING:
-        return _strings(kind, values, dialect, clause.ignore_case)
-    if kind in LIST_OPERATORS:
-        return _sets(kind, values, dialect, clause.ignore_case)
-    if kind in _ORDER:
-        return _ordered(_ORDER[kind], values, lambda value: number(value, dialect))
-    if kind in _TIME:
+        test = _membership(values, dialect, clause.ignore_case)
+    elif kind in _STRING:
+        test = _strings(kind, values, dialect, clause.ignore_case)
+    elif kind in LIST_OPERATORS:
+        test = _sets(kind, values, dialect, clause.ignore_case)
+    elif kind in _ORDER:
+        test = _ordered(_ORDER[kind], values, lambda value: number(value, dialect))
+    elif kind in _TIME:
         grain = 1
         if dialect is Dialect.SPLIT:
             grain = _DAY_MS if kind is Operator.SAME_TIME else _MINUTE_MS
-        return _ordered(_TIME[kind], values, lambda value: _grained(value, dialect, grain))
-    if kind in _SEMVER:
-        return _ordered(_SEMVER[kind], values, lambda value: semver(value, dialect))
-    if kind is Operator.IN_CIDR:
-        return _networks(values)
-    return lambda value: value is not None  # PRESENT; the rest reads no attribute
+        test = _ordered(_TIME[kind], values, lambda value: _grained(value, dialect, grain))
+    elif kind in _SEMVER:
+        test = _ordered(_SEMVER[kind], values, lambda value: semver(value, dialect))
+    elif kind is Operator.IN_CIDR:
+        test = _networks(values, dialect)
+    return test
 
 
 def _ordered(
@@ -131,11 +135,7 @@ def _membership(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) ->
     def member(value: Any) -> bool:
         if dialect is Dialect.UNLEASH:
             value = text_of(value)
-        if ignore_case and isinstance(value, str):
-            value = value.casefold()
-        if type(value) is str:
-            return value in known
-        typed = _typed(value)
+        typed = _typed(_folded(value, ignore_case))
         return typed is not None and typed in known
 
     return member
@@ -158,9 +158,9 @@ def _strings(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_c
         if ignore_case:
             value = value.casefold()
         if kind is Operator.STARTS_WITH:
-            return value.startswith(needles)
+            return bool(value.startswith(needles))
         if kind is Operator.ENDS_WITH:
-            return value.endswith(needles)
+            return bool(value.endswith(needles))
         return any(needle in value for needle in needles)
 
     return test
@@ -182,8 +182,9 @@ def _patterns(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> T
     compiled = []
     for pattern in values:
         try:
-            compiled.append(compile_pattern(pattern, ignore_case=ignore_case))
-        except (re2.error, TypeError, UnicodeError):
+            if isinstance(pattern, str):
+                compiled.append(compile_pattern(pattern, ignore_case=ignore_case))
+        except (re2.error, UnicodeError):
             continue  # documented above: what can't be read never matches
 
     def test(value: Any) -> bool:
@@ -200,10 +201,15 @@ def _patterns(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> T
 
 
 def _sets(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
-    wanted = frozenset(_element(one, dialect, ignore_case) for one in values) - {None}
+    wanted = frozenset(_element(one, dialect, ignore_case) for one in values)
+    if None in wanted:
+        # No list has what can't be read, so none can have it among others.
+        if kind in (Operator.HAS_ALL, Operator.SET_EQUALS):
+            return lambda _value: False
+        wanted -= {None}
 
     def test(value: Any) -> bool:
-        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        if not isinstance(value, LISTS):
             return False
         found = {_element(one, dialect, ignore_case) for one in value}
         if kind is Operator.HAS_ANY:
@@ -225,14 +231,22 @@ def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
 
 
 def text_of(value: Any) -> Any:
-    """Return a scalar as the string that an Unleash client sends for it; lists and None as they are."""
+    """Return a scalar as the string that an Unleash client sends for it; anything else as it is."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return str(value)
+        return digits(value)
     if isinstance(value, dt.datetime):
         return value.isoformat()
     return value
+
+
+def digits(value: float) -> str | None:
+    """Return a number as text; None for an integer of more digits than Python writes (4300)."""
+    try:
+        return str(value)
+    except ValueError:
+        return None
 
 
 # --- numbers, times, versions, networks: None is "can't be read as one"
@@ -276,12 +290,12 @@ _RFC3339: Final = re.compile(
 def moment(value: Any, dialect: Dialect = Dialect.NATIVE) -> int | None:
     """Read a point in time, as microseconds since 1970 in UTC. A time without an offset is none."""
     if isinstance(value, dt.datetime):
-        return None if value.tzinfo is None else _microseconds(value)
+        return None if value.utcoffset() is None else _microseconds(value)
     if isinstance(value, str):
         return _moment_in(value, dialect)
     if dialect in (Dialect.LAUNCHDARKLY, Dialect.SPLIT):
         found = number(value)
-        if found is not None and math.isfinite(found):
+        if found is not None and abs(found) < _LATEST:
             return int(found * 1000)
     return None
 
@@ -299,7 +313,7 @@ def _moment_in(text: str, dialect: Dialect) -> int | None:
     try:
         whole = dt.datetime.fromisoformat(f"{day}T{clock}{offset}")
         return _microseconds(whole) + int(micros)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
 
 
@@ -356,7 +370,7 @@ def network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def _networks(values: tuple[Any, ...]) -> Test:
+def _networks(values: tuple[Any, ...], dialect: Dialect) -> Test:
     known = [one for one in map(network, values) if one is not None]
 
     def test(value: Any) -> bool:
@@ -366,6 +380,10 @@ def _networks(values: tuple[Any, ...]) -> Test:
             address = ipaddress.ip_address(value.strip())
         except ValueError:
             return False
-        return any(address in one for one in known)
+        if any(address in one for one in known):
+            return True
+        # A socket for both families shows an IPv4 client as ::ffff:a.b.c.d. It is the same client.
+        mapped = getattr(address, "ipv4_mapped", None) if dialect is Dialect.NATIVE else None
+        return mapped is not None and any(mapped in one for one in known)
 
     return test

@@ -1,4 +1,4 @@
-"""What a flag can decide, before it is dressed as a boolean or a :class:`~downhaul.result.Result`."""
+"""What a flag can decide, before it is dressed as a boolean or as a result."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ Leaf = Callable[[Outcome], T]
 """Dresses an outcome. Called while compiling, never while evaluating."""
 
 
+Decide = Callable[[Any], T]
+"""Takes whatever a caller passes as a context; raises InvalidContext for what can't be one."""
+
+
 class _FallThrough:
     """Says that a rule did not decide."""
 
@@ -58,7 +62,7 @@ NO_KEY: Final = Outcome(
 """What a split decides that has nothing to bucket by (rule E8)."""
 
 
-class CallersDefault(Exception):  # noqa: N818  (no error: the third answer of ``is_enabled``)
+class CallersDefault(Exception):
     """Raised out of an ``is_enabled`` decision where the caller's default is the answer."""
 
 
@@ -67,20 +71,18 @@ def plain(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def variant_of(outcome: Outcome) -> str | None:
-    """Return the variant that an outcome serves."""
-    return outcome.variant
-
-
 def enabled_leaf(flag: Flag) -> Leaf[bool | None]:
-    """Return what dresses outcomes of this flag for ``is_enabled``; None is the caller's default."""
+    """Return what dresses outcomes for ``is_enabled``; None is the caller's default."""
 
     def dress(outcome: Outcome) -> bool | None:
         if outcome.variant is None:
             return False if _killed_boolean(flag.kind, outcome) else None
-        if flag.kind is FlagKind.BOOLEAN:
-            return flag.variants.get(outcome.variant) is True
-        return outcome.variant != flag.off_variant
+        if outcome.variant not in flag.variants:
+            return None
+        if flag.kind is not FlagKind.BOOLEAN:
+            return outcome.variant != flag.off_variant
+        value = flag.variants[outcome.variant]
+        return value if isinstance(value, bool) else None
 
     return dress
 
@@ -97,10 +99,7 @@ def result_leaf(flag: Flag, provider: str) -> Leaf[Result]:
             if outcome.variant not in flag.variants:
                 # Documents are checked on the way in; a row edited by hand is not.
                 message = f'variant "{outcome.variant}" is not among those of the flag'
-                return Result(
-                    None, None, Reason.ERROR, ErrorCode.PARSE_ERROR, message,
-                    flag.version, provider, authoritative=False,
-                )  # fmt: skip
+                return broken(flag.version, provider, message)
             value, authoritative = flag.variants[outcome.variant], True
         elif _killed_boolean(flag.kind, outcome):
             value, authoritative = False, True
@@ -119,9 +118,24 @@ def result_leaf(flag: Flag, provider: str) -> Leaf[Result]:
     return dress
 
 
+def broken(version: str, provider: str, message: str) -> Result:
+    """Return what a flag answers that can't be understood: the caller's default."""
+    return Result(
+        None,
+        reason=Reason.ERROR,
+        error_code=ErrorCode.PARSE_ERROR,
+        error_message=message,
+        flag_version=version,
+        provider=provider,
+        authoritative=False,
+    )
+
+
 def kill_outcome(flag: Flag, kill: KillRecord) -> Outcome:
     """Return what a killed flag decides: its off variant, for everybody (rule K2)."""
-    return Outcome(flag.off_variant, Reason.KILLED, off=True, kill=kill)
+    # In a row edited by hand the off variant may be none of the flag's: a kill holds all the same.
+    off = flag.off_variant if flag.off_variant in flag.variants else None
+    return Outcome(off, Reason.KILLED, off=True, kill=kill)
 
 
 def fresh(result: Result) -> Result:

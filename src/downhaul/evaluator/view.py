@@ -1,4 +1,4 @@
-"""The published view: two tables of compiled decisions that every evaluation reads, and nobody locks.
+"""The published view: two tables of compiled decisions that evaluations read without a lock.
 
 The tables are changed in place by single dictionary operations, which the interpreter makes
 atomic; the objects never change, so a reader holds them for good. An entry is compiled at its first
@@ -8,42 +8,49 @@ and that of the flags that depend on it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from downhaul.evaluator.compile import Compiler, Decide, World, requires
+from downhaul.evaluator.compile import Compiler, World
+from downhaul.evaluator.needs import requires
 from downhaul.evaluator.outcome import (
     NO_KEY,
     CallersDefault,
+    Decide,
     Outcome,
+    broken,
     enabled_leaf,
     fresh,
     kill_outcome,
     result_leaf,
 )
+from downhaul.evaluator.shapes import always
 from downhaul.flag import Flag, FlagKind, Segment
 from downhaul.overlay import KillRecord, Overlay
+from downhaul.references import Node
 from downhaul.result import Result
 
 Wrap = Callable[[Any, str, bool], Any]
-"""Wraps a decision of a flag while a test overrides it; gets (decision, key, for ``is_enabled``)."""
+"""Wraps a flag's decision while a test overrides it; gets (decision, key, for ``is_enabled``)."""
+
+_log: Final = logging.getLogger("downhaul.evaluator")
 
 
 class _Pending:
     """Stands in a table until the flag is first asked for; then compiles it and takes its place."""
 
-    __slots__ = ("key", "table", "view", "world")
+    __slots__ = ("key", "table", "view")
 
-    def __init__(self, view: View, world: World, key: str, table: dict[str, Any]) -> None:
+    def __init__(self, view: View, key: str, table: dict[str, Any]) -> None:
         self.view = view
-        self.world = world
         self.key = key
         self.table = table
 
     def __call__(self, context: Any) -> Any:
-        return self.view.compiled(self)(context)
+        return self.view.first_use(self)(context)
 
 
 class View:
@@ -60,8 +67,8 @@ class View:
         self._lock = threading.RLock()  # for writers and first uses; no evaluation after that
         self._world = world or World()
         self._compiler = Compiler(self._world)
-        self._dependents: dict[str, set[str]] = {}
-        self._needs: dict[str, frozenset[str]] = {}
+        self._dependents: dict[Node, set[str]] = {}
+        self._needs: dict[str, frozenset[Node]] = {}
         self._wrapped: dict[str, Wrap] = {}
         self.replace(self._world.flags, self._world.segments)
 
@@ -70,31 +77,52 @@ class View:
         """What the view is made of now; frozen."""
         return self._world
 
-    def snapshot(self) -> dict[str, Decide[Result]]:
-        """Return the decisions of all known flags at one moment (test overrides included)."""
-        with self._lock:
-            # Pending entries belong to the present world; compile them before it moves on.
-            for key in [key for key, one in self.results.items() if type(one) is _Pending]:
-                self.compiled(self.results[key])
-            return {key: self.results[key] for key in self._world.flags}
+    def snapshot(self, *, unknown: bool = False) -> dict[str, Decide[Result]]:
+        """Return the decisions of all known flags at one moment (test overrides included).
 
-    def replace(self, flags: Mapping[str, Flag], segments: Mapping[str, Segment]) -> None:
-        """Publish a whole new flag set."""
+        ``unknown`` adds those killed or overridden by a name that the provider doesn't have.
+        """
         with self._lock:
-            gone = self._keys()
-            self._settle(replace(self._world, flags=flags, segments=segments))
+            keys = self._keys() if unknown else self._world.flags
+            decisions = {key: self._compiled(self.results[key]) for key in keys}
+            complaints = self._complaints()
+        _tell(complaints)
+        return decisions
+
+    def decision(self, key: str) -> tuple[Flag | None, Decide[Result]]:
+        """Return a flag and its decision, of one moment; no flag where another's word stands above.
+
+        That is a kill or an override. Raises KeyError for a flag that nobody knows.
+        """
+        with self._lock:
+            decide = self._compiled(self.results[key])
+            flag = self._world.flags.get(key)
+            killed = flag is not None and self._world.overlay.kill_of(key, flag.tags) is not None
+            own = None if killed or key in self._wrapped else flag
+            complaints = self._complaints()
+        _tell(complaints)
+        return own, decide
+
+    def replace(self, flags: Mapping[str, Flag], segments: Mapping[str, Segment]) -> frozenset[str]:
+        """Publish a whole new flag set; return the keys whose decisions may be others now."""
+        with self._lock:
+            # Whatever the tables hold, which after a fork may be a change half done.
+            before, gone = self._world, {*self.enabled, *self.results}
+            changed = _changed(before.flags, flags), _changed(before.segments, segments)
+            touched = changed[0] | self._depending(*changed)
+            self._settle(replace(before, flags=flags, segments=segments))
             self._needs = {}
             self._dependents = {}
             for flag in flags.values():
                 self._learn(flag)
             self._publish(self._keys(), gone)
+            return frozenset(touched | self._depending(*changed))
 
     def change(
         self, flags: Mapping[str, Flag | None], segments: Mapping[str, Segment | None]
-    ) -> None:
-        """Publish changed flags and segments (None: removed), all at once."""
+    ) -> frozenset[str]:
+        """Publish changed flags and segments (None: removed), all at once; return as above."""
         with self._lock:
-            before = self._keys()
             touched = {*flags, *self._depending(flags, segments)}
             world = self._world
             self._settle(
@@ -108,16 +136,15 @@ class View:
                 self._forget(key)
                 if key in self._world.flags:
                     self._learn(self._world.flags[key])
-            # Whoever requires a flag that only now appeared was not among the dependents before.
-            touched |= self._depending(flags, segments)
-            self._publish(touched & self._keys(), {key for key in touched if key in before})
+            self._publish(touched & self._keys(), touched)
+            return frozenset(touched)
 
-    def overlay(self, overlay: Overlay) -> None:
-        """Publish the kills in force."""
+    def overlay(self, overlay: Overlay) -> frozenset[str]:
+        """Publish the kills in force; return as above."""
         with self._lock:
-            before, keys = self._world.overlay, self._keys()
+            before = self._world.overlay
             if overlay == before:
-                return
+                return frozenset()
             self._settle(replace(self._world, overlay=overlay))
             moved = {
                 key
@@ -129,8 +156,9 @@ class View:
                 for key in {*before.flags, *overlay.flags}
                 if before.flags.get(key) != overlay.flags.get(key)
             }
-            touched = moved | self._depending(dict.fromkeys(moved), {})
-            self._publish(touched & self._keys(), touched & keys)
+            touched = moved | self._depending(moved, ())
+            self._publish(touched & self._keys(), touched)
+            return frozenset(touched)
 
     def wrap(self, key: str, wrap: Wrap | None) -> None:
         """Put a wrapper around one flag's decisions, known or not; None takes it off."""
@@ -140,15 +168,6 @@ class View:
             else:
                 self._wrapped[key] = wrap
             self._publish({key} & self._keys(), {key})
-
-    def is_special(self, key: str) -> bool:
-        """Return whether a flag's decision is not its own: killed, overridden, or unknown."""
-        flag = self._world.flags.get(key)
-        return (
-            flag is None
-            or key in self._wrapped
-            or self._world.overlay.kill_of(key, flag.tags) is not None
-        )
 
     def killed(self, key: str, kill: KillRecord) -> Result:
         """Return what a killed flag answers of which nothing is known (rule K2)."""
@@ -161,34 +180,51 @@ class View:
         self._lock = threading.RLock()
         self.replace(self._world.flags, self._world.segments)
 
-    def compiled(self, pending: _Pending | Decide[Any]) -> Decide[Any]:
+    def first_use(self, pending: _Pending) -> Decide[Any]:
         """Return the decision that a pending entry stands for, and put it in the entry's place."""
-        if not isinstance(pending, _Pending):
-            return pending
         with self._lock:
-            # An entry of a world that has moved on belongs to nobody: it still answers its caller.
-            current = pending.world is self._world
-            compiler = self._compiler if current else Compiler(pending.world)
-            for_enabled = pending.table is self.enabled
-            decide = self._decision(pending.key, compiler, for_enabled=for_enabled)
-            if pending.table.get(pending.key) is pending:
-                pending.table[pending.key] = decide
-            return decide
+            decide = self._compiled(pending)
+            complaints = self._complaints()
+        _tell(complaints)
+        return decide
 
-    def _decision(self, key: str, compiler: Compiler, *, for_enabled: bool) -> Decide[Any]:
-        world = compiler.world
-        flag = world.flags.get(key)
-        decide: Decide[Any]
-        if flag is None:
-            decide = _without_flag(key, world, for_enabled=for_enabled)
-        elif for_enabled:
-            decide = _enabled(flag, compiler)
-        else:
-            decide = compiler.flag(flag, result_leaf(flag, world.provider))
-            if flag.kind is FlagKind.OBJECT:
-                decide = _copying(decide)
+    def _compiled(self, entry: _Pending | Decide[Any]) -> Decide[Any]:
+        if not isinstance(entry, _Pending):
+            return entry
+        # Of the world as it is now, even if the entry is one that a change has just replaced.
+        key, for_enabled = entry.key, entry.table is self.enabled
+        try:
+            decide = self._decision(key, for_enabled=for_enabled)
+        except Exception as error:  # noqa: BLE001  (a row edited by hand: E1 holds for it too)
+            decide = self._broken(key, error, for_enabled=for_enabled)
         wrap = self._wrapped.get(key)
-        return decide if wrap is None else wrap(decide, key, for_enabled)
+        if wrap is not None:
+            decide = wrap(decide, key, for_enabled)
+        if entry.table.get(key) is entry:
+            entry.table[key] = decide
+        return decide
+
+    def _decision(self, key: str, *, for_enabled: bool) -> Decide[Any]:
+        world = self._world
+        flag = world.flags.get(key)
+        if flag is None:
+            return _without_flag(key, world, for_enabled=for_enabled)
+        if for_enabled:
+            return _enabled(flag, self._compiler)
+        decide: Decide[Any] = self._compiler.flag(flag, result_leaf(flag, world.provider))
+        return _copying(decide) if flag.kind is FlagKind.OBJECT else decide
+
+    def _broken(self, key: str, error: Exception, *, for_enabled: bool) -> Decide[Any]:
+        told = f"{type(error).__name__}: {error}"
+        self._compiler.complaints.append(f'flag "{key}" can\'t be understood: {told}')
+        if for_enabled:
+            return _callers_default
+        answer = broken(self._world.flags[key].version, self._world.provider, told)
+        return always(answer)
+
+    def _complaints(self) -> list[str]:
+        told, self._compiler.complaints = self._compiler.complaints, []
+        return told
 
     def _settle(self, world: World) -> None:
         self._world = world
@@ -201,7 +237,7 @@ class View:
         keys = set(keys)
         for table in (self.enabled, self.results):
             # First what is there, in one step; then what is not.
-            table.update({key: _Pending(self, self._world, key, table) for key in keys})
+            table.update({key: _Pending(self, key, table) for key in keys})
             for key in set(gone) - keys - self._keys():
                 table.pop(key, None)
 
@@ -222,13 +258,30 @@ class View:
 
     def _depending(self, flags: Iterable[str], segments: Iterable[str]) -> set[str]:
         found: set[str] = set()
-        pending = [*(f"flag {key}" for key in flags), *(f"segment {key}" for key in segments)]
+        pending = [
+            *(Node("flag", key) for key in flags),
+            *(Node("segment", key) for key in segments),
+        ]
         while pending:
             for key in self._dependents.get(pending.pop(), ()):
                 if key not in found:
                     found.add(key)
-                    pending.append(f"flag {key}")
+                    pending.append(Node("flag", key))
         return found
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    return {
+        key
+        for key in before.keys() | after.keys()
+        if (old := before.get(key)) is not (new := after.get(key)) and old != new
+    }
+
+
+def _tell(complaints: Iterable[str]) -> None:
+    """Log what compiling found wrong: not under the lock, which a slow log would hold."""
+    for complaint in complaints:
+        _log.warning("%s", complaint)
 
 
 def _merged(known: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -237,7 +290,7 @@ def _merged(known: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str
     merged = {**known, **changes}
     for key, value in changes.items():
         if value is None:
-            del merged[key]
+            merged.pop(key, None)
     return merged
 
 
@@ -266,8 +319,12 @@ def _raising(decide: Decide[bool | None]) -> Decide[bool]:
     return checked
 
 
-def _nobody_knows(_context: Any) -> bool:
+def _callers_default(_context: Any) -> bool:
     raise CallersDefault
+
+
+def _nobody_knows(_context: Any) -> bool:
+    raise KeyError  # as the table would: the client then asks the provider, or says what is wrong
 
 
 def _copying(decide: Decide[Result]) -> Decide[Result]:
@@ -278,12 +335,12 @@ def _without_flag(key: str, world: World, *, for_enabled: bool) -> Decide[Any]:
     """Decide a flag that the provider does not have: killed by name, or overridden, or unknown."""
     kill = world.overlay.kill_of(key)
     if kill is None:
-        return _nobody_knows if for_enabled else lambda _context: None
+        return _nobody_knows if for_enabled else always(None)
     return killed_unknown(key, kill, world.provider, for_enabled=for_enabled)
 
 
 def killed_unknown(key: str, kill: KillRecord, provider: str, *, for_enabled: bool) -> Decide[Any]:
-    """Decide a killed flag of which nothing is known: not enabled; the caller's default otherwise.
+    """Decide a killed flag of which nothing is known: not enabled, or the caller's default.
 
     Rule K2: a killed boolean is False, other kinds are the caller's default. ``is_enabled`` asks
     for a boolean; ``evaluate`` learns it from the caller's default.
@@ -291,4 +348,4 @@ def killed_unknown(key: str, kill: KillRecord, provider: str, *, for_enabled: bo
     flag = Flag(key=key, kind=FlagKind.STRING, default="off", off_variant=None, variants={})
     outcome: Outcome = kill_outcome(flag, kill)
     answer: Any = False if for_enabled else result_leaf(flag, provider)(outcome)
-    return lambda _context: answer
+    return always(answer)
