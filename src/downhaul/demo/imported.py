@@ -19,7 +19,7 @@ Question = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """An answer that the document itself demands: enabled or not, or a variant by its vendor's name."""
+    """An answer that the document demands: enabled or not, or a variant by its vendor's name."""
 
     question: int
     flag: str

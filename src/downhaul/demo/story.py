@@ -21,7 +21,7 @@ Tell = Callable[["StepReport"], None]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one command did. ``share`` and ``asked`` are fractions of all users, seconds are latencies.
+    """What one command did: ``share`` and ``asked`` are fractions of all users, latencies seconds.
 
     ``lost`` counts users who had the feature before a raise and not after; ``unlike`` those whose
     answer isn't the one that the flag's definition gives them.
@@ -38,7 +38,7 @@ class StepReport:
 
 @dataclass(slots=True)
 class BackendReport:
-    """What one backend's run measured. ``answers`` holds every user's variant after each command."""
+    """What one backend's run measured; ``answers`` has every user's variant after each command."""
 
     backend: str
     users: int
@@ -85,7 +85,7 @@ def tell_story(
     questions: Sequence[tuple[str, Mapping[str, Any]]],
     tell: Tell,
 ) -> BackendReport:
-    """Raise the flag through all steps and kill it, with traffic running; return what was measured."""
+    """Raise the flag through all steps and kill it, under traffic; return what was measured."""
     report = BackendReport(backend, len(application.users), application.processes)
     application.begin_traffic(FLAG)
     before: Answers = application.sweep(FLAG)
@@ -104,7 +104,7 @@ def tell_story(
     return report
 
 
-def _raise(  # noqa: PLR0913  (what was, what is wanted, and who does it)
+def _raise(
     report: BackendReport,
     operator: Operator,
     application: Application,
@@ -142,7 +142,7 @@ def _kill(
     report.wrong_after_kill += sum(answer != "off" for answer in answers.values())
 
 
-def _note(  # noqa: PLR0913  (each is a figure of the report)
+def _note(
     report: BackendReport,
     command: str,
     asked: float,

@@ -130,7 +130,7 @@ class Application:
             self._threads.append(thread)
 
     def sweep(self, flag: str) -> dict[str, str | None]:
-        """Ask for every user once, spread over the processes; return the variant each was served."""
+        """Ask for every user once, spread over the processes; return each one's variant."""
         answers: dict[str, str | None] = {}
         self._spread(
             self.users,

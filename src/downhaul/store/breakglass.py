@@ -1,8 +1,8 @@
 """Kills that need no network: a file on this machine, and an environment variable (rule K3).
 
-One name a line: ``flag-a``, ``tag:agents``, ``switch:agents``, ``*`` for everything, ``revive:NAME``
-to lift one again; ``#`` begins a comment. The variable holds the same, separated by commas. Taking a
-line out lifts nothing: what was once seen holds until it is revived.
+One name a line: ``flag-a``, ``tag:agents``, ``switch:agents``, ``*`` for everything,
+``revive:NAME`` to lift one again; ``#`` begins a comment. The variable holds the same, separated by
+commas. Taking a line out lifts nothing: what was once seen holds until it is revived.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Named:
 
 
 def parse(entries: Iterable[str], origin: str) -> Named:
-    """Read entries in their order: the last word on a scope counts. Bad ones are told and left out."""
+    """Read entries in order: the last word on a scope counts. Bad ones are told and left out."""
     killed: set[Scope] = set()
     revived: set[Scope] = set()
     for number, entry in enumerate(entries, 1):
@@ -74,7 +74,7 @@ class KillFile:
             stamp = found.st_mtime_ns, found.st_size, found.st_ino
             if stamp != self._stamp:
                 if found.st_size > _LARGEST:
-                    raise OSError(0, f"it has {found.st_size} bytes, and is no list of names")
+                    raise _too_large(found.st_size)
                 text = self.path.read_bytes().decode("utf-8", errors="replace")
                 self._named = parse(text.splitlines(), str(self.path))
                 self._stamp = stamp
@@ -90,13 +90,17 @@ class KillFile:
         return self._named
 
 
+def _too_large(size: int) -> OSError:
+    return OSError(0, f"it has {size} bytes, and is no list of names")
+
+
 def parse_names(names: str, origin: str = "DOWNHAUL_KILL") -> Named:
     """Read the variable's text."""
     return parse(names.split(","), origin)
 
 
 def add_kill(path: Path, scope: Scope, *, actor: str, reason: str) -> None:
-    """Name a scope in the file, for every process on this machine that watches it. Raises Refused."""
+    """Name a scope in the file, for every process here that watches it. Raises Refused."""
     _rewrite(path, scope, str(scope), actor, reason)
 
 

@@ -31,7 +31,7 @@ class Dialect:
     microseconds: str
     """An expression: microseconds since 1970, an integer."""
     begin_write: tuple[str, ...] = ()
-    """Statements that begin a transaction that will write, where the driver's own begin won't do."""
+    """Statements that begin a transaction that writes, where the driver's begin won't do."""
     limits: tuple[str, ...] = ()
     """Statements that bound the time of one transaction."""
     notify: bool = False
@@ -95,8 +95,8 @@ class Database:
         """Give a connection in one transaction, committed at the end. Raises Unreachable."""
         with self.errors(), self.engine.connect() as connection:
             if self.dialect.begin_write:
-                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                yield from _by_hand(connection, self.dialect.begin_write)
+                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield from _by_hand(autocommit, self.dialect.begin_write)
             else:
                 with self.deadline(connection), connection.begin():
                     for statement in self.dialect.limits:
@@ -105,7 +105,7 @@ class Database:
 
     @contextmanager
     def creating(self) -> Iterator[Connection]:
-        """Give a connection to make tables on, in one transaction; the database is made if need be."""
+        """Give a connection to make tables on; the database itself is made if need be."""
         with self.errors():
             self.create()
         with self.writing() as connection:

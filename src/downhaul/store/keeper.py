@@ -119,7 +119,7 @@ class KillKeeper:
             try:
                 with self._lock:
                     self._publish(self._register)
-            except Exception:
+            except Exception:  # noqa: BLE001  (logged below, and the thread lives on)
                 # The next look may go better; a kill must never be lost to a thread that died.
                 _log.exception("looking at the kill file failed")
 

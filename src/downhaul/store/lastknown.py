@@ -60,7 +60,7 @@ class DiskFile:
         return body
 
     def save(self, body: Any) -> bool:
-        """Write and return whether it was written. What fails is told once, and the old file stays."""
+        """Write; return whether it was written. A failure is told once, and the old file stays."""
         document = {"format": _FORMAT, "checksum": _checksum(body), "body": body}
         try:
             _replace(self.path, json.dumps(document, separators=(",", ":")).encode())
@@ -75,7 +75,7 @@ class DiskFile:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from joining their kills meanwhile; without a lock if none is to be had."""
+        """Keep other processes from joining their kills meanwhile, where a lock can be had."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self.path.with_suffix(".lock").open("ab")
@@ -217,7 +217,7 @@ class FlagCopy:
 
 
 def copies_of(directory: Path | None, url: str, environment: str) -> tuple[Path, Path] | None:
-    """Return where flags and kills of a store are kept (None: nowhere). ``url`` holds no secrets."""
+    """Return where flags and kills of a store are kept, or None. ``url`` holds no secrets."""
     if directory is None:
         return None
     name = hashlib.sha256(f"{url}\0{environment}".encode()).hexdigest()[:16]

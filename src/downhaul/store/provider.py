@@ -204,7 +204,7 @@ class SqlProvider(FlagProvider):
 
         return self._write_flag(key, change, action, edited, checked=False)
 
-    def _write_flag(  # noqa: PLR0913  (one write, for all verbs)
+    def _write_flag(
         self,
         key: str,
         change: Change,
@@ -278,8 +278,8 @@ class SqlProvider(FlagProvider):
         return reading.flag_of(connection, self.database.tables, self.environment, key)
 
     def _check(self, connection: Connection, one: Flag | Segment) -> None:
-        """Refuse a bad document; cycles are looked for under the lock, so no two writers make one."""
-        from downhaul.documents import check_flag, check_segment  # noqa: PLC0415  (pydantic: only who writes pays)
+        """Refuse a bad document; the lock is held, so no two writers make a cycle together."""
+        from downhaul.documents import check_flag, check_segment  # noqa: PLC0415  (pydantic)
 
         # A flag that names nothing can be checked without the others.
         alone = isinstance(one, Flag) and not any(True for _ in named_by(one))

@@ -89,7 +89,7 @@ def rows_since(connection: Connection, tables: Tables, environment: str, revisio
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # A row edited by hand must not take the others with it.
             broken[f"{what} {key}"] = f"{type(error).__name__}: {error}"
-            _log.error("the row of %s %r can't be read: %s", what, key, error)  # noqa: TRY400
+            _log.error("the row of %s %r can't be read: %s", what, key, error)
     return Rows(newest, flags, segments, broken)
 
 
@@ -173,7 +173,7 @@ def kill_record(row: Mapping[Any, Any], identity: str) -> KillRecord:
     )
 
 
-def history(  # noqa: PLR0913  (what to show, of what, and which page)
+def history(
     connection: Connection,
     tables: Tables,
     environment: str,

@@ -1,7 +1,7 @@
 """Creating and looking after the tables: what the ``db`` commands do.
 
 One line of Alembic migrations ships with the package. They only add, so that old code goes on
-running on the next schema while a fleet is being deployed. Nothing here is called by an application.
+running on the next schema while a fleet is deployed. An application calls nothing of this.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SchemaState:
 
 
 def upgrade(database: Database) -> SchemaState:
-    """Create the tables or bring them up to date; return what was there before. Raises Unreachable."""
+    """Create the tables or bring them up to date; return what was there before."""
     with database.creating() as connection:
         before = _state(connection, database)
         if database.dialect.notify:
@@ -64,16 +64,14 @@ def state(database: Database) -> SchemaState:
 
 
 def check(database: Database) -> list[str]:
-    """Return what is wrong with the tables, in words; nothing if they are as this code wants them."""
+    """Return what is wrong with the tables, in words; nothing if they are up to date."""
     found = state(database)
     if found.current:
         return []
     if found.found is None:
         return [f"{database.safe_url} has no tables of Downhaul (run: downhaul db upgrade)"]
-    return [
-        f"{database.safe_url} is at revision {found.found}, and this code wants {found.head} "
-        "(run: downhaul db upgrade)"
-    ]
+    behind = f"{database.safe_url} is at revision {found.found}, and this code wants {found.head}"
+    return [f"{behind} (run: downhaul db upgrade)"]
 
 
 def sql(database: Database) -> str:

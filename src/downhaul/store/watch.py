@@ -44,7 +44,7 @@ class Signal(Protocol):
         """Open and return the connection that everything is read on. May raise a driver's error."""
 
     def wait(self) -> Sequence[News] | None:
-        """Wait a while for news; an empty sequence is "look", None is "nothing moved, all is well".
+        """Wait a while for news. Empty is "look", None is "nothing moved, and all is well".
 
         Raises where the connection is gone or the store is another one.
         """
@@ -105,7 +105,7 @@ class Watcher:
         kills: Callable[[Sequence[KillRecord]], None] | None = None,
         status: Callable[[ProviderStatus], None] | None = None,
     ) -> None:
-        """Call back from now on, beginning with what is known; start the thread if it isn't running."""
+        """Call back from now on, beginning with what is known; start the thread if need be."""
         with self._lock:
             if flags is not None:
                 self._on_flags.append(flags)
@@ -154,7 +154,7 @@ class Watcher:
             thread.join(timeout)
 
     def after_fork(self) -> None:
-        """Begin again in a forked child, on connections of its own; what is known goes on serving."""
+        """Begin again in a forked child, on connections of its own; what is known still serves."""
         if self._process == os.getpid():
             return  # flags and kills share this watcher, and both ask
         running = self._thread is not None and not self._stop.is_set()

@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, insert, literal_column, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change
@@ -107,7 +118,7 @@ def record_change(
     )
 
 
-def write_kill(  # noqa: PLR0913  (who, what and for whom)
+def write_kill(
     connection: Connection,
     database: Database,
     environment: str,
@@ -130,11 +141,10 @@ def write_kill(  # noqa: PLR0913  (who, what and for whom)
     known = None if last is None else kill_record(last._mapping, identity)  # noqa: SLF001
     if known is not None and known.killed is killed and not lift_others:
         return known
-    highest = literal_column(f"(SELECT coalesce(max(sequence), 0) + 1 FROM {_name(kills)})")
-    clock = literal_column(database.dialect.microseconds)
-    floor, now, at = connection.execute(
-        select(highest, clock, literal_column(database.dialect.now))
-    ).one()
+    highest = select(func.coalesce(func.max(kills.c.sequence), 0) + 1).scalar_subquery()
+    clock: ColumnElement[int] = literal_column(database.dialect.microseconds)
+    stamp: ColumnElement[str] = literal_column(database.dialect.now)
+    floor, now, at = connection.execute(select(highest, clock, stamp)).one()
     sequence = max(int(floor), int(now))
     lifts = sequence if lift_others else (0 if known is None else known.lifts)
     record = KillRecord(

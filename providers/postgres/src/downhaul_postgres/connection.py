@@ -30,7 +30,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
 def database_at(
     url: str, safe_url: str, schema: str | None, redact: Callable[[str], str]
 ) -> Database:
-    """Return the database behind a URL of libpq's form; ``?schema=`` names the schema of the tables."""
+    """Return the database behind a URL of libpq's form; ``?schema=`` names the tables' schema."""
     conninfo, in_url = _without_schema(url)
     name = schema or in_url or SCHEMA
     if not _PLAIN.fullmatch(name):

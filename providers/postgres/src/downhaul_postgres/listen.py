@@ -39,7 +39,7 @@ class ListenSignal:
         return self._connection
 
     def wait(self) -> Sequence[News] | None:
-        """Wait for notifications; without any, say after ``poll`` seconds that it is time to look."""
+        """Wait for notifications; after ``poll`` seconds without any, say that it is time to look."""
         heard = [_news(one.payload) for one in self._raw.notifies(timeout=self._poll, stop_after=1)]
         if heard:
             return heard

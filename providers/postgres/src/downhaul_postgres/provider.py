@@ -1,4 +1,4 @@
-"""Flags in PostgreSQL: everything is :class:`downhaul.store.provider.SqlProvider`'s but the listening."""
+"""Flags in PostgreSQL: a :class:`downhaul.store.provider.SqlProvider` that listens."""
 
 from __future__ import annotations
 

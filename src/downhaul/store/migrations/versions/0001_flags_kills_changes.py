@@ -98,14 +98,16 @@ def _append_only_postgresql(schema: str, prefix: str) -> None:
         "$$ BEGIN RAISE EXCEPTION 'the history is append-only'; END $$"
     )
     op.execute(
-        f'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON "{schema}"."{prefix}changes" '
-        f'FOR EACH STATEMENT EXECUTE FUNCTION "{schema}"."{prefix}append_only"()'
+        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON "
+        f'"{schema}"."{prefix}changes" FOR EACH STATEMENT '
+        f'EXECUTE FUNCTION "{schema}"."{prefix}append_only"()'
     )
 
 
 def _append_only_sqlite(prefix: str) -> None:
     for event in ("UPDATE", "DELETE"):
         op.execute(
-            f'CREATE TRIGGER "{prefix}changes_no_{event.lower()}" BEFORE {event} ON "{prefix}changes" '
+            f'CREATE TRIGGER "{prefix}changes_no_{event.lower()}" BEFORE {event} '
+            f'ON "{prefix}changes" '
             "BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END"
         )
