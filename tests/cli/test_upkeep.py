@@ -53,7 +53,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_store_that_works(agent):
     assert {"configuration", "plugins", "provider", "control store", "tables", "clock"} <= set(
         found
     )
-    assert found["provider"]["message"].startswith("1 flags")
+    assert found["provider"]["message"].startswith("its flags (1)")
     assert "fail" not in {one["status"] for one in found.values()}
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from downhaul.cli.commands import command
 from downhaul.cli.exits import CheckFailed
 from downhaul.cli.session import Session
 from downhaul.errors import SchemaMissing
+
+if TYPE_CHECKING:
+    from downhaul.store.database import Database
 
 
 @command("db upgrade", example="downhaul db upgrade --url postgresql://db.internal/flags")
@@ -19,18 +24,17 @@ def upgrade(session: Session) -> None:
     from downhaul.control.service import databases  # noqa: PLC0415  (SQLAlchemy)
     from downhaul.store import schema  # noqa: PLC0415  (Alembic)
 
-    rows = []
-    for database in databases(session.settings()):
-        before = schema.upgrade(database)
-        after = before.found if before.newer else before.head
-        rows.append(
-            {
-                "url": database.safe_url,
-                "before": before.found,
-                "after": after,
-                "changed": not before.current,
-            }
-        )
+    with databases(session.settings()) as found:
+        states = [(one.safe_url, schema.upgrade(one)) for one in found]
+    rows = [
+        {
+            "url": url,
+            "before": before.found,
+            "after": before.found if before.newer else before.head,
+            "changed": not before.current,
+        }
+        for url, before in states
+    ]
     if session.as_json:
         session.out.json({"databases": rows})
         return
@@ -46,18 +50,9 @@ def upgrade(session: Session) -> None:
 def check(session: Session) -> None:
     """Say whether the tables are up to date. Exit code 3 says that they are not."""
     from downhaul.control.service import databases  # noqa: PLC0415  (SQLAlchemy)
-    from downhaul.store import schema  # noqa: PLC0415  (Alembic)
 
-    rows = []
-    for database in databases(session.settings()):
-        found: str | None
-        wanted: str | None
-        try:
-            state = schema.state(database)
-            found, wanted, current = state.found, state.head, state.current
-        except SchemaMissing:
-            found, wanted, current = None, None, False
-        rows.append({"url": database.safe_url, "found": found, "wanted": wanted, "ok": current})
+    with databases(session.settings()) as found:
+        rows = [_state(one) for one in found]
     ok = all(row["ok"] for row in rows)
     if session.as_json:
         session.out.json({"ok": ok, "databases": rows})
@@ -79,7 +74,9 @@ def sql(session: Session) -> None:
     from downhaul.control.service import databases  # noqa: PLC0415  (SQLAlchemy)
     from downhaul.store import schema  # noqa: PLC0415  (Alembic)
 
-    _print(session, "\n".join(schema.sql(one) for one in databases(session.settings())))
+    with databases(session.settings()) as found:
+        text = "\n".join(schema.sql(one) for one in found)
+    _print(session, text)
 
 
 @command("db roles", example="downhaul db roles --app my_app --operator my_operators")
@@ -95,10 +92,24 @@ def roles(session: Session, app: str, operator: str) -> None:
     from downhaul.control.service import databases  # noqa: PLC0415  (SQLAlchemy)
     from downhaul.store import schema  # noqa: PLC0415  (Alembic)
 
-    found = databases(session.settings())
-    _print(
-        session, "\n".join(schema.roles(one, application=app, operator=operator) for one in found)
-    )
+    with databases(session.settings()) as found:
+        grants = [schema.roles(one, application=app, operator=operator) for one in found]
+    _print(session, "\n".join(grants))
+
+
+def _state(database: Database) -> dict[str, Any]:
+    from downhaul.store import schema  # noqa: PLC0415  (Alembic)
+
+    try:
+        state = schema.state(database)
+    except SchemaMissing:
+        return {"url": database.safe_url, "found": None, "wanted": None, "ok": False}
+    return {
+        "url": database.safe_url,
+        "found": state.found,
+        "wanted": state.head,
+        "ok": state.current,
+    }
 
 
 def _print(session: Session, text: str) -> None:

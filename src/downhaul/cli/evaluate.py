@@ -9,6 +9,7 @@ import click
 
 from downhaul.cli.commands import command
 from downhaul.cli.inputs import read_value
+from downhaul.cli.output import as_json
 from downhaul.cli.session import Session
 from downhaul.context import as_context
 from downhaul.errors import FlagNotFound, InvalidContext, Unreachable
@@ -72,7 +73,7 @@ def evaluate(
 
 def _show(session: Session, result: Result, steps: list[dict[str, Any]]) -> None:
     head = [
-        json.dumps(result.value, ensure_ascii=False),
+        _json(result.value),
         f"variant={result.variant or '-'}",
         f"reason={result.reason}",
         f"authoritative={'yes' if result.authoritative else 'no'}",
@@ -86,7 +87,7 @@ def _show(session: Session, result: Result, steps: list[dict[str, Any]]) -> None
     session.out.line("  ".join(head))
     kill = result.metadata.get("kill")
     if kill:
-        session.out.line(f"  killed: {json.dumps(_plain(kill), ensure_ascii=False)}")
+        session.out.line(f"  killed: {_json(kill)}")
     if result.error_message:
         session.out.note(f"  {result.error_message}")
     for step in steps:
@@ -127,7 +128,7 @@ def _result_data(result: Result) -> dict[str, Any]:
         "flag_version": result.flag_version,
         "provider": result.provider,
         "authoritative": result.authoritative,
-        "metadata": {name: _plain(value) for name, value in result.metadata.items()},
+        "metadata": dict(result.metadata),
     }
 
 
@@ -140,8 +141,8 @@ def _step_data(step: Any) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    return value.as_mapping() if hasattr(value, "as_mapping") else value
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=as_json)
 
 
 def _pair(text: str) -> tuple[str, Any]:

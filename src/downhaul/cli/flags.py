@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from downhaul.cli import render
 from downhaul.cli.commands import command, each
 from downhaul.cli.session import Session
-from downhaul.control import Operator
+from downhaul.control import Operator, StaleFlag
 from downhaul.control.describe import exposure
 from downhaul.encoding import flag_to_data
 from downhaul.errors import DownhaulError
@@ -37,15 +39,10 @@ def list_flags(
             and (not killed or overlay.kill_of(one.key, one.tags) is not None)
         ]
         rows = [render.summary_data(one, overlay) for one in found]
-        if session.as_json:
-            session.out.json(
-                {
-                    "environment": operator.environment,
-                    "provider": operator.provider.name,
-                    "flags": rows,
-                }
-            )
-            return
+        here = {"environment": operator.environment, "provider": operator.provider.name}
+    if session.as_json:
+        session.out.json({**here, "flags": rows})
+        return
     if not rows:
         session.out.note("no flags; make one with: downhaul flags create KEY")
         return
@@ -126,25 +123,8 @@ def stale(session: Session, days: int, all_: bool) -> None:
     with session.operator() as operator:
         found = operator.stale(days=days, include_long_lived=all_)
     if session.as_json:
-        session.out.json(
-            {
-                "days": days,
-                "asked_known": False,
-                "flags": [
-                    {
-                        "key": one.key,
-                        "on": one.on,
-                        "variant": one.variant,
-                        "type": one.type.value,
-                        "owner": one.owner,
-                        "changed": one.changed,
-                        "days": one.days,
-                        "asked": one.asked,
-                    }
-                    for one in found
-                ],
-            }
-        )
+        flags = [_stale_data(one) for one in found]
+        session.out.json({"days": days, "asked_known": False, "flags": flags})
         return
     if not found:
         session.out.note(f"no flag has stood still for {days} days")
@@ -165,6 +145,19 @@ def stale(session: Session, days: int, all_: bool) -> None:
         ],
     )
     session.out.note("when a flag was last asked for isn't recorded: look in the code first")
+
+
+def _stale_data(one: StaleFlag) -> dict[str, Any]:
+    return {
+        "key": one.key,
+        "on": one.on,
+        "variant": one.variant,
+        "type": one.type.value,
+        "owner": one.owner,
+        "changed": one.changed,
+        "days": one.days,
+        "asked": one.asked,
+    }
 
 
 def _overlay(session: Session, operator: Operator) -> Overlay:

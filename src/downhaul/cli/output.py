@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
@@ -39,7 +39,7 @@ class Output:
     def json(self, body: dict[str, Any]) -> None:
         """Print one JSON document, with the schema's version and the command's name first."""
         document = {"schema_version": SCHEMA_VERSION, "command": self.command, **body}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=as_json))
 
     def line(self, text: str = "", *, style: str | None = None) -> None:
         """Print a line of data to stdout."""
@@ -121,6 +121,17 @@ class Output:
         if style is None or not self._color or not stream.isatty():
             return text
         return click.style(text, dim=True) if style == "dim" else click.style(text, fg=style)
+
+
+def as_json(value: Any) -> Any:
+    """Return what stands for a value that JSON doesn't know: for :func:`json.dumps`."""
+    if hasattr(value, "as_mapping"):
+        return value.as_mapping()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return str(value)
 
 
 def _bar(what: str, total: int, *, color: bool) -> tuple[Any, Any]:

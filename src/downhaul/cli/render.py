@@ -145,7 +145,8 @@ def _kill_details(result: KillResult) -> list[str]:
         lines.append(f"  serves   {result.flag.off_variant}, to everybody")
     if len(result.covers) > 1 or (result.covers and result.flag is None):
         shown = ", ".join(result.covers[:8]) + (", …" if len(result.covers) > 8 else "")  # noqa: PLR2004  (a line)
-        lines.append(f"  covers   {len(result.covers)} flags: {shown}")
+        count = "1 flag" if len(result.covers) == 1 else f"{len(result.covers)} flags"
+        lines.append(f"  covers   {count}: {shown}")
     if result.kill_file is not None:
         lines.append(f"  written  {result.kill_file}  {result.took * 1000:.1f} ms")
     elif result.record is not None and not (result.already and result.killed):
@@ -225,7 +226,7 @@ def history_lines(entries: Iterable[HistoryEntry]) -> list[str]:
         )
         if record.reason:
             lines.append(f'  "{record.reason}"')
-        if record.before is not None and record.after is not None:
+        if record.entity != "kill" and record.before is not None and record.after is not None:
             lines += [f"  {difference}" for difference in one.differences]
     return lines
 

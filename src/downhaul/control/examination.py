@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.control.service import database_of, resolve_settings
 from downhaul.errors import ConfigError, DownhaulError
@@ -16,7 +16,10 @@ from downhaul.provider import Capability, ControlStore, FlagProvider
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
+    from downhaul.store.database import Database
 
+_CHANNEL: Final = "downhaul:doctor"
+_HEARD_WITHIN: Final = 2.0  # seconds
 _SKEW: Final = 2.0  # seconds between clocks that records show without harm
 
 
@@ -116,7 +119,7 @@ def _flags(provider: FlagProvider) -> Iterator[Finding]:
     started = time.perf_counter()
     flags = provider.list().flags
     took = (time.perf_counter() - started) * 1000
-    yield Finding("provider", "ok", f"{len(flags)} flags read in {took:.0f} ms")
+    yield Finding("provider", "ok", f"its flags ({len(flags)}) were read in {took:.0f} ms")
 
 
 def _kills(control: ControlStore | None, settings: Settings) -> Iterator[Finding]:
@@ -129,7 +132,7 @@ def _kills(control: ControlStore | None, settings: Settings) -> Iterator[Finding
     if overlay.everything is not None:
         why = f'everything is killed in {settings.environment}: "{overlay.everything.reason}"'
         yield Finding("control store", "warn", why, "downhaul revive --all lifts it")
-    yield Finding("control store", "ok", f"{count} kills in force, store {control.identity}")
+    yield Finding("control store", "ok", f"it can be read; kills in force: {count}")
 
 
 def _copy(settings: Settings) -> Iterator[Finding]:
@@ -189,3 +192,21 @@ def _database(provider: FlagProvider) -> Iterator[Finding]:
         yield Finding("clock", "warn", f"this machine is {skew:+.1f} s off the database", hint)
     else:
         yield Finding("clock", "ok", f"this machine is {skew * 1000:+.0f} ms off the database")
+    if database.dialect.notify:
+        yield _notifications(database)
+
+
+def _notifications(database: Database) -> Finding:
+    """Say something on a channel of our own, and see whether it is heard."""
+    with database.reading() as ear, database.reading() as mouth:
+        raw: Any = ear.connection.driver_connection
+        if not hasattr(raw, "notifies"):
+            return Finding("notifications", "warn", "this driver can't be asked about them")
+        ear.exec_driver_sql(f'LISTEN "{_CHANNEL}"')
+        mouth.exec_driver_sql(f"SELECT pg_notify('{_CHANNEL}', '')")
+        heard = next(iter(raw.notifies(timeout=_HEARD_WITHIN, stop_after=1)), None)
+        ear.exec_driver_sql(f'UNLISTEN "{_CHANNEL}"')
+    if heard is None:
+        hint = "behind PgBouncer in transaction mode? connect past it, or live with polling"
+        return Finding("notifications", "warn", "LISTEN hears nothing: changes are polled", hint)
+    return Finding("notifications", "ok", "LISTEN hears of changes")

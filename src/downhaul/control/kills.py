@@ -18,7 +18,7 @@ from downhaul.control.alerts import AlertEvent
 from downhaul.control.describe import exposed, has_percentages_in_rules, is_partial, rising_variant
 from downhaul.control.desk import Desk, did_you_mean
 from downhaul.control.results import AtProvider, KillResult
-from downhaul.errors import DownhaulError, ReadOnly, Refused, UnsupportedCapability
+from downhaul.errors import DownhaulError, ReadOnly, Refused, Unreachable, UnsupportedCapability
 from downhaul.flag import WHOLE, Flag, Split, weight_of
 from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
 from downhaul.provider import Capability, ControlStore, FlagSet, utc_now
@@ -53,7 +53,12 @@ def kill(
         return _with_surroundings(desk, dataclasses.replace(result, already=already))
     change = desk.change(reason)
     started = time.perf_counter()
-    record = store.record_kill(scope, change, killed=True, everywhere=everywhere)
+    try:
+        record = store.record_kill(scope, change, killed=True, everywhere=everywhere)
+    except Unreachable as error:
+        local = "`kill --local` needs no store, and holds on this machine"
+        error.hint = f"nothing is killed: {error.hint}; {local}" if error.hint else local
+        raise
     took = time.perf_counter() - started
     already = _is_same(before, record)
     if not already:
@@ -99,18 +104,22 @@ def revive(
         flag_before=flag_before,
         flag=flag,
     )
-    if not dry_run:
-        started = time.perf_counter()
-        record = store.record_kill(
-            scope,
-            desk.change(reason),
-            killed=False,
-            lift_others=not held,
-            everywhere=everywhere,
-        )
-        result = dataclasses.replace(result, record=record, took=time.perf_counter() - started)
-        _announce(desk, "revived", record, before)
-    return _with_surroundings(desk, result)
+    return _with_surroundings(desk, result if dry_run else _lift(desk, store, result))
+
+
+def _lift(desk: Desk, store: ControlStore, result: KillResult) -> KillResult:
+    """Record the revive. Where the store held no kill, those that others recorded are lifted."""
+    started = time.perf_counter()
+    record = store.record_kill(
+        result.scope,
+        desk.change(result.reason),
+        killed=False,
+        lift_others=result.already,
+        everywhere=result.environment == ALL_ENVIRONMENTS,
+    )
+    took = time.perf_counter() - started
+    _announce(desk, "revived", record, result.before)
+    return dataclasses.replace(result, record=record, took=took)
 
 
 def standing(desk: Desk) -> list[KillRecord]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
@@ -76,10 +77,12 @@ def connect_operator(
     )
 
 
-def databases(settings: Settings) -> list[Database]:
-    """Return the SQL databases that the settings name: the provider's, and the control store's.
+@contextmanager
+def databases(settings: Settings) -> Iterator[list[Database]]:
+    """Give the SQL databases that the settings name: the provider's, and the control store's.
 
-    Raises Refused where there is none, and what :func:`connect_operator` raises.
+    Their connections are closed at the end. Raises Refused where there is none, and what
+    :func:`connect_operator` raises.
     """
     from downhaul.plugins import build_provider  # noqa: PLC0415  (pluggy, pydantic)
 
@@ -92,7 +95,11 @@ def databases(settings: Settings) -> list[Database]:
             f'"{settings.provider.safe_url}" keeps no tables',
             hint="name a database with --url: sqlite:///flags.db, postgresql://...",
         )
-    return found
+    try:
+        yield found
+    finally:
+        for one in providers:
+            one.close()
 
 
 def database_of(provider: FlagProvider) -> Database | None:
