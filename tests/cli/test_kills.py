@@ -32,6 +32,7 @@ def test_a_killed_flag_serves_its_off_variant_to_everybody(agent):
     agent("kill", "agent", "--reason", "errors")
     found = answer(agent)
     assert (found["value"], found["reason"]) == (False, "KILLED")
+    assert found["metadata"]["kill"]["reason"] == "errors"
 
 
 @pytest.mark.rule("K6")
