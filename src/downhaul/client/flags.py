@@ -13,7 +13,6 @@ from downhaul.client.assembly import connected, in_memory
 from downhaul.client.engine import ChangeCallback, Engine, FlagsStatus
 from downhaul.client.fitting import fitted
 from downhaul.client.guard import guarding
-from downhaul.client.overrides import Overrides
 from downhaul.context import Context, ContextLike, as_context
 from downhaul.evaluator.batch import results_of
 from downhaul.evaluator.outcome import CallersDefault
@@ -40,7 +39,7 @@ class Flags:
     :func:`downhaul.context.as_context`.
     """
 
-    __slots__ = ("__weakref__", "_enabled", "_engine", "_overrides", "_owns", "_results")
+    __slots__ = ("__weakref__", "_enabled", "_engine", "_owns", "_results")
 
     def __init__(self, engine: Engine, *, owns: bool = True) -> None:
         """Use :meth:`connect` or :meth:`in_memory`."""
@@ -48,7 +47,6 @@ class Flags:
         self._owns = owns
         self._enabled = engine.view.enabled
         self._results = engine.view.results
-        self._overrides = Overrides(engine.view, engine.provider.name)
 
     @classmethod
     def connect(
@@ -235,10 +233,11 @@ class Flags:
         """Answer these values for these flags inside a ``with`` block: for tests.
 
         ``flags.override(new_checkout=True)``, or a mapping for keys that are no Python names. A
-        value is one of the flag's values or the name of a variant. Overrides win over kills, end
-        with the block, and hold for this thread or task and those it starts.
+        value is one of the flag's values or the name of a variant; ``switch:NAME`` is True for up
+        and False for down. Overrides win over kills, end with the block, and hold for this thread
+        or task and those it starts.
         """
-        return self._overrides({**(values or {}), **more})
+        return self._engine.overrides({**(values or {}), **more})
 
     def operator(self, actor: str, **options: Any) -> Operator:
         """Return what changes these flags: see :class:`downhaul.control.operator.Operator`."""
