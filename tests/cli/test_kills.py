@@ -134,9 +134,16 @@ def test_a_local_kill_is_written_to_this_machines_file(agent):
 
 
 @pytest.mark.rule("K3")
-def test_a_local_kill_needs_no_store_at_all(shell):
-    url = "postgresql://nobody@127.0.0.1:1/none"
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "nobody://installed.it"])
+def test_a_local_kill_needs_no_store_and_no_driver(shell, url):
     shell("kill", "agent", "--local", "--reason", "errors", "--url", url)
+    assert "agent" in (shell.folder / "kill").read_text()
+
+
+@pytest.mark.rule("K3")
+def test_a_local_kill_works_with_a_broken_configuration(shell):
+    (shell.folder / "downhaul.toml").write_text("[provider]\nurl = { env = 'NOT_SET' }\n")
+    shell("kill", "agent", "--local", "--reason", "errors")
     assert "agent" in (shell.folder / "kill").read_text()
 
 

@@ -49,11 +49,12 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
     scope = _scope(flag, given)
     if scope == EVERYTHING and not given["yes"] and not given["dry_run"]:
         _ask_for_all()
-    with session.operator() as operator:
-        if given["local"]:
-            _not_with_local(given)
+    if given["local"]:
+        _not_with_local(given)
+        with session.local_operator() as operator:
             result = operator.kill_local(scope, given["reason"])
-        else:
+    else:
+        with session.operator() as operator:
             result = operator.kill(
                 scope,
                 given["reason"],
@@ -83,11 +84,12 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
     before a backup was restored) are lifted.
     """
     scope = _scope(flag, given)
-    with session.operator() as operator:
-        if given["local"]:
-            _not_with_local(given)
+    if given["local"]:
+        _not_with_local(given)
+        with session.local_operator() as operator:
             result = operator.revive_local(scope, given["reason"])
-        else:
+    else:
+        with session.operator() as operator:
             result = operator.revive(
                 scope,
                 given["reason"],

@@ -57,6 +57,14 @@ class Session:
         with connect_operator(self.settings(), actor=self.actor, create=create) as operator:
             yield operator
 
+    def local_operator(self) -> Operator:
+        """Return an operator for this machine's kill file, which needs no backend."""
+        from downhaul.control.service import local_operator  # noqa: PLC0415  (pydantic)
+
+        return local_operator(
+            url=self.url, file=self.config, environment=self.environment, actor=self.actor
+        )
+
     def fail(self, error: DownhaulError) -> None:
         """Say what failed, where, and what to do; for programs as a document of its own."""
         self.out.error(str(error))

@@ -9,11 +9,12 @@ import getpass
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
 from downhaul.control.operator import Operator
-from downhaul.errors import Refused, SchemaMissing
+from downhaul.errors import ConfigError, Refused, SchemaMissing
 from downhaul.provider import FlagProvider
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from downhaul.store.database import Database
 
 ACTOR: Final = "DOWNHAUL_ACTOR"
+_KILL_FILE: Final = "DOWNHAUL_KILL_FILE"
 
 
 def resolve_settings(
@@ -74,6 +76,30 @@ def connect_operator(
         alerts=alerts,
         kill_file=settings.control.kill_file,
         owns=True,
+    )
+
+
+def local_operator(
+    *,
+    url: str | None = None,
+    file: str | None = None,
+    environment: str | None = None,
+    actor: str | None = None,
+) -> Operator:
+    """Return an operator for this machine's kill file alone: no backend, driver or network.
+
+    Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is enough. Raises ConfigError
+    without it.
+    """
+    try:
+        path = resolve_settings(url=url, file=file, environment=environment).control.kill_file
+    except ConfigError:
+        path = Path(os.environ.get(_KILL_FILE, "")).absolute()
+        if not os.environ.get(_KILL_FILE):
+            raise
+    name, marked = who(actor)
+    return Operator(
+        FlagProvider(), None, actor=name, marked=marked, alerts=(LogAlert(),), kill_file=path
     )
 
 
