@@ -43,7 +43,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def killed(file: Path, cache: Path) -> Path:
-    """A store with a feature that is on, killed, seen killed by a client, and a backup from before."""
+    """A store whose feature a client saw killed; returns a backup from before the kill."""
     writer = open_store(f"sqlite:///{file}")
     writer.put(Flag.boolean("feature"), WHO)
     writer.database.engine.dispose()

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from typing import Self
 
 import pytest
 
@@ -38,7 +39,7 @@ class Load:
             if self.count % 100 == 0:
                 time.sleep(0.001)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self.threads:
             thread.start()
         return self
@@ -51,7 +52,9 @@ class Load:
 
 @pytest.mark.rule("P2", "E1")
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-def test_a_server_that_stops_makes_stale_and_nothing_slow(own_postgres, tmp_path, how):
+def test_a_server_that_stops_makes_stale_and_nothing_slow(
+    own_postgres, tmp_path, how, record_property
+):
     writer = open_store(own_postgres.url)
     writer.put(Flag.boolean("feature"), WHO)
     with Flags.connect(own_postgres.url, cache_dir=str(tmp_path), ready_within=10) as flags:
@@ -66,8 +69,10 @@ def test_a_server_that_stops_makes_stale_and_nothing_slow(own_postgres, tmp_path
             wait_until(
                 lambda: flags.evaluate("feature", "u").flag_version == "2", 15, "the change since"
             )
-        print(f"{load.count} evaluations, slowest {load.slowest * 1e3:.2f} ms of its own time, "
-              f"stale after {stale:.2f} s, back after {back:.2f} s")  # fmt: skip
+        record_property("evaluations", load.count)
+        record_property("slowest_ms", round(load.slowest * 1e3, 3))
+        record_property("stale_after_s", round(stale, 2))
+        record_property("ready_after_s", round(back, 2))
         assert load.failed == 0
         assert load.count > 1000
         assert load.slowest < 0.05

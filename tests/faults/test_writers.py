@@ -57,7 +57,7 @@ while True:
 
 
 @pytest.mark.rule("P6")
-def test_eight_writers_on_one_flag_lose_no_update(store_url, writer):
+def test_eight_writers_on_one_flag_lose_no_update(store_url, writer, record_property):
     writer.put(Flag.boolean("counter", owner="0"), WHO)
     racers = [
         subprocess.Popen(
@@ -71,7 +71,7 @@ def test_eight_writers_on_one_flag_lose_no_update(store_url, writer):
     assert found is not None
     assert found.owner == "200"
     assert len(writer.history("counter", limit=500)) == 201
-    print(f"200 updates by 8 processes, {conflicts} conflicts seen and tried again")
+    record_property("conflicts", conflicts)
 
 
 @pytest.mark.rule("P6")
