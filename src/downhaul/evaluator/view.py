@@ -136,7 +136,7 @@ class View:
                 self._forget(key)
                 if key in self._world.flags:
                     self._learn(self._world.flags[key])
-            self._publish(touched & self._keys(), touched)
+            self._publish(filter(self._is_known, touched), touched)
             return frozenset(touched)
 
     def overlay(self, overlay: Overlay) -> frozenset[str]:
@@ -146,18 +146,9 @@ class View:
             if overlay == before:
                 return frozenset()
             self._settle(replace(self._world, overlay=overlay))
-            moved = {
-                key
-                for key, flag in self._world.flags.items()
-                if before.kill_of(key, flag.tags) != overlay.kill_of(key, flag.tags)
-            }
-            moved |= {
-                key
-                for key in {*before.flags, *overlay.flags}
-                if before.flags.get(key) != overlay.flags.get(key)
-            }
+            moved = _moved(before, overlay, self._world.flags)
             touched = moved | self._depending(moved, ())
-            self._publish(touched & self._keys(), touched)
+            self._publish(filter(self._is_known, touched), touched)
             return frozenset(touched)
 
     def wrap(self, key: str, wrap: Wrap | None) -> None:
@@ -167,7 +158,7 @@ class View:
                 self._wrapped.pop(key, None)
             else:
                 self._wrapped[key] = wrap
-            self._publish({key} & self._keys(), {key})
+            self._publish(filter(self._is_known, [key]), [key])
 
     def killed(self, key: str, kill: KillRecord) -> Result:
         """Return what a killed flag answers of which nothing is known (rule K2)."""
@@ -233,12 +224,17 @@ class View:
     def _keys(self) -> set[str]:
         return {*self._world.flags, *self._world.overlay.flags, *self._wrapped}
 
+    def _is_known(self, key: str) -> bool:
+        world = self._world
+        return key in world.flags or key in world.overlay.flags or key in self._wrapped
+
     def _publish(self, keys: Iterable[str], gone: Iterable[str]) -> None:
-        keys = set(keys)
+        present = set(keys)
+        absent = [key for key in gone if key not in present and not self._is_known(key)]
         for table in (self.enabled, self.results):
             # First what is there, in one step; then what is not.
-            table.update({key: _Pending(self, key, table) for key in keys})
-            for key in set(gone) - keys - self._keys():
+            table.update({key: _Pending(self, key, table) for key in present})
+            for key in absent:
                 table.pop(key, None)
 
     # Who depends on whom, so that a change of one flag recompiles what requires it
@@ -268,6 +264,19 @@ class View:
                     found.add(key)
                     pending.append(Node("flag", key))
         return found
+
+
+def _moved(before: Overlay, after: Overlay, flags: Mapping[str, Flag]) -> set[str]:
+    """Return the keys whose kill is another one, or none any more."""
+    named = before.flags.keys() | after.flags.keys()
+    moved = {key for key in named if before.flags.get(key) != after.flags.get(key)}
+    if before.everything == after.everything and before.tags == after.tags:
+        return moved  # one flag's kill is one flag's work
+    return moved | {
+        key
+        for key, flag in flags.items()
+        if before.kill_of(key, flag.tags) != after.kill_of(key, flag.tags)
+    }
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
