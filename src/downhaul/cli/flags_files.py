@@ -16,6 +16,7 @@ from downhaul.cli.inputs import REASON, origin_of, read_set, read_text
 from downhaul.cli.session import Session
 from downhaul.control import ImportResult, OnConflict
 from downhaul.errors import DocumentError, Refused
+from downhaul.ledger import Fidelity, Ledger, Translation
 from downhaul.provider import FlagSet
 
 _OURS: Final = "downhaul"
@@ -93,7 +94,7 @@ def export(session: Session, format_: str) -> None:
     """Print all flags and segments as one document, which `flags import` reads back."""
     with session.operator() as operator:
         flag_set = operator.list()
-    _print_document(session, flag_set, format_, ())
+    _print_document(session, flag_set, format_, Ledger())
 
 
 @command(
@@ -125,15 +126,14 @@ def convert(
 
 def _read(
     file: str, source: str, format_: str | None, session: Session | None = None
-) -> tuple[FlagSet, tuple[Any, ...]]:
+) -> tuple[FlagSet, Ledger]:
     """Read our document, or somebody's through the translator of the plugin that knows it."""
     if source == _OURS:
-        return read_set(file, format_, session), ()
+        return read_set(file, format_, session), Ledger()
     from downhaul.plugins import load_translator  # noqa: PLC0415  (pluggy)
 
-    translated = load_translator(source).flags_from(_foreign(file))
-    flag_set = FlagSet.of(_many(translated.flags), _many(translated.segments))
-    return flag_set, tuple(translated.ledger)
+    translated: Translation = load_translator(source).flags_from(_foreign(file))
+    return translated.flag_set(), translated.ledger
 
 
 def _foreign(file: str) -> Any:
@@ -144,13 +144,7 @@ def _foreign(file: str) -> Any:
         raise DocumentError(message, origin=origin_of(file)) from error
 
 
-def _many(items: Any) -> list[Any]:
-    return list(items.values()) if hasattr(items, "values") else list(items)
-
-
-def _print_document(
-    session: Session, flag_set: FlagSet, format_: str, ledger: tuple[Any, ...]
-) -> None:
+def _print_document(session: Session, flag_set: FlagSet, format_: str, ledger: Ledger) -> None:
     documents = importlib.import_module("downhaul.documents")
     if session.as_json:
         document = json.loads(documents.render_document(flag_set, "json"))
@@ -159,38 +153,24 @@ def _print_document(
     session.out.line(documents.render_document(flag_set, format_).rstrip("\n"))
 
 
-def _refuse_lossy(ledger: tuple[Any, ...], file: str, *, strict: bool) -> None:
-    lossy = [entry for entry in ledger if _class(entry) != "FULL"]
-    if strict and lossy:
-        message = f"{file}: {len(lossy)} parts of it can't be carried over in full"
-        raise Refused(
-            message, hint="they are listed above; leave --strict out to go on without them"
-        )
+def _refuse_lossy(ledger: Ledger, file: str, *, strict: bool) -> None:
+    if strict and ledger.lossy:
+        message = f"{file}: {len(ledger.lossy)} parts of it can't be carried over in full"
+        raise Refused(message, hint="they are listed above; without --strict it goes on")
 
 
-def _show_ledger(session: Session, ledger: tuple[Any, ...]) -> None:
-    lossy = [entry for entry in ledger if _class(entry) != "FULL"]
-    if not lossy:
-        return
-    session.out.warning(f"{len(lossy)} parts are not carried over in full:")
-    for entry in lossy:
-        data = _entry_data(entry)
-        where = " ".join(str(data[name]) for name in ("flag", "path") if data.get(name))
-        session.out.note(
-            f"  {_class(entry):8} {where}  {data.get('message') or data.get('why', '')}"
-        )
+def _show_ledger(session: Session, ledger: Ledger) -> None:
+    """Say on stderr what was not carried in full; what nothing here depends on comes last."""
+    if ledger.lossy:
+        session.out.warning(f"{len(ledger.lossy)} parts are not carried over in full:")
+    skipped = [entry for entry in ledger if entry.fidelity is Fidelity.SKIPPED]
+    for entry in (*ledger.lossy, *skipped):
+        where = f"{entry.flag}  {entry.path}".strip()
+        session.out.note(f"  {entry.fidelity.value.upper():7}  {where}  {entry.reason}")
 
 
-def _ledger_data(ledger: tuple[Any, ...]) -> list[dict[str, Any]]:
-    return [_entry_data(entry) for entry in ledger]
-
-
-def _entry_data(entry: Any) -> dict[str, Any]:
-    return dict(entry.as_mapping())
-
-
-def _class(entry: Any) -> str:
-    return str(entry.carried.value).upper()
+def _ledger_data(ledger: Ledger) -> list[dict[str, Any]]:
+    return [entry.as_mapping() for entry in ledger]
 
 
 def _show(session: Session, result: ImportResult) -> None:

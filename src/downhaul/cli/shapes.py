@@ -53,7 +53,15 @@ _RECORD: Final = _object(
     lifts=_COUNT,
 )
 _PROBLEM: Final = _object(path=_TEXT, message=_TEXT, origin=_TEXT, hint=_TEXT_OR_NULL)
-_LEDGER: Final = _list({"type": "object"})
+_LEDGER: Final = _list(
+    _object(
+        flag=_TEXT,
+        path=_TEXT,
+        fidelity=_one_of("full", "partial", "manual", "skipped"),
+        reason=_TEXT,
+        fragment=_ANY,
+    )
+)
 _CHECKS: Final = _list(
     _object(name=_TEXT, status=_one_of("ok", "warn", "fail"), message=_TEXT, hint=_TEXT_OR_NULL)
 )
