@@ -1,0 +1,1 @@
+"""Flags that come from Unleash, for Downhaul."""
