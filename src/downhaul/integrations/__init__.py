@@ -1,0 +1,1 @@
+"""Faces that other frameworks know us by. Nothing here decides anything about a flag."""
