@@ -6,7 +6,7 @@ A backend makes a :class:`Database` and hands it to :class:`downhaul.store.provi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from downhaul.store.tables import Tables
 Redact = Callable[[str], str]
 
 _UPGRADE: Final = "run: downhaul db upgrade"
+_MISSING_IN_SQLITE: Final = ("no such table", "no such column", "unable to open database file")
+_MISSING_IN_POSTGRESQL: Final = ("relation", "schema", "column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,14 @@ POSTGRESQL: Final = Dialect(
     "postgresql",
     now="to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
     microseconds="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    limits=("SET LOCAL statement_timeout = '10s'", "SET LOCAL lock_timeout = '5s'"),
+    # The last one: a writer that is stopped in the middle must not keep its locks for ever.
+    limits=(
+        """
+        SELECT set_config('statement_timeout', '10s', true),
+               set_config('lock_timeout', '5s', true),
+               set_config('idle_in_transaction_session_timeout', '10s', true)
+        """,
+    ),
     notify=True,
 )
 
@@ -70,10 +79,8 @@ class Database:
     redact: Redact = field(default=lambda words: words, repr=False)
     create: Callable[[], None] = field(default=lambda: None, repr=False)
     """Makes the empty database where it can be made at all; called by ``db upgrade`` alone."""
-    deadline: Callable[[Connection], AbstractContextManager[None]] = field(
-        default=lambda _connection: nullcontext(), repr=False
-    )
-    """Ends a transaction whose server has stopped answering; its errors come out as Unreachable."""
+    driver_errors: tuple[type[Exception], ...] = field(default=(), repr=False)
+    """What the driver raises where it is used without SQLAlchemy."""
     tables: Tables = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +105,7 @@ class Database:
                 autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield from _by_hand(autocommit, self.dialect.begin_write)
             else:
-                with self.deadline(connection), connection.begin():
+                with connection.begin():
                     for statement in self.dialect.limits:
                         connection.exec_driver_sql(statement)
                     yield connection
@@ -119,13 +126,19 @@ class Database:
         except SQLAlchemyError as error:
             raise self.ours(error) from None  # the driver's own may quote the password
 
+    def knows(self, error: BaseException) -> bool:
+        """Return whether an error is the database's or the system's, and no fault of our own."""
+        return isinstance(error, (SQLAlchemyError, OSError, *self.driver_errors))
+
     def ours(self, error: BaseException) -> ProviderError:
         """Return one of our errors for a driver's."""
         cause = error.orig if isinstance(error, DBAPIError) else None
         words = self.redact(" ".join(str(cause or error).split()))
         if _is_missing_table(error, words):
             return SchemaMissing(
-                f"{self.safe_url} has no tables of Downhaul", hint=_UPGRADE, provider=self.provider
+                f"{self.safe_url} has no tables of Downhaul, or too old ones",
+                hint=_UPGRADE,
+                provider=self.provider,
             )
         if "readonly database" in words or "permission denied" in words:
             return Unreachable(
@@ -152,14 +165,15 @@ def _by_hand(connection: Connection, begin: tuple[str, ...]) -> Iterator[Connect
     try:
         yield connection
     except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
+        with suppress(SQLAlchemyError):  # the error that led here says more
+            connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
 
 
 def _is_missing_table(error: BaseException, words: str) -> bool:
     if isinstance(error, OperationalError):
-        return "no such table" in words or "unable to open database file" in words
+        return any(sign in words for sign in _MISSING_IN_SQLITE)
     if isinstance(error, ProgrammingError):
-        return "does not exist" in words and ("relation" in words or "schema" in words)
+        return "does not exist" in words and any(sign in words for sign in _MISSING_IN_POSTGRESQL)
     return False

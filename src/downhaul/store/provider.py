@@ -7,19 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final
 
-from sqlalchemy import Connection
-
 from downhaul.backends.edits import with_on, with_rollout, with_targets
-from downhaul.encoding import (
-    Data,
-    flag_from_data,
-    flag_to_data,
-    segment_to_data,
-)
-from downhaul.errors import DocumentError, FlagNotFound, Refused, VersionConflict
+from downhaul.encoding import flag_from_data, flag_to_data
+from downhaul.errors import Refused
 from downhaul.flag import Flag, FlagSet, FlagSetDelta, Segment
 from downhaul.provider import (
-    ABSENT,
     Capability,
     Change,
     ChangeRecords,
@@ -30,13 +22,12 @@ from downhaul.provider import (
     State,
     utc_now,
 )
-from downhaul.references import named_by, segment_users
 from downhaul.store import reading
 from downhaul.store.control import SqlControl
 from downhaul.store.database import Database
 from downhaul.store.lastknown import FlagCopy
 from downhaul.store.watch import Signal, Watcher
-from downhaul.store.writing import Write, next_revision, write_document
+from downhaul.store.writer import Writer
 
 _CAPABILITIES: Final = frozenset(Capability) - {Capability.RESOLVE}
 
@@ -62,6 +53,7 @@ class SqlProvider(FlagProvider):
         self.database = database
         self.environment = environment
         self._watcher = Watcher(database, environment, make_signal, stale_after=stale_after)
+        self._writer = Writer(database, environment, self.name)
         self.control = SqlControl(database, environment, self._watcher)
         self._copy = copy
         self._listener: Listener | None = None
@@ -116,58 +108,61 @@ class SqlProvider(FlagProvider):
         if self._copy is not None:
             self._copy.keep(news, self._watcher.identity)
 
-    # Reading
+    # Managing
 
     def get(self, key: str) -> Flag | None:
         """Return the flag as the database has it now, or None. Raises Unreachable."""
         with self.database.reading() as connection:
-            return reading.flag_of(connection, self.database.tables, self.environment, key)
+            row = reading.kept(connection, self.database.tables, "flag", self.environment, key)
+        return None if row is None else self._writer.decoded(key, row)
 
     def list(self) -> FlagSet:
         """Return all flags and segments as the database has them now. Raises Unreachable."""
         with self.database.reading() as connection:
             return reading.flag_set(connection, self.database.tables, self.environment)
 
-    def history(
-        self, key: str | None = None, *, limit: int = 100, before: int | None = None
-    ) -> ChangeRecords:
-        """Return the newest changes first: of one flag, or of all flags and segments."""
-        entities = ("flag", "segment") if key is None else ("flag",)
-        with self.database.reading() as connection:
-            return reading.history(
-                connection, self.database.tables, self.environment, entities, key, limit, before
-            )
+    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
+        """Write a whole flag. Raises DocumentError with every problem, or VersionConflict."""
+        return self._writer.put(flag, change, expected)
+
+    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Remove a flag. Raises FlagNotFound, VersionConflict."""
+        self._writer.delete(key, change, expected)
+
+    def switch_on(self, key: str, change: Change) -> Flag:
+        """Turn the flag on. Raises FlagNotFound."""
+        return self._writer.edit(key, "on", change, partial(with_on, on=True))
+
+    def switch_off(self, key: str, change: Change) -> Flag:
+        """Turn the flag off. Raises FlagNotFound."""
+        return self._writer.edit(key, "off", change, partial(with_on, on=False))
+
+    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
+        """Give the variant its part of the default. Raises FlagNotFound, Refused."""
+        edit = partial(with_rollout, variant=variant, weight=weight)
+        return self._writer.edit(key, "rollout", change, edit)
+
+    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
+        """Set a variant's targets of kind ``user``. Raises FlagNotFound, Refused."""
+        edit = partial(with_targets, variant=variant, keys=keys)
+        return self._writer.edit(key, "targets", change, edit)
+
+    def put_segment(
+        self, segment: Segment, change: Change, *, expected: str | None = None
+    ) -> Segment:
+        """Write a whole segment. Raises DocumentError, VersionConflict."""
+        return self._writer.put_segment(segment, change, expected)
+
+    def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Remove a segment. Raises Refused while it is named, FlagNotFound, VersionConflict."""
+        self._writer.delete_segment(key, change, expected)
 
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return the flag's document as it is now. Raises FlagNotFound."""
         flag = self.get(key)
         if flag is None:
-            raise self._no_flag(key)
+            raise self._writer.no_flag(key)
         return ProviderSnapshot(key, self.name, flag.version, flag_to_data(flag), utc_now())
-
-    # Writing flags
-
-    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Write a whole flag. Raises DocumentError with every problem, or VersionConflict."""
-        return self._write_flag(flag.key, change, "put", lambda _: flag, expected=expected)
-
-    def switch_on(self, key: str, change: Change) -> Flag:
-        """Turn the flag on. Raises FlagNotFound."""
-        return self._edit(key, "on", change, partial(with_on, on=True))
-
-    def switch_off(self, key: str, change: Change) -> Flag:
-        """Turn the flag off. Raises FlagNotFound."""
-        return self._edit(key, "off", change, partial(with_on, on=False))
-
-    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
-        """Give the variant its part of the default. Raises FlagNotFound, Refused."""
-        edit = partial(with_rollout, variant=variant, weight=weight)
-        return self._edit(key, "rollout", change, edit)
-
-    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
-        """Set a variant's targets of kind ``user``. Raises FlagNotFound, Refused."""
-        edit = partial(with_targets, variant=variant, keys=tuple(keys))
-        return self._edit(key, "targets", change, edit)
 
     def restore(
         self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
@@ -181,140 +176,14 @@ class SqlProvider(FlagProvider):
                 hint="restore it where it was taken",
             )
         flag = flag_from_data(snapshot.document)
-        return self._write_flag(
-            flag.key, change, "restore", lambda _: flag, expected=expected, checked=False
-        )
+        return self._writer.put(flag, change, expected, restored=True)
 
-    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Remove a flag. Raises FlagNotFound, VersionConflict."""
-        with self.database.writing() as connection:
-            revision = next_revision(connection, self.database, self.environment)
-            before = self._flag(connection, key)
-            if before is None:
-                raise self._no_flag(key)
-            self._expect(key, before, expected)
-            write = Write("flag", key, "delete", revision, _data(before), None)
-            write_document(connection, self.database, self.environment, revision, write, change)
-
-    def _edit(self, key: str, action: str, change: Change, edit: Callable[[Flag], Flag]) -> Flag:
-        def edited(before: Flag | None) -> Flag:
-            if before is None:
-                raise self._no_flag(key)
-            return edit(before)
-
-        return self._write_flag(key, change, action, edited, checked=False)
-
-    def _write_flag(
-        self,
-        key: str,
-        change: Change,
-        action: str,
-        edit: Callable[[Flag | None], Flag],
-        *,
-        expected: str | None = None,
-        checked: bool = True,
-    ) -> Flag:
-        """Read, edit and write under the environment's lock: nobody can come between."""
-        with self.database.writing() as connection:
-            revision = next_revision(connection, self.database, self.environment)
-            before = self._flag(connection, key)
-            self._expect(key, before, expected)
-            after = edit(before)
-            if checked:
-                self._check(connection, after)
-            document = flag_to_data(replace(after, version=""))
-            name = "create" if before is None and action == "put" else action
-            write = Write("flag", key, name, revision, _data(before), document)
-            write_document(connection, self.database, self.environment, revision, write, change)
-            # Rule P6: what is returned is what was read back, not what was meant.
-            written = self._flag(connection, key)
-        assert written is not None  # noqa: S101  (written above, in the same transaction)
-        return written
-
-    # Writing segments
-
-    def put_segment(
-        self, segment: Segment, change: Change, *, expected: str | None = None
-    ) -> Segment:
-        """Write a whole segment. Raises DocumentError, VersionConflict."""
-        with self.database.writing() as connection:
-            revision = next_revision(connection, self.database, self.environment)
-            tables, environment = self.database.tables, self.environment
-            before = reading.segment_of(connection, tables, environment, segment.key)
-            self._expect(segment.key, before, expected)
-            self._check(connection, segment)
-            action = "create" if before is None else "put"
-            document = segment_to_data(replace(segment, version=""))
-            write = Write("segment", segment.key, action, revision, _data(before), document)
-            write_document(connection, self.database, environment, revision, write, change)
-            written = reading.segment_of(connection, tables, environment, segment.key)
-        assert written is not None  # noqa: S101  (written above, in the same transaction)
-        return written
-
-    def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Remove a segment. Raises Refused while it is named, FlagNotFound, VersionConflict."""
-        with self.database.writing() as connection:
-            revision = next_revision(connection, self.database, self.environment)
-            tables, environment = self.database.tables, self.environment
-            before = reading.segment_of(connection, tables, environment, key)
-            if before is None:
-                raise FlagNotFound(
-                    f'no segment "{key}" in {self.database.safe_url}', provider=self.name
-                )
-            self._expect(key, before, expected)
-            users = segment_users(reading.flag_set(connection, tables, environment), key)
-            if users:
-                raise Refused(
-                    f'segment "{key}" is named by {", ".join(users)}',
-                    provider=self.name,
-                    hint="take it out of their clauses first",
-                )
-            write = Write("segment", key, "delete", revision, _data(before), None)
-            write_document(connection, self.database, environment, revision, write, change)
-
-    # Inside
-
-    def _flag(self, connection: Connection, key: str) -> Flag | None:
-        return reading.flag_of(connection, self.database.tables, self.environment, key)
-
-    def _check(self, connection: Connection, one: Flag | Segment) -> None:
-        """Refuse a bad document; the lock is held, so no two writers make a cycle together."""
-        from downhaul.documents import check_flag, check_segment  # noqa: PLC0415  (pydantic)
-
-        # A flag that names nothing can be checked without the others.
-        alone = isinstance(one, Flag) and not any(True for _ in named_by(one))
-        others = (
-            FlagSet()
-            if alone
-            else reading.flag_set(connection, self.database.tables, self.environment)
-        )
-        if isinstance(one, Flag):
-            what, problems = "flag", check_flag(one, others)
-        else:
-            what, problems = "segment", check_segment(one, others)
-        if problems:
-            raise DocumentError(f'{what} "{one.key}" is refused', problems)
-
-    def _expect(self, key: str, found: Flag | Segment | None, expected: str | None) -> None:
-        version = ABSENT if found is None else found.version
-        if expected is not None and version != expected:
-            raise VersionConflict(
-                f'"{key}" is not at the version that was expected',
-                expected=expected,
-                found=version,
-                flag=key,
-                provider=self.name,
+    def history(
+        self, key: str | None = None, *, limit: int = 100, before: int | None = None
+    ) -> ChangeRecords:
+        """Return the newest changes first: of one flag, or of all flags and segments."""
+        entities = ("flag", "segment") if key is None else ("flag",)
+        with self.database.reading() as connection:
+            return reading.history(
+                connection, self.database.tables, self.environment, entities, key, limit, before
             )
-
-    def _no_flag(self, key: str) -> FlagNotFound:
-        return FlagNotFound(
-            f'no flag "{key}" in {self.database.safe_url} ({self.environment})',
-            flag=key,
-            provider=self.name,
-        )
-
-
-def _data(one: Flag | Segment | None) -> Data | None:
-    if one is None:
-        return None
-    return flag_to_data(one) if isinstance(one, Flag) else segment_to_data(one)

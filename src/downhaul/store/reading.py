@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, literal, null, or_, select, union_all
@@ -19,14 +19,20 @@ from downhaul.store.tables import Tables
 
 _log: Final = logging.getLogger("downhaul.store")
 ALL_ENVIRONMENTS: Final = "*"
+BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+"""What decoding a row may raise that somebody edited by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a reader has come: the store, its environment's revision, its kills' sequence."""
+    """How far a reader has come: the store, its environment's revision, its kills' sequence.
+
+    ``token`` is that of the write that made the revision.
+    """
 
     identity: str = ""
     revision: int = -1
+    token: str = ""
     kills: int = -1
 
 
@@ -35,6 +41,7 @@ class Rows:
     """What changed since a revision; None stands for removed. ``broken`` rows could not be read."""
 
     revision: int
+    token: str
     flags: Mapping[str, Flag | None]
     segments: Mapping[str, Segment | None]
     broken: Mapping[str, str]
@@ -42,21 +49,30 @@ class Rows:
 
 def position(connection: Connection, tables: Tables, environment: str) -> Position:
     """Return where the store stands, in one statement."""
-    revision = (
-        select(tables.environments.c.revision)
-        .where(tables.environments.c.name == environment)
-        .scalar_subquery()
-    )
+    environments, store = tables.environments, tables.store
     kills = (
         select(func.max(tables.kills.c.sequence))
         .where(tables.kills.c.environment.in_([environment, ALL_ENVIRONMENTS]))
         .scalar_subquery()
     )
-    row = connection.execute(select(tables.store.c.identity, revision, kills).limit(1)).first()
+    joined = store.outerjoin(environments, environments.c.name == environment)
+    row = connection.execute(
+        select(store.c.identity, environments.c.revision, environments.c.token, kills)
+        .select_from(joined)
+        .limit(1)
+    ).first()
     if row is None:
         return Position()
-    identity, at, sequence = row
-    return Position(identity, 0 if at is None else at, 0 if sequence is None else sequence)
+    identity, revision, token, sequence = row
+    return Position(identity, revision or 0, token or "", sequence or 0)
+
+
+def remembers(connection: Connection, tables: Tables, token: str) -> bool:
+    """Return whether the history of the store holds the write of a token."""
+    if not token:
+        return True  # nothing was known, and every store holds that
+    found = select(tables.changes.c.id).where(tables.changes.c.token == token)
+    return connection.execute(found).first() is not None
 
 
 def rows_since(connection: Connection, tables: Tables, environment: str, revision: int) -> Rows:
@@ -67,7 +83,7 @@ def rows_since(connection: Connection, tables: Tables, environment: str, revisio
             _written(tables.segments, "segment", environment, revision),
             select(
                 literal("revision"),
-                literal(""),
+                tables.environments.c.token,
                 tables.environments.c.revision,
                 null(),
             ).where(tables.environments.c.name == environment),
@@ -76,21 +92,21 @@ def rows_since(connection: Connection, tables: Tables, environment: str, revisio
     flags: dict[str, Flag | None] = {}
     segments: dict[str, Segment | None] = {}
     broken: dict[str, str] = {}
-    newest = 0
+    newest, token = 0, ""
     for what, key, version, document in found:
         if what == "revision":
-            newest = version
+            newest, token = version, key
             continue
         try:
             if what == "flag":
-                flags[key] = read_flag(document, version)
+                flags[key] = read_flag(key, document, version)
             else:
-                segments[key] = read_segment(document, version)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+                segments[key] = read_segment(key, document, version)
+        except BROKEN as error:
             # A row edited by hand must not take the others with it.
             broken[f"{what} {key}"] = f"{type(error).__name__}: {error}"
             _log.error("the row of %s %r can't be read: %s", what, key, error)
-    return Rows(newest, flags, segments, broken)
+    return Rows(newest, token, flags, segments, broken)
 
 
 def _written(table: Any, what: str, environment: str, revision: int) -> Select[Any]:
@@ -109,40 +125,39 @@ def flag_set(connection: Connection, tables: Tables, environment: str) -> FlagSe
     )
 
 
-def flag_of(connection: Connection, tables: Tables, environment: str, key: str) -> Flag | None:
-    """Return one flag as it is kept now, or None."""
-    row = _row(connection, tables.flags, environment, key)
-    return None if row is None else read_flag(row.document, row.version)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row as it is kept, not decoded: its version, and its document."""
+
+    version: str
+    document: str
 
 
-def segment_of(
-    connection: Connection, tables: Tables, environment: str, key: str
-) -> Segment | None:
-    """Return one segment as it is kept now, or None."""
-    row = _row(connection, tables.segments, environment, key)
-    return None if row is None else read_segment(row.document, row.version)
-
-
-def _row(connection: Connection, table: Any, environment: str, key: str) -> Any:
-    return connection.execute(
-        select(table.c.document, table.c.version).where(
-            table.c.environment == environment, table.c.key == key
+def kept(
+    connection: Connection, tables: Tables, entity: str, environment: str, key: str
+) -> Kept | None:
+    """Return the row of a flag or segment that is there now, or None."""
+    table = tables.flags if entity == "flag" else tables.segments
+    row = connection.execute(
+        select(table.c.version, table.c.document).where(
+            table.c.environment == environment, table.c.key == key, table.c.document.is_not(None)
         )
     ).first()
+    return None if row is None else Kept(str(row.version), row.document)
 
 
-def read_flag(document: str | None, version: int) -> Flag | None:
+def read_flag(key: str, document: str | None, version: int | str) -> Flag | None:
     """Decode a flag's row. It was checked when it was written, and is not checked again."""
     if document is None:
         return None
-    return replace(flag_from_data(json.loads(document)), version=str(version))
+    return flag_from_data({**json.loads(document), "key": key, "version": str(version)})
 
 
-def read_segment(document: str | None, version: int) -> Segment | None:
+def read_segment(key: str, document: str | None, version: int | str) -> Segment | None:
     """Decode a segment's row."""
     if document is None:
         return None
-    return replace(segment_from_data(json.loads(document)), version=str(version))
+    return segment_from_data({**json.loads(document), "key": key, "version": str(version)})
 
 
 def kill_records(

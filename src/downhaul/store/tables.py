@@ -3,6 +3,9 @@
 Documents are text and no JSON type: PostgreSQL's would forget the order of keys. Times are RFC
 3339 text in UTC from the database's clock. A deleted flag leaves its row with no document, so that
 whoever follows the revisions sees that it went, and its version is never used again.
+
+A ``token`` is drawn for each write. A reader whose last token is in the history goes on from there;
+one whose token isn't has read a state that a restored backup forgot, and reads everything anew.
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ class Tables:
                 metadata,
                 Column("name", Text, primary_key=True),
                 Column("revision", BigInteger, nullable=False),
+                Column("token", Text, nullable=False),
+                Column("previous", Text, nullable=False),
             ),
             _documents(f"{prefix}flags", metadata),
             _documents(f"{prefix}segments", metadata),
@@ -105,5 +110,6 @@ def _changes(name: str, metadata: MetaData) -> Table:
         Column("before", Text),
         Column("after", Text),
         Column("version", Text, nullable=False),
+        Column("token", Text, nullable=False, unique=True),
         Index(f"ix_{name}_key", "environment", "entity", "key", "id"),
     )

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from downhaul.errors import DownhaulError, SchemaMissing
@@ -28,6 +28,7 @@ from downhaul.store.reading import Position, Rows
 _log: Final = logging.getLogger("downhaul.store")
 _FIRST_DELAY: Final = 0.05  # seconds until a lost store is tried again; doubles up to ...
 _LAST_DELAY: Final = 2.0
+_parents: Final[list[Any]] = []  # what a forked child holds of its parent, and must never close
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._loaded = threading.Event()
+        self._answered = threading.Event()
         self._thread: threading.Thread | None = None
         self._signal: Signal | None = None
         self._position = Position()
@@ -133,6 +135,10 @@ class Watcher:
         """Wait up to ``timeout`` seconds for the first whole read."""
         return self._loaded.wait(timeout)
 
+    def wait_answered(self, timeout: float) -> bool:
+        """Wait until the first try to read has ended, well or not; return whether it did."""
+        return self._answered.wait(timeout)
+
     def status(self) -> ProviderStatus:
         """Return how the store stands: READY while it answers, STALE with an age after that."""
         confirmed, trouble = self._confirmed, self._trouble
@@ -159,9 +165,12 @@ class Watcher:
             return  # flags and kills share this watcher, and both ask
         running = self._thread is not None and not self._stop.is_set()
         kept = self._on_flags, self._on_kills, self._on_status
+        confirmed, broken = self._confirmed, self._broken
+        _parents.append(self._signal)  # closing it here would end the parent's session
         self._database.engine.dispose(close=False)
         self._reset()
         self._on_flags, self._on_kills, self._on_status = kept
+        self._confirmed, self._broken = confirmed, broken
         if running:
             self.follow()
 
@@ -183,6 +192,7 @@ class Watcher:
                     self._confirm()
             except Exception as error:  # noqa: BLE001  (whatever it is, the thread goes on)
                 self._lost(error)
+                self._answered.set()
             finally:
                 signal.close()
             # Half of it is chance, so that a fleet doesn't come back all at once.
@@ -198,6 +208,8 @@ class Watcher:
         if self._stop.is_set():
             return
         ours = error if isinstance(error, DownhaulError) else self._database.ours(error)
+        if not isinstance(error, DownhaulError) and not self._database.knows(error):
+            _log.error("following %s failed", self._database.safe_url, exc_info=error)
         if self._trouble != str(ours):
             level = logging.INFO if isinstance(ours, SchemaMissing) else logging.WARNING
             _log.log(level, "%s", ours)
@@ -223,11 +235,20 @@ class Watcher:
         known = self._position
         if not self._loaded.is_set() or found.identity != known.identity:
             self._read_all(connection, found, "" if not known.identity else "is another store now")
-        elif found.revision < known.revision or found.kills < known.kills:
+        elif not self._goes_on(connection, known, found):
             self._read_all(connection, found, "went back to an earlier state (a restored backup?)")
         else:
             self._read_newer(connection, found)
         self._confirm()
+
+    def _goes_on(self, connection: Any, known: Position, found: Position) -> bool:
+        """Return whether what is known is part of what the store says now."""
+        if found.revision < known.revision or found.kills < known.kills:
+            return False
+        if found.revision == known.revision:
+            return found.token == known.token
+        # A backup that was restored and then written to may stand at a later revision than ours.
+        return reading.remembers(connection, self._database.tables, known.token)
 
     def _read_all(self, connection: Any, found: Position, why: str) -> None:
         if why:
@@ -243,13 +264,12 @@ class Watcher:
             self._segments = _present(rows.segments, rows.broken, "segment", last_segments)
             self._kills = {(one.environment, str(one.scope)): one for one in kills}
             self._broken = dict(rows.broken)
-            self._position = Position(found.identity, rows.revision, _highest(kills))
+            self._position = Position(found.identity, rows.revision, rows.token, _highest(kills))
             # Kills first: a kill is in force before the first flag is.
-            for on_kills in self._on_kills:
-                on_kills(kills)
-            for on_flags in self._on_flags:
-                on_flags(self._flag_set())
+            _tell(self._on_kills, kills)
+            _tell(self._on_flags, self._flag_set())
             self._loaded.set()
+            self._answered.set()
 
     def _read_newer(self, connection: Any, found: Position) -> None:
         tables, environment = self._database.tables, self._environment
@@ -264,12 +284,20 @@ class Watcher:
 
     def _take(self, connection: Any, news: Sequence[News]) -> None:
         for one in news:
-            if one.payload is None or not self._apply_payload(one.payload):
+            if one.payload is None or not self._applies(one.payload):
                 break
         else:
             if news:
                 return
         self._load(connection)
+
+    def _applies(self, payload: Mapping[str, Any]) -> bool:
+        try:
+            return self._apply_payload(payload)
+        except reading.BROKEN as error:
+            # Somebody else's words on our channel, or a row that nobody can decode: read the rows.
+            _log.warning("a notification can't be understood, so it is looked up: %r", error)
+            return False
 
     def _apply_payload(self, payload: Mapping[str, Any]) -> bool:
         """Apply a change that came with the news; False if it has to be read."""
@@ -280,18 +308,19 @@ class Watcher:
                 return False
             self._apply_kills([KillRecord.from_mapping(payload["d"])])
             return True
-        revision = payload.get("r", -1)
-        if revision <= self._position.revision:
-            return True
-        if revision != self._position.revision + 1 or "d" not in payload:
+        known = self._position
+        revision, token = payload["r"], payload["n"]
+        if (revision, token) == (known.revision, known.token):
+            return True  # it was committed just before it was read
+        if (revision, payload["p"]) != (known.revision + 1, known.token) or "d" not in payload:
             return False
-        key, version, document = payload["k"], payload["v"], payload["d"]
+        key, document = payload["k"], payload["d"]
         if payload["t"] == "flag":
-            flags = {key: reading.read_flag(document, version)}
-            self._apply(Rows(revision, flags, {}, {}))
+            flags = {key: reading.read_flag(key, document, revision)}
+            self._apply(Rows(revision, token, flags, {}, {}))
         else:
-            segments = {key: reading.read_segment(document, version)}
-            self._apply(Rows(revision, {}, segments, {}))
+            segments = {key: reading.read_segment(key, document, revision)}
+            self._apply(Rows(revision, token, {}, segments, {}))
         return True
 
     def _apply(self, rows: Rows) -> None:
@@ -305,22 +334,28 @@ class Watcher:
                 **{name: why for name, why in self._broken.items() if name not in read},
                 **rows.broken,
             }
-            self._position = Position(self._position.identity, rows.revision, self._position.kills)
-            delta = FlagSetDelta(rows.flags, rows.segments, str(rows.revision))
-            for on_flags in self._on_flags:
-                on_flags(delta)
+            self._position = replace(self._position, revision=rows.revision, token=rows.token)
+            _tell(self._on_flags, FlagSetDelta(rows.flags, rows.segments, str(rows.revision)))
 
     def _apply_kills(self, records: Sequence[KillRecord]) -> None:
         with self._lock:
             for record in records:
                 self._kills[record.environment, str(record.scope)] = record
             highest = max(self._position.kills, _highest(records))
-            self._position = Position(self._position.identity, self._position.revision, highest)
-            for on_kills in self._on_kills:
-                on_kills(records)
+            self._position = replace(self._position, kills=highest)
+            _tell(self._on_kills, records)
 
     def _flag_set(self) -> FlagSet:
         return FlagSet(dict(self._flags), dict(self._segments), str(self._position.revision))
+
+
+def _tell(callbacks: Sequence[Callable[[Any], None]], news: Any) -> None:
+    """Call everybody. One that fails keeps no other, and no later change, from being heard."""
+    for callback in callbacks:
+        try:
+            callback(news)
+        except Exception:  # noqa: BLE001  (whatever it is, it is the listener's)
+            _log.exception("a listener failed on a change")
 
 
 def _present(

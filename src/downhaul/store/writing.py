@@ -7,6 +7,7 @@ reader that saw revision n has seen all before it.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,38 +41,51 @@ class Write:
     entity: str
     key: str
     action: str
-    version: int
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
 
 
-def next_revision(connection: Connection, database: Database, environment: str) -> int:
-    """Lock the environment's row for this transaction and return its new revision."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A writer's turn in an environment: the revision it writes, its token, the one before it."""
+
+    revision: int
+    token: str
+    previous: str
+
+
+def take_turn(connection: Connection, database: Database, environment: str) -> Turn:
+    """Lock the environment's row for this transaction, and raise its revision."""
     environments = database.tables.environments
     raised = (
         update(environments)
         .where(environments.c.name == environment)
-        .values(revision=environments.c.revision + 1)
-        .returning(environments.c.revision)
+        .values(
+            revision=environments.c.revision + 1,
+            previous=environments.c.token,
+            token=uuid.uuid4().hex,
+        )
+        .returning(environments.c.revision, environments.c.token, environments.c.previous)
     )
-    revision = connection.execute(raised).scalar()
-    if revision is None:
+    row = connection.execute(raised).first()
+    if row is None:
+        name = _name(environments)
         connection.execute(
             text(
-                f"INSERT INTO {_name(environments)} (name, revision) VALUES (:name, 0) "  # noqa: S608  (our own table)
+                f"INSERT INTO {name} (name, revision, token, previous) VALUES (:name, 0, '', '') "  # noqa: S608  (our own table)
                 "ON CONFLICT (name) DO NOTHING"
             ),
             {"name": environment},
         )
-        revision = connection.execute(raised).scalar_one()
-    return int(revision)
+        row = connection.execute(raised).one()
+    return Turn(*row)
 
 
 def write_document(
     connection: Connection,
     database: Database,
     environment: str,
-    revision: int,
+    turn: Turn,
     write: Write,
     change: Change,
 ) -> None:
@@ -84,20 +98,33 @@ def write_document(
         table,
         {"environment": environment, "key": write.key},
         {
-            "version": write.version,
-            "revision": revision,
+            "version": turn.revision,
+            "revision": turn.revision,
             "document": document,
             "updated_at": literal_column(database.dialect.now),
         },
     )
-    record_change(connection, database, environment, write, change)
+    record_change(connection, database, environment, write, change, str(turn.revision), turn.token)
     if database.dialect.notify:
-        news = {"e": environment, "r": revision, "t": write.entity, "k": write.key}
-        _notify(connection, database, news, {"v": write.version, "d": document})
+        news = {
+            "e": environment,
+            "r": turn.revision,
+            "n": turn.token,
+            "p": turn.previous,
+            "t": write.entity,
+            "k": write.key,
+        }
+        _notify(connection, database, news, {"d": document})
 
 
 def record_change(
-    connection: Connection, database: Database, environment: str, write: Write, change: Change
+    connection: Connection,
+    database: Database,
+    environment: str,
+    write: Write,
+    change: Change,
+    version: str,
+    token: str,
 ) -> None:
     """Append to the history (rule X4)."""
     connection.execute(
@@ -113,7 +140,8 @@ def record_change(
             reason=change.reason,
             before=None if write.before is None else dumps(write.before),
             after=None if write.after is None else dumps(write.after),
-            version=str(write.version),
+            version=version,
+            token=token,
         )
     )
 
@@ -146,7 +174,7 @@ def write_kill(
     stamp: ColumnElement[str] = literal_column(database.dialect.now)
     floor, now, at = connection.execute(select(highest, clock, stamp)).one()
     sequence = max(int(floor), int(now))
-    lifts = sequence if lift_others else (0 if known is None else known.lifts)
+    lifts = sequence if lift_others and not killed else (0 if known is None else known.lifts)
     record = KillRecord(
         scope, sequence, killed, change.actor, change.reason, at, environment, identity, lifts
     )
@@ -167,11 +195,10 @@ def write_kill(
         "kill",
         str(scope),
         "kill" if killed else "revive",
-        sequence,
         None if known is None else known.as_mapping(),
         record.as_mapping(),
     )
-    record_change(connection, database, environment, write, change)
+    record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
     if database.dialect.notify:
         _notify(connection, database, {"e": environment, "t": "kill"}, {"d": record.as_mapping()})
     return record

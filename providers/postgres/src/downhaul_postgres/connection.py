@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, create_engine
 
 from downhaul.errors import ConfigError
@@ -20,10 +21,16 @@ from downhaul.store.database import POSTGRESQL, Database
 NAME: Final = "postgresql"
 SCHEMA: Final = "downhaul"
 _CONNECT: Final = 3  # seconds
-_ANSWER: Final = 3.0  # seconds that a server may take over one of the watcher's small questions
-_WRITE: Final = (
-    15.0  # seconds for a whole transaction: above the limits that the server itself keeps
-)
+_ANSWER: Final = 12.0  # seconds without a byte: above the limits that the server itself keeps
+_LIMITS: Final[Mapping[str, Any]] = {
+    "connect_timeout": _CONNECT,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+    "application_name": "downhaul",
+}
+"""What libpq is told unless the URL says otherwise."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
 
 
@@ -39,21 +46,23 @@ def database_at(
             hint="use letters, digits and _, such as ?schema=downhaul",
         )
 
-    def connect() -> psycopg.Connection[Any]:
-        return psycopg.connect(
+    asked = conninfo_to_dict(conninfo)
+
+    def connect() -> LimitedConnection:
+        return LimitedConnection.connect(
             conninfo,
-            connect_timeout=_CONNECT,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=2,
-            tcp_user_timeout=10_000,
-            application_name="downhaul",
+            **{name: value for name, value in _LIMITS.items() if name not in asked},
             prepare_threshold=None,  # PgBouncer gives each transaction another server
         )
 
-    # A connection that stood idle may be gone: ask before it is used.
     engine = create_engine(
-        "postgresql+psycopg://", creator=connect, pool_size=2, max_overflow=8, pool_pre_ping=True
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=2,
+        max_overflow=8,
+        pool_pre_ping=True,  # a connection that stood idle may be gone: ask before it is used
+        use_native_hstore=False,  # else each connection asks for a type that we have no use for
+        hide_parameters=True,
     )
     return Database(
         engine,
@@ -62,26 +71,48 @@ def database_at(
         provider=NAME,
         schema=name,
         redact=redact,
-        deadline=lambda connection: deadline(connection, _WRITE),
+        driver_errors=(psycopg.Error,),
     )
 
 
-@contextmanager
-def deadline(connection: Connection, seconds: float = _ANSWER) -> Iterator[None]:
-    """Cut the connection if what is inside takes longer: a stopped server never says that it is.
+class LimitedConnection(psycopg.Connection[Any]):
+    """A connection on which no answer is waited for longer than a few seconds.
 
-    libpq has no limit on waiting for an answer. Shutting the socket down makes it raise.
+    libpq has no limit on waiting for an answer, and a server that was stopped, or that a firewall
+    forgot, never says so. ``answer_within`` is in seconds without a byte.
     """
-    cut = Cut(connection)
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
+
+    answer_within: float = _ANSWER
+
+    def wait(self, gen: Any, *args: Any, **keywords: Any) -> Any:
+        """Run one exchange with the server. Raises OperationalError where it takes too long."""
+        try:
+            return super().wait(_limited(gen, self.answer_within), *args, **keywords)
+        except _NoAnswer:
+            self.close()  # the answer must not come later, and be taken for another one's
+            message = f"no answer within {self.answer_within:g} s"
+            raise psycopg.OperationalError(message) from None
+
+
+class _NoAnswer(Exception):
+    """The server took too long."""
+
+
+def _limited(gen: Any, seconds: float) -> Generator[Any, Any, Any]:
+    """Step through an exchange, which psycopg resumes ten times a second, byte or no byte."""
+    until = time.monotonic() + seconds
     try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        cut.close()
+        asked = next(gen)
+        while True:
+            ready = yield asked
+            if ready:
+                until = time.monotonic() + seconds
+            elif time.monotonic() > until:
+                gen.close()
+                raise _NoAnswer
+            asked = gen.send(ready)
+    except StopIteration as end:
+        return end.value
 
 
 class Cut:

@@ -25,6 +25,8 @@ def upgrade() -> None:
         "environments",
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("previous", sa.Text, nullable=False),
     )
     for name in ("flags", "segments"):
         table(
@@ -75,6 +77,7 @@ def upgrade() -> None:
         sa.Column("before", sa.Text),
         sa.Column("after", sa.Text),
         sa.Column("version", sa.Text, nullable=False),
+        sa.Column("token", sa.Text, nullable=False, unique=True),
     )
     op.create_index(
         f"ix_{prefix}changes_key",
