@@ -71,8 +71,9 @@ def _backend(
         copies = folder / name.lower()
         copies.mkdir()
         settings = resolve(url, cache_dir=str(copies))
-        for database in databases(settings):
-            upgrade(database)
+        with databases(settings) as found:
+            for database in found:
+                upgrade(database)
         with connect_operator(settings, actor="demo") as operator:
             operator.create(demo_flag(), reason="demo: the flag to let out")
             if imported.flag_set.flags:

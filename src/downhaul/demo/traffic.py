@@ -33,6 +33,7 @@ class Service:
         )
         self.port = 0
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []  # one for each thread that asked
 
     def wait(self) -> None:
         """Wait until it serves. Raises DownhaulError if it never does."""
@@ -52,6 +53,7 @@ class Service:
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
             self._local.connection = connection
+            self._connections.append(connection)
         body = json.dumps({"flag": flag, "context": context})
         connection.request("POST", "/", body, {"Content-Type": "application/json"})
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -59,6 +61,8 @@ class Service:
 
     def close(self) -> None:
         """Stop the process."""
+        for connection in self._connections:
+            connection.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
