@@ -114,12 +114,17 @@ def bucket_of(bucketing: Bucketing, flag_key: str, key: str) -> float:
     return place - 1
 
 
-def bucketable(value: Any) -> str | None:
-    """Return an attribute's value as the string to hash, or None where it can't be bucketed by."""
-    if type(value) is str:
-        return value or None
+def bucketable(value: Any, scheme: Scheme = Scheme.DOWNHAUL) -> str | None:
+    """Return an attribute's value as the string to hash, or None where it can't be bucketed by.
+
+    The empty string is none, but to LaunchDarkly and Unleash, which hash it. Unleash's clients send
+    every scalar as text, so that all are hashed there.
+    """
     if isinstance(value, str):
-        return str.__str__(value) or None
+        hashed = value or scheme in (Scheme.LAUNCHDARKLY, Scheme.UNLEASH)
+        return str.__str__(value) if hashed else None
+    if scheme is Scheme.UNLEASH and isinstance(value, (bool, float)):
+        return str(value).lower()
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     try:

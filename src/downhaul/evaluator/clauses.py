@@ -209,10 +209,11 @@ def bucket_key(bucketing: Bucketing) -> Callable[[Context], str | None]:
 
         return targeting_key
     reads = tuple(reader(name, kind) for name in bucketing.by)
+    scheme = bucketing.scheme
 
     def first(context: Context) -> str | None:
         for read in reads:
-            found = bucketable(read(context))
+            found = bucketable(read(context), scheme)
             if found is not None:
                 return found
         return None

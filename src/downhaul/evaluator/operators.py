@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import re2
 
+from downhaul.evaluator import unleash
 from downhaul.flag import Clause, Dialect, Operator
 
 Test = Callable[[Any], bool]
@@ -61,6 +62,11 @@ _SEMVER: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
     Operator.SEMVER_GREATER_OR_EQUAL: operator.ge,
 }
 
+_UNLEASH: Final[dict[Operator, Callable[[Any], float | None]]] = {
+    **dict.fromkeys(_ORDER, unleash.number),
+    **dict.fromkeys(_TIME, unleash.moment),
+}
+
 _DAY_MS: Final = 86_400_000
 _MINUTE_MS: Final = 60_000
 _LATEST: Final = 1 << 63  # milliseconds; what is beyond is no time (nor is infinity)
@@ -81,6 +87,9 @@ def tester(clause: Clause) -> Test:
         test = _strings(kind, values, dialect, clause.ignore_case)
     elif kind in LIST_OPERATORS:
         test = _sets(kind, values, dialect, clause.ignore_case)
+    elif dialect is Dialect.UNLEASH and (read := _UNLEASH.get(kind)):
+        compare = unleash.equal if kind is Operator.EQUAL else (_ORDER | _TIME)[kind]
+        test = _ordered(compare, values, lambda value: read(text_of(value)))
     elif kind in _ORDER:
         test = _ordered(_ORDER[kind], values, lambda value: number(value, dialect))
     elif kind in _TIME:
@@ -130,33 +139,38 @@ def _typed(value: Any) -> Any:
 def _membership(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
     if dialect is Dialect.UNLEASH:
         values = tuple(map(text_of, values))
-    known = frozenset(_typed(_folded(one, ignore_case)) for one in values) - {None}
+    fold = _fold_of(dialect, ignore_case)
+    known = frozenset(_typed(fold(one)) for one in values) - {None}
 
     def member(value: Any) -> bool:
         if dialect is Dialect.UNLEASH:
             value = text_of(value)
-        typed = _typed(_folded(value, ignore_case))
+        typed = _typed(fold(value))
         return typed is not None and typed in known
 
     return member
 
 
-def _folded(value: Any, ignore_case: bool) -> Any:
-    return value.casefold() if ignore_case and isinstance(value, str) else value
+def _fold_of(dialect: Dialect, ignore_case: bool) -> Callable[[Any], Any]:
+    """Return what makes two texts the same that differ in case only; other values stay."""
+    if not ignore_case:
+        return lambda value: value
+    fold = str.lower if dialect is Dialect.UNLEASH else str.casefold
+    return lambda value: fold(value) if isinstance(value, str) else value
 
 
 def _strings(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
     if kind is Operator.MATCHES:
         return _patterns(values, dialect, ignore_case)
-    needles = tuple(_folded(one, ignore_case) for one in values if isinstance(one, str))
+    fold = _fold_of(dialect, ignore_case)
+    needles = tuple(fold(one) for one in values if isinstance(one, str))
 
     def test(value: Any) -> bool:
         if dialect is Dialect.UNLEASH:
             value = text_of(value)
         if not isinstance(value, str):
             return False
-        if ignore_case:
-            value = value.casefold()
+        value = fold(value)
         if kind is Operator.STARTS_WITH:
             return bool(value.startswith(needles))
         if kind is Operator.ENDS_WITH:
@@ -227,7 +241,7 @@ def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
     # Split's sets hold strings, whatever the application put in.
     if dialect in (Dialect.SPLIT, Dialect.UNLEASH):
         value = text_of(value)
-    return _typed(_folded(value, ignore_case))
+    return _typed(_fold_of(dialect, ignore_case)(value))
 
 
 def text_of(value: Any) -> Any:
@@ -257,9 +271,7 @@ def number(value: Any, dialect: Dialect = Dialect.NATIVE) -> float | int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        if dialect not in (Dialect.UNLEASH, Dialect.SPLIT):
-            return None
-        return _number_in(value, whole=dialect is Dialect.SPLIT)
+        return _whole_in(value) if dialect is Dialect.SPLIT else None
     if isinstance(value, int):
         return value
     if isinstance(value, float) and not math.isnan(value):
@@ -267,18 +279,13 @@ def number(value: Any, dialect: Dialect = Dialect.NATIVE) -> float | int | None:
     return None
 
 
-def _number_in(text: str, *, whole: bool) -> float | int | None:
+def _whole_in(text: str) -> int | None:
     if len(text) > 400 or "_" in text:  # noqa: PLR2004  (Python reads 1_000; nobody else does)
         return None
     try:
         return int(text)
     except ValueError:
-        pass
-    try:
-        found = float(text)
-    except ValueError:
         return None
-    return None if whole or not math.isfinite(found) else found
 
 
 _RFC3339: Final = re.compile(
@@ -303,16 +310,16 @@ def moment(value: Any, dialect: Dialect = Dialect.NATIVE) -> int | None:
 def _moment_in(text: str, dialect: Dialect) -> int | None:
     found = _RFC3339.fullmatch(text)
     if found is None:
-        if dialect is Dialect.SPLIT and (number_ := _number_in(text, whole=True)) is not None:
-            return int(number_) * 1000
+        if dialect is Dialect.SPLIT and (whole := _whole_in(text)) is not None:
+            return whole * 1000
         return None
     day, clock, fraction, offset = found.groups()
     offset = "+00:00" if offset in "Zz" else offset
     # Six digits are what datetime holds; a finer fraction only matters below a microsecond.
     micros = (fraction or "")[:6].ljust(6, "0")
     try:
-        whole = dt.datetime.fromisoformat(f"{day}T{clock}{offset}")
-        return _microseconds(whole) + int(micros)
+        seconds = dt.datetime.fromisoformat(f"{day}T{clock}{offset}")
+        return _microseconds(seconds) + int(micros)
     except ValueError:
         return None
 
@@ -372,13 +379,11 @@ def network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 def _networks(values: tuple[Any, ...], dialect: Dialect) -> Test:
     known = [one for one in map(network, values) if one is not None]
+    read = unleash.address if dialect is Dialect.UNLEASH else _address
 
     def test(value: Any) -> bool:
-        if not isinstance(value, str):
-            return False
-        try:
-            address = ipaddress.ip_address(value.strip())
-        except ValueError:
+        address = read(value)
+        if address is None:
             return False
         if any(address in one for one in known):
             return True
@@ -387,3 +392,10 @@ def _networks(values: tuple[Any, ...], dialect: Dialect) -> Test:
         return mapped is not None and any(mapped in one for one in known)
 
     return test
+
+
+def _address(value: Any) -> unleash.Address | None:
+    try:
+        return ipaddress.ip_address(value.strip()) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -76,7 +76,7 @@ def enabled_leaf(flag: Flag) -> Leaf[bool | None]:
 
     def dress(outcome: Outcome) -> bool | None:
         if outcome.variant is None:
-            return False if _killed_boolean(flag.kind, outcome) else None
+            return None if outcome.kill is None else False
         if outcome.variant not in flag.variants:
             return None
         if flag.kind is not FlagKind.BOOLEAN:
@@ -133,8 +133,13 @@ def broken(version: str, provider: str, message: str) -> Result:
 
 def kill_outcome(flag: Flag, kill: KillRecord) -> Outcome:
     """Return what a killed flag decides: its off variant, for everybody (rule K2)."""
-    # In a row edited by hand the off variant may be none of the flag's: a kill holds all the same.
-    off = flag.off_variant if flag.off_variant in flag.variants else None
+    off = flag.off_variant
+    # A row edited by hand may have no such variant, or no boolean there: a kill holds all the same.
+    if off is not None and (
+        off not in flag.variants
+        or (flag.kind is FlagKind.BOOLEAN and not isinstance(flag.variants[off], bool))
+    ):
+        off = None
     return Outcome(off, Reason.KILLED, off=True, kill=kill)
 
 

@@ -272,11 +272,11 @@ def _moved(before: Overlay, after: Overlay, flags: Mapping[str, Flag]) -> set[st
     moved = {key for key in named if before.flags.get(key) != after.flags.get(key)}
     if before.everything == after.everything and before.tags == after.tags:
         return moved  # one flag's kill is one flag's work
-    return moved | {
-        key
-        for key, flag in flags.items()
-        if before.kill_of(key, flag.tags) != after.kill_of(key, flag.tags)
-    }
+    for key in {*flags, *named}:
+        tags = flags[key].tags if key in flags else ()
+        if before.kill_of(key, tags) != after.kill_of(key, tags):
+            moved.add(key)
+    return moved
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
