@@ -136,7 +136,9 @@ REPORTED = """
     """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["here", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["here", "xdist"]
+)
 def test_report_tells_which_variants_no_test_saw(run_tests, workers):
     result = run_tests(REPORTED, "--flags-report", *workers)
     result.assert_outcomes(passed=3)
