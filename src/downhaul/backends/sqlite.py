@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -17,7 +18,7 @@ from downhaul.errors import ConfigError, SchemaMissing, Unreachable
 from downhaul.store.database import SQLITE, Database
 from downhaul.store.lastknown import FlagCopy, copies_of
 from downhaul.store.provider import SqlProvider
-from downhaul.store.watch import News
+from downhaul.store.watch import Moved, News
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _POLL: Final = 0.05
 _BUSY: Final = 5.0  # seconds that a writer waits for another one
 _STALE: Final = 1.0
+_LOOK: Final = 2.0  # seconds until the revision is read even if nothing seems to have moved
 _PREFIX: Final = "downhaul_"
 
 
@@ -67,25 +69,26 @@ class FileSignal:
         self._connection: Connection | None = None
         self._file = (0, 0)
         self._version = 0
+        self._due = 0.0
 
     def connect(self) -> Connection:
         """Open the file, which must be there already."""
         self._file = self._identity()
         self._connection = self._database.engine.connect()
         self._version = self._data_version()
+        self._due = time.monotonic() + _LOOK
         return self._connection
 
     def wait(self) -> Sequence[News] | None:
-        """Wait for one poll; say whether somebody wrote. Raises where the file was replaced."""
+        """Wait for one poll; say whether somebody wrote. Raises Moved for another file."""
         self._stop.wait(self._poll)
         if self._identity() != self._file:
-            raise Unreachable(
-                f"{self._path} was replaced by another file", hint="it is read anew at once"
-            )
+            message = f"{self._path} was replaced by another file: read anew"
+            raise Moved(message)
         version = self._data_version()
-        if version == self._version:
+        if version == self._version and time.monotonic() < self._due:
             return None
-        self._version = version
+        self._version, self._due = version, time.monotonic() + _LOOK
         return ()
 
     def close(self) -> None:
@@ -108,6 +111,12 @@ class FileSignal:
             ) from None
         except OSError as error:
             raise Unreachable(f"{self._path} can't be looked at: {error.strerror}") from error
+        if not found.st_size:
+            raise SchemaMissing(
+                f"{self._path} is empty",
+                hint="create the tables with: downhaul db upgrade",
+                provider=SqliteProvider.name,
+            )
         return found.st_ino, found.st_dev
 
     def _data_version(self) -> int:

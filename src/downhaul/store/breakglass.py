@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from downhaul.errors import Refused
-from downhaul.overlay import Scope
+from downhaul.overlay import Scope, ScopeKind
 from downhaul.provider import utc_now
 
 _log: Final = logging.getLogger("downhaul.store")
 _REVIVE: Final = "revive:"
 _COMMENT: Final = re.compile(r"(^|\s)#.*$")
+_BYTES: Final = "surrogateescape"  # what is no UTF-8 in somebody's file stays as it is
 _LARGEST: Final = 1 << 20  # bytes; a kill file holds names, and whoever points at a disk is wrong
 
 
@@ -49,13 +51,21 @@ def parse(entries: Iterable[str], origin: str) -> Named:
             continue
         lifting = text.startswith(_REVIVE)
         try:
-            scope = Scope.parse(text.removeprefix(_REVIVE))
+            scope = _scope(text.removeprefix(_REVIVE))
         except ValueError as error:
             _log.warning("%s, entry %d: %s; the others still count", origin, number, error)
             continue
         (revived if lifting else killed).add(scope)
         (killed if lifting else revived).discard(scope)
     return Named(frozenset(killed), frozenset(revived))
+
+
+def _scope(text: str) -> Scope:
+    scope = Scope.parse(text)
+    if scope.kind is not ScopeKind.TAG and (any(map(str.isspace, scope.name)) or "," in scope.name):
+        message = f'"{text}" is no name; write one a line'
+        raise ValueError(message)
+    return scope
 
 
 class KillFile:
@@ -73,8 +83,7 @@ class KillFile:
             found = self.path.stat()
             stamp = found.st_mtime_ns, found.st_size, found.st_ino
             if stamp != self._stamp:
-                if found.st_size > _LARGEST:
-                    raise _too_large(found.st_size)
+                _must_be_a_list(found)
                 text = self.path.read_bytes().decode("utf-8", errors="replace")
                 self._named = parse(text.splitlines(), str(self.path))
                 self._stamp = stamp
@@ -90,8 +99,11 @@ class KillFile:
         return self._named
 
 
-def _too_large(size: int) -> OSError:
-    return OSError(0, f"it has {size} bytes, and is no list of names")
+def _must_be_a_list(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(0, "it is no regular file")  # reading a pipe would never end
+    if found.st_size > _LARGEST:
+        raise OSError(0, f"it has {found.st_size} bytes, and is no list of names")
 
 
 def parse_names(names: str, origin: str = "DOWNHAUL_KILL") -> Named:
@@ -110,11 +122,13 @@ def add_revive(path: Path, scope: Scope, *, actor: str, reason: str) -> None:
 
 
 def _rewrite(path: Path, scope: Scope, entry: str, actor: str, reason: str) -> None:
+    path = path.resolve()  # a link goes on pointing there
     about = " ".join(f"{utc_now()} {actor}: {reason}".split())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            text = path.read_text(encoding="utf-8", errors=_BYTES) if path.exists() else ""
+            lines = text.splitlines()
             kept = [line for line in lines if scope not in _scopes_in(line)]
             text = "\n".join([*kept, f"{entry}  # {about}", ""])
             _replace(path, text)
@@ -143,7 +157,7 @@ def _replace(path: Path, text: str) -> None:
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors=_BYTES) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

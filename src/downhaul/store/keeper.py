@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("downhaul.store")
 _POLL: Final = 0.25  # seconds between looks at the kill file
+_AGAIN: Final = 2.0  # seconds until a copy that could not be written is tried again
 _VARIABLE: Final = "DOWNHAUL_KILL"
 
 
@@ -46,11 +47,13 @@ class KillKeeper:
         self._register = KillRegister()
         self._copied = False
         self._heard = False
+        self._unsaved = False
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._save = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -69,9 +72,9 @@ class KillKeeper:
         self._copied = kept is not None
         with self._lock:
             self._publish(KillRegister() if kept is None else kept)
-        if self._kill_file is not None:
-            self._thread = threading.Thread(target=self._look, name="downhaul-kills", daemon=True)
-            self._thread.start()
+        if self._unsaved:
+            self._join()  # now, so that what the variable names outlives this process in any case
+        self._begin_thread()
         if self._control is not None:
             self._control.start(self)
 
@@ -98,32 +101,59 @@ class KillKeeper:
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop within ``timeout`` seconds."""
-        self._stop.set()
         if self._control is not None:
             self._control.close(timeout)
+        self._stop.set()
+        self._save.set()
         if self._thread is not None:
             self._thread.join(timeout)
 
     def after_fork(self) -> None:
         """Follow the store and the file again in a forked child."""
-        looking = self._thread is not None
+        running = self._thread is not None and not self._stop.is_set()
         self._reset()
-        if looking:
-            self._thread = threading.Thread(target=self._look, name="downhaul-kills", daemon=True)
-            self._thread.start()
+        if running:
+            self._begin_thread()
         if self._control is not None:
             self._control.after_fork()
 
-    def _look(self) -> None:
-        while not self._stop.wait(_POLL):
+    def _begin_thread(self) -> None:
+        if self._kill_file is not None or self._copy is not None:
+            self._thread = threading.Thread(target=self._run, name="downhaul-kills", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        """Look at the kill file and write the copy, where a slow disk keeps nobody waiting."""
+        again = None if self._kill_file is None else _POLL
+        while True:
+            self._save.wait(again or (_AGAIN if self._unsaved else None))
+            self._save.clear()
             try:
                 with self._lock:
                     self._publish(self._register)
+                if self._unsaved:
+                    self._join()
             except Exception:  # noqa: BLE001  (logged below, and the thread lives on)
                 # The next look may go better; a kill must never be lost to a thread that died.
                 _log.exception("looking at the kill file failed")
+            if self._stop.is_set():
+                return
 
-    def _publish(self, register: KillRegister, *, always: bool = False) -> None:
+    def _join(self) -> None:
+        """Join the register with the copy on disk. What another process knew comes into force."""
+        if self._copy is None:
+            return
+        self._unsaved = False
+        joined = self._copy.join(self._register)
+        if joined is None:
+            self._unsaved = True
+            return
+        with self._lock:
+            self._publish(self._register.hear(joined.words.values()), saved=True)
+
+    def _publish(
+        self, register: KillRegister, *, always: bool = False, saved: bool = False
+    ) -> None:
         """Put a register in force, together with what the break-glass names at this moment."""
         named = self._named()
         register = register.observe(
@@ -135,14 +165,12 @@ class KillKeeper:
         )
         if register is self._register and not always:
             return
-        news = register is not self._register
         self._register = register
         # In force first, on disk second: the disk may be slow.
         self._on_overlay(register.overlay())
-        if self._copy is not None and (news or always):
-            self._register = self._copy.join(register)
-            if self._register is not register:
-                self._on_overlay(self._register.overlay())
+        if self._copy is not None and not saved:
+            self._unsaved = True
+            self._save.set()
 
     def _named(self) -> Named:
         return (
@@ -155,7 +183,9 @@ def keeper_for(
 ) -> KillKeeper:
     """Return the keeper that a configuration asks for, with its copy in ``settings.cache_dir``."""
     url = settings.control.safe_url or settings.provider.safe_url
-    paths = copies_of(settings.cache_dir, url, settings.environment)
+    # What a process keeps in its memory alone is nothing that the next one should be told.
+    directory = None if url.startswith("memory:") else settings.cache_dir
+    paths = copies_of(directory, url, settings.environment)
     return KillKeeper(
         control,
         None if paths is None else KillCopy(paths[1]),

@@ -1,19 +1,14 @@
 """What a machine keeps on its own disk of what it last knew: flags, and the register of kills.
 
-Files are replaced whole and atomically, so that a full disk or a killed process leaves the old one.
 Kills have a file of their own, joined with what other processes wrote there under a lock, so that
-one that lags never loses a kill that another knew.
+one that lags never loses a kill that another knew. Flags are written by a thread of their own, well
+after they changed, because ten thousand of them take a while.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import json
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,69 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from downhaul.encoding import flag_from_data, flag_to_data, segment_from_data, segment_to_data
-from downhaul.flag import FlagSet, FlagSetDelta
-from downhaul.overlay import KillRegister
+from downhaul.flag import Flag, FlagSet, FlagSetDelta, Segment
+from downhaul.overlay import KillRecord, KillRegister
+from downhaul.store.diskfile import DiskFile, Unusable
 
 _log: Final = logging.getLogger("downhaul.store")
-_FORMAT: Final = 1
 _PAUSE: Final = 1.0  # seconds in which further changes are gathered before the flags are written
-
-
-class DiskFile:
-    """One JSON file with a checksum, replaced atomically and readable by its owner alone."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.trouble = ""
-
-    def load(self) -> Any:
-        """Return what was saved, or None. A damaged file is set aside, and told in the log."""
-        try:
-            document = json.loads(self.path.read_bytes())
-            body = document["body"]
-            if document["format"] != _FORMAT or document["checksum"] != _checksum(body):
-                raise ValueError("its checksum is wrong")  # noqa: TRY301  (one handler sets it aside)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _log.warning("the last-known copy %s can't be read: %s", self.path, error)
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            aside = self.path.with_suffix(".corrupt")
-            _log.warning(
-                "the last-known copy %s is damaged (%s): set aside as %s", self.path, error, aside
-            )
-            with contextlib.suppress(OSError):
-                self.path.replace(aside)
-            return None
-        return body
-
-    def save(self, body: Any) -> bool:
-        """Write; return whether it was written. A failure is told once, and the old file stays."""
-        document = {"format": _FORMAT, "checksum": _checksum(body), "body": body}
-        try:
-            _replace(self.path, json.dumps(document, separators=(",", ":")).encode())
-        except OSError as error:
-            trouble = f"the last-known copy {self.path} can't be written: {error.strerror or error}"
-            if trouble != self.trouble:
-                _log.warning("%s (the one before stays)", trouble)
-            self.trouble = trouble
-            return False
-        self.trouble = ""
-        return True
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from joining their kills meanwhile, where a lock can be had."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self.path.with_suffix(".lock").open("ab")
-        except OSError:
-            yield  # save() will say what is wrong with the disk
-            return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+_SHARE: Final = 20  # and at least so many times what writing took: a twentieth of one core
+_BROKEN: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 class KillCopy:
@@ -100,23 +40,45 @@ class KillCopy:
 
     def load(self) -> KillRegister | None:
         """Return what is kept, or None where there is nothing to read."""
-        body = self._file.load()
-        if body is None:
-            return None
         try:
-            return KillRegister.from_mapping(body)
-        except (KeyError, TypeError, ValueError) as error:
-            _log.warning("the kills in %s can't be read: %s", self._file.path, error)
+            return self._kept()
+        except Unusable as error:
+            self._file.tell(str(error.strerror))
             return None
 
-    def join(self, register: KillRegister) -> KillRegister:
-        """Join what this process knows with what is kept, keep the whole, and return it."""
-        with self._file.locked():
-            kept = self.load() or KillRegister()
-            joined = kept.hear(register.words.values())
-            if joined is not kept or not self._file.path.exists():
-                self._file.save(joined.as_mapping())
-        return register.hear(joined.words.values())
+    def join(self, register: KillRegister) -> KillRegister | None:
+        """Join what this process knows with what is kept, keep the whole, and return it.
+
+        None where that failed; ``trouble`` says why.
+        """
+        try:
+            with self._file.locked():
+                kept = self._kept()
+                joined = (kept or KillRegister()).hear(register.words.values())
+                if (kept is None or joined is not kept) and not self._file.save(_words(joined)):
+                    return None
+        except Unusable as error:
+            self._file.tell(str(error.strerror))
+            return None
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._file.tell(f"{self._file.path} can't be locked: {why}")
+            return None
+        return joined
+
+    def _kept(self) -> KillRegister | None:
+        items = self._file.load()
+        if items is None:
+            return None
+        try:
+            return KillRegister().hear([KillRecord.from_mapping(item) for item in items])
+        except _BROKEN as error:
+            self._file.set_aside(str(error))
+            return None
+
+
+def _words(register: KillRegister) -> list[dict[str, Any]]:
+    return [register.words[word].as_mapping() for word in sorted(register.words)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +91,7 @@ class CopiedFlags:
 
 
 class FlagCopy:
-    """Flags and segments on disk, written by a thread of its own, well after they changed."""
+    """Flags and segments on disk."""
 
     def __init__(self, path: Path) -> None:
         self._file = DiskFile(path)
@@ -140,8 +102,8 @@ class FlagCopy:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._flags: dict[str, Any] = {}
-        self._segments: dict[str, Any] = {}
+        self._flags: dict[str, Flag] = {}
+        self._segments: dict[str, Segment] = {}
         self._revision = ""
         self._identity = ""
 
@@ -152,19 +114,24 @@ class FlagCopy:
 
     def load(self) -> CopiedFlags | None:
         """Return what is kept, or None."""
-        body = self._file.load()
-        if body is None:
+        try:
+            items = self._file.load()
+        except Unusable as error:
+            self._file.tell(str(error.strerror))
+            return None
+        if items is None:
             return None
         try:
+            about, *documents = items
             flag_set = FlagSet.of(
-                map(flag_from_data, body["flags"]),
-                map(segment_from_data, body["segments"]),
-                str(body["revision"]),
+                [flag_from_data(one) for sort, one in documents if sort == "flag"],
+                [segment_from_data(one) for sort, one in documents if sort == "segment"],
+                str(about["revision"]),
             )
-            age = max(0.0, time.time() - float(body["at"]))
-            return CopiedFlags(flag_set, str(body["identity"]), age)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            _log.warning("the flags in %s can't be read: %s", self._file.path, error)
+            age = max(0.0, time.time() - float(about["at"]))
+            return CopiedFlags(flag_set, str(about["identity"]), age)
+        except _BROKEN as error:
+            self._file.set_aside(str(error))
             return None
 
     def keep(self, news: FlagSet | FlagSetDelta, identity: str) -> None:
@@ -176,48 +143,56 @@ class FlagCopy:
                 _merge(self._flags, news.flags)
                 _merge(self._segments, news.segments)
             self._revision, self._identity = news.revision, identity
+            self._wake.set()
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._write_later, name="downhaul-copy", daemon=True
                 )
                 self._thread.start()
-        self._wake.set()
 
     def close(self, timeout: float) -> None:
         """Write what is left, within ``timeout`` seconds."""
         self._closing.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        thread = self._thread
+        if thread is not None:
+            self._wake.set()
+            thread.join(timeout)
 
     def after_fork(self) -> None:
         """Begin again in a forked child; the parent goes on writing its own."""
         self._begin()
 
     def _write_later(self) -> None:
-        while not self._closing.is_set():
+        pause = _PAUSE
+        while True:
             self._wake.wait()
-            self._closing.wait(_PAUSE)
+            self._closing.wait(pause)
             self._wake.clear()
+            began = time.monotonic()
             self._write()
+            pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
+            if self._closing.is_set() and not self._wake.is_set():
+                return
 
     def _write(self) -> None:
+        try:
+            self._file.save(self._items())
+        except _BROKEN:
+            _log.exception("the flags can't be written down")
+
+    def _items(self) -> Iterator[Any]:
         with self._lock:
             flags, segments = list(self._flags.values()), list(self._segments.values())
-            revision, identity = self._revision, self._identity
-        self._file.save(
-            {
-                "identity": identity,
-                "revision": revision,
-                "at": time.time(),
-                "flags": [flag_to_data(one) for one in flags],
-                "segments": [segment_to_data(one) for one in segments],
-            }
-        )
+            about = {"identity": self._identity, "revision": self._revision, "at": time.time()}
+        yield about
+        for flag in flags:
+            yield "flag", flag_to_data(flag)
+        for segment in segments:
+            yield "segment", segment_to_data(segment)
 
 
 def copies_of(directory: Path | None, url: str, environment: str) -> tuple[Path, Path] | None:
-    """Return where flags and kills of a store are kept, or None. ``url`` holds no secrets."""
+    """Return where flags and kills of a store are kept, or None. ``url`` has no secrets in it."""
     if directory is None:
         return None
     name = hashlib.sha256(f"{url}\0{environment}".encode()).hexdigest()[:16]
@@ -230,24 +205,3 @@ def _merge(known: dict[str, Any], changes: Mapping[str, Any]) -> None:
             known.pop(key, None)
         else:
             known[key] = one
-
-
-def _checksum(body: Any) -> str:
-    text = json.dumps(body, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` in the file's place, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

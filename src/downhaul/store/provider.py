@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -29,6 +31,7 @@ from downhaul.store.lastknown import FlagCopy
 from downhaul.store.watch import Signal, Watcher
 from downhaul.store.writer import Writer
 
+_HEAD_START: Final = 0.3  # seconds that the database has before the copy on disk is read
 _CAPABILITIES: Final = frozenset(Capability) - {Capability.RESOLVE}
 
 
@@ -57,18 +60,20 @@ class SqlProvider(FlagProvider):
         self.control = SqlControl(database, environment, self._watcher)
         self._copy = copy
         self._listener: Listener | None = None
-        self._copied_age: float | None = None
+        self._copied_at = 0.0  # when the copy that is served was kept, by this machine's clock
+        self._turn = threading.Lock()
+        self._fresh = False
 
     # Evaluating
 
     def start(self, listener: Listener) -> None:
-        """Serve the copy on disk, if there is one, and begin to follow the database."""
+        """Begin to follow the database. Until it answers, the copy on disk is served, if any."""
         self._listener = listener
-        copied = None if self._copy is None else self._copy.load()
-        if copied is not None:
-            self._copied_age = copied.age
-            listener.replaced(copied.flag_set)
-        self._watcher.follow(flags=self._deliver, status=listener.status_changed)
+        self._watcher.follow(flags=self._deliver, status=lambda _: self._tell_status())
+        if self._copy is not None:
+            threading.Thread(
+                target=self._serve_copy, args=(self._copy,), name="downhaul-load", daemon=True
+            ).start()
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait for the first whole read of the database."""
@@ -77,9 +82,10 @@ class SqlProvider(FlagProvider):
     def status(self) -> ProviderStatus:
         """Return how the database stands; flags out of the copy are STALE."""
         status = self._watcher.status()
-        if status.state is State.NOT_READY and self._copied_age is not None:
+        if status.state is State.NOT_READY and self._copied_at:
             message = f"served from the copy on disk: {status.message}"
-            return ProviderStatus(State.STALE, message, self._copied_age)
+            age = time.time() - self._copied_at
+            return ProviderStatus(State.STALE, message, max(0.0, age))
         if self._copy is not None and self._copy.trouble:
             return replace(status, message=f"{status.message} {self._copy.trouble}".strip())
         return status
@@ -93,18 +99,38 @@ class SqlProvider(FlagProvider):
 
     def after_fork(self) -> None:
         """Follow the database again, on connections of the child's own."""
+        self._turn = threading.Lock()
         self._watcher.after_fork()
         if self._copy is not None:
             self._copy.after_fork()
 
-    def _deliver(self, news: FlagSet | FlagSetDelta) -> None:
-        listener = self._listener
-        if listener is None:
+    def _serve_copy(self, copy: FlagCopy) -> None:
+        """Give the listener the copy on disk, unless the database comes first."""
+        self._watcher.wait_answered(_HEAD_START)
+        copied = None if self._fresh else copy.load()
+        if copied is None:
             return
-        if isinstance(news, FlagSet):
-            listener.replaced(news)
-        else:
-            listener.changed(news)
+        with self._turn:
+            listener = None if self._fresh else self._listener
+            if listener is not None:
+                self._copied_at = time.time() - copied.age
+                listener.replaced(copied.flag_set)
+        self._tell_status()
+
+    def _tell_status(self) -> None:
+        if (listener := self._listener) is not None:
+            listener.status_changed(self.status())
+
+    def _deliver(self, news: FlagSet | FlagSetDelta) -> None:
+        with self._turn:
+            self._fresh = True
+            listener = self._listener
+            if listener is None:
+                return
+            if isinstance(news, FlagSet):
+                listener.replaced(news)
+            else:
+                listener.changed(news)
         if self._copy is not None:
             self._copy.keep(news, self._watcher.identity)
 

@@ -38,6 +38,10 @@ class News:
     payload: Mapping[str, Any] | None = None
 
 
+class Moved(Exception):
+    """The store is to be read on a new connection, at once; nothing is lost."""
+
+
 class Signal(Protocol):
     """How a backend tells the watcher when to look. Made anew for each connection."""
 
@@ -47,7 +51,7 @@ class Signal(Protocol):
     def wait(self) -> Sequence[News] | None:
         """Wait a while for news. Empty is "look", None is "nothing moved, and all is well".
 
-        Raises where the connection is gone or the store is another one.
+        Raises Moved where the store is another one, and anything else where it is gone.
         """
 
     def close(self) -> None:
@@ -190,6 +194,9 @@ class Watcher:
                     if news is not None:
                         self._take(connection, news)
                     self._confirm()
+            except Moved as moved:
+                _log.info("%s", moved)
+                continue
             except Exception as error:  # noqa: BLE001  (whatever it is, the thread goes on)
                 self._lost(error)
                 self._answered.set()

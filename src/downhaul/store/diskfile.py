@@ -1,0 +1,125 @@
+"""One file that is always whole: replaced atomically, with a checksum, readable by its owner alone.
+
+A full disk, or a process killed in the middle of writing, leaves the file that was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+_log: Final = logging.getLogger("downhaul.store")
+_FORMAT: Final = 1
+_LOCK_WITHIN: Final = 2.0  # seconds; a process that is stopped while it holds the lock keeps it
+_LOCK_AGAIN: Final = 0.02
+
+
+class Unusable(OSError):
+    """The file is there and must not be replaced: it can't be read, or newer code wrote it."""
+
+
+class DiskFile:
+    """Lines of JSON behind a first line that says their format and checksum."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trouble = ""
+
+    def load(self) -> list[Any] | None:
+        """Return what was saved, or None. A damaged file is set aside, and told in the log.
+
+        Raises Unusable.
+        """
+        try:
+            head, _, body = self.path.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unusable(error.errno, f"{self.path} can't be read: {error.strerror}") from error
+        try:
+            header = json.loads(head)
+            newer = header["format"] > _FORMAT
+            whole = newer or header["checksum"] == hashlib.sha256(body).hexdigest()
+            items = [json.loads(line) for line in body.splitlines()] if whole and not newer else []
+        except (ValueError, KeyError, TypeError) as error:
+            self.set_aside(str(error))
+            return None
+        if newer:
+            raise Unusable(errno.EPROTO, f"{self.path} was written by newer code")
+        if not whole:
+            self.set_aside("its checksum is wrong")
+            return None
+        return items
+
+    def set_aside(self, why: str) -> None:
+        """Rename a damaged file, so that somebody can look at it and nobody trusts half of it."""
+        aside = self.path.with_suffix(".corrupt")
+        _log.warning("%s is damaged (%s): set aside as %s", self.path, why, aside)
+        with contextlib.suppress(OSError):
+            self.path.replace(aside)
+
+    def save(self, items: Iterable[Any]) -> bool:
+        """Write JSON data, an item a line; return whether it was written.
+
+        What fails is told once, in the log and in ``trouble``, and the old file stays.
+        """
+        try:
+            # Line by line, so that the interpreter can run others in between.
+            body = b"".join(
+                json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in items
+            )
+            header = {"format": _FORMAT, "checksum": hashlib.sha256(body).hexdigest()}
+            _replace(self.path, json.dumps(header).encode() + b"\n" + body)
+        except OSError as error:
+            self.tell(f"{self.path} can't be written: {error.strerror or error}")
+            return False
+        self.trouble = ""
+        return True
+
+    def tell(self, trouble: str) -> None:
+        """Note what is wrong, and log it once."""
+        if trouble != self.trouble:
+            _log.warning("%s (what was there stays)", trouble)
+        self.trouble = trouble
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing meanwhile. Raises OSError where that can't be."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("ab") as lock:
+            until = time.monotonic() + _LOCK_WITHIN
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(_LOCK_AGAIN)
+            yield
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the file's place, whole or not at all, with mode 0600."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
