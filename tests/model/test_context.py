@@ -75,7 +75,7 @@ def test_a_context_is_read_from_what_callers_have(case):
         {"kind": "multi", "user": "u"},
         {"kind": "multi", "user": {"key": 5}},
     ],
-    ids=repr,
+    ids=lambda value: "object" if type(value) is object else repr(value),
 )
 def test_what_cannot_be_a_context_is_refused_with_the_fix(value):
     with pytest.raises(InvalidContext) as caught:
