@@ -10,8 +10,8 @@ The dialects differ in what they take for a number, a date or a version:
 - launchdarkly: dates may also be Unix milliseconds; versions may lack minor or patch (``2.1``);
 - split: dates are Unix milliseconds, compared by the day for equality and by the minute for order;
   a number must be an integer or a string of one;
-- unleash: every value is a string first (``True`` is ``true``), and is parsed where a number, date
-  or version is wanted.
+- unleash: every value is a string first (``True`` is ``true``), and is read from it as
+  :mod:`downhaul.evaluator.unleash` tells.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any, Final
 import re2
 
 from downhaul.evaluator import unleash
+from downhaul.evaluator.unleash import text_of
 from downhaul.flag import Clause, Dialect, Operator
 
 Test = Callable[[Any], bool]
@@ -244,25 +245,6 @@ def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
     return _typed(_fold_of(dialect, ignore_case)(value))
 
 
-def text_of(value: Any) -> Any:
-    """Return a scalar as the string that an Unleash client sends for it; anything else as it is."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return digits(value)
-    if isinstance(value, dt.datetime):
-        return value.isoformat()
-    return value
-
-
-def digits(value: float) -> str | None:
-    """Return a number as text; None for an integer of more digits than Python writes (4300)."""
-    try:
-        return str(value)
-    except ValueError:
-        return None
-
-
 # --- numbers, times, versions, networks: None is "can't be read as one"
 
 
@@ -342,6 +324,7 @@ _SEMVER_TEXT: Final = re.compile(
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
     re.ASCII,
 )
+_WIDEST: Final = (1 << 64) - 1  # the engine of Unleash's SDKs keeps each number in 64 bits
 _SHORT: Final = re.compile(r"(\d+)(\.\d+)?([-+].*)?", re.ASCII | re.DOTALL)
 
 
@@ -355,6 +338,8 @@ def semver(value: Any, dialect: Dialect = Dialect.NATIVE) -> tuple[Any, ...] | N
     if found is None:
         return None
     major, minor, patch, before = found.groups()
+    if dialect is Dialect.UNLEASH and any(int(one) > _WIDEST for one in (major, minor, patch)):
+        return None
     # A release comes after all of its pre-releases; numbers come before words.
     parts: tuple[Any, ...] = (1,)
     if before is not None:

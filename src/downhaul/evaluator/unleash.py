@@ -29,6 +29,25 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LEAP: Final = 60
 
 
+def text_of(value: Any) -> Any:
+    """Return a scalar as the string that an Unleash client sends for it; anything else as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return digits(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return value
+
+
+def digits(value: float) -> str | None:
+    """Return a number as text; None for an integer of more digits than Python writes (4300)."""
+    try:
+        return str(value)
+    except ValueError:
+        return None
+
+
 def number(text: Any) -> float | None:
     """Read a number as a 64-bit float, whatever its size; infinity is one, NaN is not."""
     if not isinstance(text, str) or len(text) > _LONGEST or not _NUMBER.fullmatch(text):

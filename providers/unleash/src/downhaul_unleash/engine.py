@@ -11,7 +11,8 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from downhaul.evaluator.operators import moment, semver
+from downhaul.evaluator.operators import semver
+from downhaul.evaluator.unleash import moment
 from downhaul.flag import Dialect
 
 
@@ -65,7 +66,7 @@ def shape_of(text: str, path: str) -> tuple[Shape, str]:
     """Return how the engine compares with an unquoted value, and the value."""
     bare = text.strip(" \t")
     if _DATE.fullmatch(bare):
-        if moment(bare, Dialect.UNLEASH) is not None:
+        if moment(bare) is not None:
             return Shape.DATE, bare
     elif _SEMVER.fullmatch(bare):
         if semver(bare, Dialect.UNLEASH) is not None:

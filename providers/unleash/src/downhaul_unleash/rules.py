@@ -82,6 +82,8 @@ def _strategy(
             f'"{one.name}" is a strategy of your own code, which Unleash asks; here it serves '
             "nobody: write what it asks as a rule"
         )
+        constraint_clauses(one.constraints, Entries())  # what doesn't compile here is off as well
+        segments.clauses(one)
         entries.manual(one.path, reason, one.raw)
         return [], None
     about: list[str] = list(own.reasons)
