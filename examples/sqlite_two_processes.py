@@ -31,7 +31,7 @@ with Flags.connect() as flags:
 
 # The machine remembers, even if the store is gone.
 (folder / "flags.db").unlink()
-with Flags.connect(ready_within=0.1) as flags:
+with Flags.connect(ready_within=1) as flags:
     print(
         "without the store:", flags.status().state, flags.is_enabled("new_agent_version", "u", True)
     )
