@@ -290,7 +290,8 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
 def _tell(complaints: Iterable[str]) -> None:
     """Log what compiling found wrong: not under the lock, which a slow log would hold."""
     for complaint in complaints:
-        _log.warning("%s", complaint)
+        # A lone surrogate in a key is text that no log file can hold.
+        _log.warning("%s", complaint.encode(errors="backslashreplace").decode())
 
 
 def _merged(known: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
