@@ -22,7 +22,8 @@ from downhaul.evaluator.bucketing import (
     hash_limit,
     measure_of,
 )
-from downhaul.flag import Bucketing, FlagKind, Scheme, Split, Weight
+from downhaul.flag import Bucketing, FlagKind, Rule, Scheme, Split, Target, Weight
+from downhaul.result import Reason
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NATIVE = json.loads((GOLDEN / "native.json").read_text(encoding="utf-8"))
@@ -113,6 +114,28 @@ def test_comparing_hashes_is_comparing_buckets(digest, total, data):
 
 
 @pytest.mark.rule("E6")
+@given(key=texts.filter(bool), shape=st.sampled_from(["plain", "targeted", "rule"]))
+def test_the_edge_itself_is_outside_whatever_shape_the_flag_has(key, shape):
+    # With as many buckets as there are hashes, a bucket is its hash.
+    total = 1 << 32
+    place = bucket("f", key, total)
+    for weight, inside in ((place, False), (place + 1, True)):
+        if not 0 < weight < total:
+            continue
+        split = Split((Weight("on", weight), Weight("off", total - weight)), Bucketing(total=total))
+        flag = {
+            "plain": Flag(key="f", default=split, on=True),
+            "targeted": Flag(
+                key="f", default=split, on=True, targets=(Target("on", frozenset(["\n"])),)
+            ),
+            "rule": Flag(key="f", default="off", on=True, rules=(Rule(split),)),
+        }[shape]
+        flags = Flags.in_memory([flag])
+        assert flags.is_enabled("f", key) is (inside or (shape == "targeted" and key == "\n"))
+        assert flags.evaluate_many("f", [key])[0].value is flags.is_enabled("f", key)
+
+
+@pytest.mark.rule("E6")
 def test_salt_and_key_do_not_run_into_each_other():
     assert Heads("a")[2] + b"bc" != Heads("ab")[1] + b"c"
     assert bucket("a", "bc") != bucket("ab", "c")
@@ -198,6 +221,18 @@ def test_a_vendors_edge_takes_in_whom_the_vendor_takes_in(scheme):
         for weight, index in ((least, 0), (least - 1, 1)):
             assert chooser(how, "f", (weight, how.total - weight))(key) == index
         assert bucket_of(how, "f", key) == least - 1
+
+
+@pytest.mark.rule("E9")
+def test_launchdarkly_gives_whoever_is_beyond_the_last_edge_the_last_variant():
+    def served(*weights):
+        split = Split(tuple(Weight(*one) for one in weights), Bucketing(Scheme.LAUNCHDARKLY))
+        flags = Flags.in_memory([Flag(key="f", default=split, on=True)])
+        return {flags.evaluate("f", f"user-{n}").reason for n in range(200)}
+
+    assert served(("on", 10_000), ("off", 10_000)) == {Reason.SPLIT}
+    # A rule's own answer, "nobody", is not handed out beyond its edge.
+    assert served(("on", 10_000), (None, 10_000)) == {Reason.SPLIT, Reason.DEFAULT}
 
 
 @pytest.mark.rule("E9")

@@ -1,5 +1,6 @@
 """What a caller may pass as a context, and what it is then."""
 
+import datetime as dt
 import enum
 
 import pytest
@@ -153,6 +154,17 @@ def test_laying_over_is_associative_in_what_can_be_seen(one, two, three):
             None if part is None else (part.targeting_key, dict(part.attributes)) for part in parts
         ]
         assert visible[0] == visible[1]
+
+
+@pytest.mark.rule("E11")
+def test_the_time_of_an_evaluation_is_kept_when_contexts_are_joined_or_laid_over():
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    timed, org = Context("u").at_time(at), Context("o", {}, "org")
+    assert Context.multi(org, timed).at == at
+    assert timed.over(org).at == at
+    assert Context("u").over(Context("app").at_time(at)).at == at
+    assert timed.over(Context("app").at_time(at + dt.timedelta(1))).at == at
+    assert Context("u").over(org).at is None
 
 
 def test_a_context_says_what_it_is():
