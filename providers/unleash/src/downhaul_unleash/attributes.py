@@ -49,7 +49,10 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # more digits than Python writes
+            return None
     if isinstance(value, float):
         return _float(value)
     isoformat = getattr(value, "isoformat", None)

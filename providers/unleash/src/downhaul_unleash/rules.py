@@ -29,6 +29,10 @@ _PARAMETERS: Final = {
     "remoteAddress": {"IPs"},
     "applicationHostname": {"hostNames"},
 }
+_CUSTOM: Final = (
+    "is a strategy of your own code, which Unleash asks; here it serves nobody: write what it asks "
+    "as a rule"
+)
 _FOR_VARIANTS: Final = frozenset({"stickiness", "groupId"})
 
 
@@ -77,34 +81,28 @@ def _strategy(
 ) -> tuple[list[Rule], Serve | None]:
     """Return a strategy's rules, and what a default would be that does what the last one does."""
     own = condition_of(one, feature.name)
-    if own is None:
-        reason = (
-            f'"{one.name}" is a strategy of your own code, which Unleash asks; here it serves '
-            "nobody: write what it asks as a rule"
-        )
-        constraint_clauses(one.constraints, Entries())  # what doesn't compile here is off as well
-        segments.clauses(one)
-        entries.manual(one.path, reason, one.raw)
-        return [], None
-    about: list[str] = list(own.reasons)
-    constraints = constraint_clauses(one.constraints, entries)
+    # What doesn't compile keeps the feature off, in a strategy that nobody knows here too.
+    noted = entries if own is not None else Entries()
+    constraints = constraint_clauses(one.constraints, noted)
     named = segments.clauses(one)
+    if own is None:
+        entries.manual(one.path, f'"{one.name}" {_CUSTOM}', one.raw)
+        return [], None
     condition = Condition((*own.clauses, *constraints, *named), own.gate)
-    entries.part(one, about)
+    entries.part(one, own.reasons)
     entries.rest(one, _CARRIED, _KNOWN)
     _note_parameters(one, entries)
     rule_id = f"{one.name}-{number}"
+    rules: list[Rule] = []
+    clauses = condition.clauses
     if one.variants:
         group = one.parameters.get("groupId", feature.name)
         stickiness = one.parameters.get("stickiness", "default")
         _note_variants(feature, one.variants, (), table, entries, stickiness)
         serve = choice(one.variants, group, stickiness, table)
-        rules: list[Rule] = []
-        clauses = condition.clauses
     else:
         serve = _feature_choice(feature, table)
         rules = _overridden(feature, table, rule_id, condition, one.title)
-        clauses = condition.clauses
         if rules and condition.draws:
             clauses += _no_override(feature)
     rules.append(Rule(serve, clauses, condition.gate, rule_id, one.title))
