@@ -31,7 +31,8 @@ from downhaul.store.lastknown import FlagCopy
 from downhaul.store.watch import Signal, Watcher
 from downhaul.store.writer import Writer
 
-_HEAD_START: Final = 0.3  # seconds that the database has before the copy on disk is read
+_HEAD_START: Final = 0.3  # seconds that the database has to be there; then the copy is read
+_TO_READ: Final = 1.5  # seconds more, if it is there, because reading both takes twice as long
 _CAPABILITIES: Final = frozenset(Capability) - {Capability.RESOLVE}
 
 
@@ -106,7 +107,7 @@ class SqlProvider(FlagProvider):
 
     def _serve_copy(self, copy: FlagCopy) -> None:
         """Give the listener the copy on disk, unless the database comes first."""
-        self._watcher.wait_answered(_HEAD_START)
+        self._watcher.wait_answered(_HEAD_START, _TO_READ)
         copied = None if self._fresh else copy.load()
         if copied is None:
             return

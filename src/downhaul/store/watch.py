@@ -90,6 +90,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._loaded = threading.Event()
+        self._reached = threading.Event()
         self._answered = threading.Event()
         self._thread: threading.Thread | None = None
         self._signal: Signal | None = None
@@ -139,9 +140,14 @@ class Watcher:
         """Wait up to ``timeout`` seconds for the first whole read."""
         return self._loaded.wait(timeout)
 
-    def wait_answered(self, timeout: float) -> bool:
-        """Wait until the first try to read has ended, well or not; return whether it did."""
-        return self._answered.wait(timeout)
+    def wait_answered(self, to_connect: float, to_read: float) -> bool:
+        """Wait until the first try to read has ended, well or not; return whether it did.
+
+        One that has connected by then has ``to_read`` seconds more.
+        """
+        if self._answered.wait(to_connect):
+            return True
+        return self._reached.is_set() and self._answered.wait(to_read)
 
     def status(self) -> ProviderStatus:
         """Return how the store stands: READY while it answers, STALE with an age after that."""
@@ -187,6 +193,7 @@ class Watcher:
             self._signal = signal
             try:
                 connection = signal.connect()
+                self._reached.set()
                 self._load(connection)
                 delay = _FIRST_DELAY
                 while not self._stop.is_set():
