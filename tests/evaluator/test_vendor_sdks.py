@@ -6,7 +6,6 @@ they wrote, always run.
 
 import itertools
 import json
-import logging
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -359,10 +358,13 @@ def unleash():
     return pytest.importorskip("yggdrasil_engine.engine", reason="UnleashClient").UnleashEngine()
 
 
+# Its engine writes the group into a rule of its own language, and can't with these two in it.
+groups = keys.filter(lambda group: not {'"', "\\"}.intersection(group))
+
+
 @settings(suppress_health_check=list(HealthCheck))
-@given(key=keys, group=keys, percent=st.integers(0, 100))
+@given(key=keys, group=groups, percent=st.integers(0, 100))
 def test_an_unleash_percentage_serves_whom_its_engine_serves(unleash, key, group, percent):
-    logging.getLogger().setLevel(logging.CRITICAL)
     parameters = {"groupId": group, "rollout": str(percent), "stickiness": "userId"}
     strategy = {"name": "flexibleRollout", "parameters": parameters}
     feature = {"name": "f", "enabled": True, "strategies": [strategy]}
