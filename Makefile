@@ -3,7 +3,7 @@
 #   make setup      a virtual environment with all members and the development tools
 #   make demo       the demo on SQLite and PostgreSQL (ARGS="--json" passes options on)
 #   make test       what people run, in minutes (ARGS="-k kill" passes options on)
-#   make test-all   with long properties, real servers and injected faults
+#   make test-all   with long properties, real servers, real SDKs and injected faults
 #   make lint       ruff, mypy, import-linter
 #   make docs       the documents are complete and true
 #   make bench      measured beside the other SDKs, which it installs
@@ -80,7 +80,7 @@ test: $(VENV)/.dev
 
 # Faults first and one at a time, as they measure time and kill things. 5 is pytest's "no such test".
 test-all: export DOWNHAUL_HYPOTHESIS_PROFILE := long
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.peers
 	$(BIN)/pytest -m fault --timeout 600 $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -n logical --dist loadgroup -m "not fault" --timeout 600 $(ARGS)
 

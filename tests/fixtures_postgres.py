@@ -81,6 +81,9 @@ class PostgresServer:
         if process.is_running():
             subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
             process.wait(30)
+        # One that crashed leaves this file, and where the dead process still waits to be reaped, the
+        # wheel takes it for running and starts nothing.
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Stop it and delete its folder, unless another process still uses it."""
