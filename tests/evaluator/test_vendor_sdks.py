@@ -327,10 +327,7 @@ def ldclient():
     return pytest.importorskip("ldclient", reason="launchdarkly-server-sdk is not installed")
 
 
-@settings(
-    max_examples=300,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(suppress_health_check=list(HealthCheck))
 @given(payload=ld_payloads(), asked=st.lists(ld_contexts(), min_size=1, max_size=6))
 def test_launchdarkly_flags_decide_as_its_own_evaluator_does(ldclient, payload, asked):
     for one in asked:
