@@ -82,7 +82,7 @@ class PostgresServer:
         if process.is_running():
             subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
             process.wait(30)
-        # One that crashed leaves this file, and while the dead process waits to be reaped, the wheel
+        # One that crashed leaves this file; while the dead process waits to be reaped, the wheel
         # takes it for running and starts nothing.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 

@@ -292,8 +292,9 @@ class ControlStore(Protocol):
         """Commit a kill or a revive; ``everywhere`` speaks for all environments (``*``).
 
         Idempotent: where the store's last word is the same already, that record is returned and
-        nothing is written. A revive with ``lift_others`` is always a record of its own: it lifts
-        the kills that other stores (a lost one, a restored backup's future) recorded before it.
+        the history gets nothing (a kill that stands may be said again under a new sequence). A
+        revive with ``lift_others`` is always a record of its own: it lifts the kills that other
+        stores (a lost one, a restored backup's future) recorded before it.
         """
 
     def changes(

@@ -159,3 +159,19 @@ def test_a_schema_made_again_on_the_same_file_does_not_lift(file, cache, killed)
     writer = open_store(f"sqlite:///{file}")
     assert schema.check(writer.database) == []
     assert asked_in_a_new_process(f"sqlite:///{file}", cache) == "False KILLED"
+
+
+def test_a_kill_that_a_restored_store_holds_already_is_obeyed_when_said_again(file, cache, killed):
+    url = f"sqlite:///{file}"
+    writer = open_store(url)
+    with writer.database.reading() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup = file.with_suffix(".killed")
+    shutil.copy(file, backup)
+    writer.control.record_kill(FEATURE, WHO, killed=False)
+    assert asked_in_a_new_process(url, cache) == "True STATIC"
+    remove(file)
+    shutil.copy(backup, file)
+    assert asked_in_a_new_process(url, cache) == "True STATIC"
+    open_store(url).control.record_kill(FEATURE, WHO, killed=True)
+    assert asked_in_a_new_process(url, cache) == "False KILLED"

@@ -158,7 +158,7 @@ def _last_word(words: Iterable[KillRecord], scope: Scope, environment: str) -> K
 
 
 def _is_same(before: KillRecord | None, now: KillRecord) -> bool:
-    return before is not None and before.killed and before.sequence == now.sequence
+    return before is not None and before.killed and before.at == now.at
 
 
 def _announce(desk: Desk, what: str, record: KillRecord, before: KillRecord | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -156,7 +156,11 @@ def write_kill(
     killed: bool,
     lift_others: bool,
 ) -> KillRecord:
-    """Write a word of the register, unless it is the store's last word already."""
+    """Write a word of the register; one that is the store's last word already is no change.
+
+    A kill that stands is said again, though, under a new sequence: in a store restored from an
+    old backup it stands without anybody following it who knows of a later revive.
+    """
     kills, store = database.tables.kills, database.tables.store
     # The store's row is the lock of all kills: writers of flags never wait for it, nor it for them.
     lock = select(store.c.identity)
@@ -167,13 +171,23 @@ def write_kill(
         select(kills).where(kills.c.environment == environment, kills.c.scope == str(scope))
     ).first()
     known = None if last is None else kill_record(last._mapping, identity)  # noqa: SLF001
-    if known is not None and known.killed is killed and not lift_others:
+    stands = known is not None and known.killed is killed and not lift_others
+    if known is not None and stands and not killed:
         return known
     highest = select(func.coalesce(func.max(kills.c.sequence), 0) + 1).scalar_subquery()
     clock: ColumnElement[int] = literal_column(database.dialect.microseconds)
     stamp: ColumnElement[str] = literal_column(database.dialect.now)
     floor, now, at = connection.execute(select(highest, clock, stamp)).one()
     sequence = max(int(floor), int(now))
+    if known is not None and stands:
+        again = replace(known, sequence=sequence)
+        connection.execute(
+            update(kills)
+            .where(kills.c.environment == environment, kills.c.scope == str(scope))
+            .values(sequence=sequence)
+        )
+        _tell_kill(connection, database, environment, again)
+        return again
     lifts = sequence if lift_others and not killed else (0 if known is None else known.lifts)
     record = KillRecord(
         scope, sequence, killed, change.actor, change.reason, at, environment, identity, lifts
@@ -199,9 +213,15 @@ def write_kill(
         record.as_mapping(),
     )
     record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
+    _tell_kill(connection, database, environment, record)
+    return record
+
+
+def _tell_kill(
+    connection: Connection, database: Database, environment: str, record: KillRecord
+) -> None:
     if database.dialect.notify:
         _notify(connection, database, {"e": environment, "t": "kill"}, {"d": record.as_mapping()})
-    return record
 
 
 def environment_of_kill(environment: str, *, everywhere: bool) -> str:

@@ -84,7 +84,7 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     answer_within: float = _ANSWER
 
-    def __del__(self) -> None:
+    def __del__(self, *_: Any) -> None:
         """Let go quietly: SQLAlchemy drops a new connection whose first question fails, unclosed.
 
         psycopg would warn; libpq's own object, which goes with this one, closes the socket.
