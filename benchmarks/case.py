@@ -62,10 +62,16 @@ def pairs() -> list[tuple[str, str]]:
     return [(keys[number * 7919 % len(keys)], user) for number, user in enumerate(USERS)]
 
 
-def attributes(number: int) -> dict[str, object]:
-    """Return the attributes of a user. All of them pass both clauses, so the rollout is reached."""
-    return {
-        "plan": PLANS[number % len(PLANS)],
-        "country": COUNTRIES[number % len(COUNTRIES)],
-        "seats": number % 500,
-    }
+ATTRIBUTES: tuple[dict[str, str], ...] = tuple(
+    {"plan": plan, "country": country, "language": "en"} for plan in PLANS for country in COUNTRIES
+)
+"""Attributes of users. All pass both clauses, so that the rollout is reached."""
+
+
+def attributes(number: int) -> dict[str, str]:
+    """Return the attributes of a user, whom others share them with.
+
+    A mapping for each of 10,000 users would be fetched from main memory at each call, where an
+    application has just made the one that it asks with: what is measured is deciding.
+    """
+    return ATTRIBUTES[number % len(ATTRIBUTES)]
