@@ -130,11 +130,14 @@ def choose(how, flag_key, weights, context, *, last_takes_all=False):
 
 def to_hash(how, name, context):
     value = read(context, name, how.context_kind)
+    if how.scheme is Scheme.UNLEASH and isinstance(value, (bool, float)):
+        return str(value).lower()  # its clients send every scalar as text
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    if value == "":
-        launchdarkly = how.scheme is Scheme.LAUNCHDARKLY and name != TARGETING_KEY
-        return value if launchdarkly else None
+    if value == "" and (
+        name == TARGETING_KEY or how.scheme not in (Scheme.LAUNCHDARKLY, Scheme.UNLEASH)
+    ):
+        return None
     return str(value)
 
 
