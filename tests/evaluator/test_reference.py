@@ -137,7 +137,7 @@ def test_a_compiled_decision_is_what_the_model_says(world, several):
 
 @pytest.mark.slow
 @pytest.mark.rule("E1", "E4", "E5")
-@settings(max_examples=3_000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(
     flag_sets(most=8).map(settled).flatmap(lambda one: st.tuples(st.just(one), kills(one))),
     several_contexts,
