@@ -12,7 +12,6 @@ from downhaul import Context, Flag, Flags
 from downhaul.flag import Clause, Operator, Rule, percentage
 
 _THREADS = 16
-_ROUNDS_PER_THREAD = 2
 
 
 def flag_of(plain: case.Plain) -> Flag:
@@ -112,7 +111,7 @@ def _with_contexts(flags: Flags) -> dict[str, Measure]:
 
 def _threads(flags: Flags, count: int) -> Measure:
     users, flag = case.USERS, case.FLAG
-    each = _THREADS * _ROUNDS_PER_THREAD // count
+    each = _THREADS // count
 
     def work() -> None:
         for _ in range(each):

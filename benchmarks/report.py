@@ -78,8 +78,11 @@ def _imports(results: Mapping[str, Any]) -> Table:
 def _volume(found: Mapping[str, Any]) -> Table:
     few, many = found["change_us"], found["kill_us"]
     rows = [
-        ("resident memory, loaded / each asked", _pair(found, "resident", "MB")),
-        ("traced memory, loaded / each asked", _pair(found, "traced", "MB")),
+        (
+            "resident memory: loaded / each asked / each evaluated too",
+            _memory(found, "resident", "MB"),
+        ),
+        ("traced memory: loaded / each asked / each evaluated too", _memory(found, "traced", "MB")),
         ("payload at hand, until the first decision", f"{found['ready_s']:.2f} s"),
         ("payload at hand, until each flag has decided", f"{found['each_asked_s']:.2f} s"),
         ("connected to an SQLite file with them", f"{found['connect_s']:.2f} s"),
@@ -90,8 +93,9 @@ def _volume(found: Mapping[str, Any]) -> Table:
     return (f"{found['flags']:,} flags", ""), rows
 
 
-def _pair(found: Mapping[str, Any], kind: str, unit: str) -> str:
-    return f"+{found[f'{kind}_mb']:.1f} / +{found[f'{kind}_each_asked_mb']:.1f} {unit}"
+def _memory(found: Mapping[str, Any], kind: str, unit: str) -> str:
+    names = (f"{kind}_mb", f"{kind}_asked_mb", f"{kind}_evaluated_mb")
+    return " / ".join(f"+{found[name]:.1f}" for name in names) + f" {unit}"
 
 
 def plain(table: Table) -> str:

@@ -175,7 +175,8 @@ class Process:
 class Plan:
     """How long to measure: ``heats`` sets of processes, ``rounds`` in each, of ``seconds``.
 
-    The slow (peers, a million ids) take part in every ``slow_every``th round only.
+    The slow, of whom one pass takes more than four rounds' time, take part in every
+    ``slow_every``th round only.
     """
 
     heats: int
@@ -250,7 +251,7 @@ class _Lane:
         """Run it twice, and find out how many passes make a round of ``seconds``."""
         took = min(self._process.seconds(self._measure, 1) for _ in range(2))
         self._passes = max(1, math.ceil(seconds / took))
-        self.slow = took > seconds
+        self.slow = took > 4 * seconds
 
     def round(self) -> None:
         """Run a round, and note what an evaluation took."""
