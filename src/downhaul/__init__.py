@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from downhaul._version import __version__
+
 if TYPE_CHECKING:
     from downhaul.client import Flags
     from downhaul.context import Context
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from downhaul.provider import Change, FlagProvider
     from downhaul.result import ErrorCode, Reason, Result
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Change",

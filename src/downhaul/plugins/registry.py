@@ -18,7 +18,8 @@ from typing import Final
 
 import pluggy
 
-from downhaul import __version__, hookspecs
+from downhaul import hookspecs
+from downhaul._version import __version__
 from downhaul.errors import ProviderNotFound
 from downhaul.hookspecs import PROJECT, ProviderSpec
 from downhaul.plugins.discovery import Claim, Distribution, claims, normal
