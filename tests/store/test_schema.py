@@ -53,7 +53,7 @@ def make_newer(database):
             "ALTER TABLE downhaul_flags ADD COLUMN archived BOOLEAN NOT NULL DEFAULT FALSE",
             "ALTER TABLE downhaul_changes ADD COLUMN incident TEXT",
             "ALTER TABLE downhaul_kills ADD COLUMN expires_at TEXT",
-            "CREATE TABLE downhaul_rollouts (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE downhaul_to_come (id INTEGER PRIMARY KEY)",
             f"UPDATE {version} SET version_num = '9999'",
         ):
             connection.execute(text(statement))

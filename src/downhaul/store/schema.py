@@ -86,7 +86,9 @@ def sql(database: Database) -> str:
 
 
 def roles(database: Database, *, application: str, operator: str) -> str:
-    """Return GRANTs for PostgreSQL: an application reads, an operator changes flags and kills.
+    """Return GRANTs for PostgreSQL: an application reads and logs, an operator changes.
+
+    A controller of rollouts needs an operator's rights.
 
     Raises Refused where the database has no roles.
     """
@@ -97,17 +99,23 @@ def roles(database: Database, *, application: str, operator: str) -> str:
     schema = _quoted(database.schema)
     app, person = _quoted(application), _quoted(operator)
     documents = ", ".join(f"{schema}.{name}" for name in ("environments", "flags", "segments"))
+    names = ("rollouts", "rollout_commands", "rollout_intents", "outbox", "controllers", "requests")
+    rollouts = ", ".join(f"{schema}.{name}" for name in names)
     return "\n".join(
         [
-            "-- An application reads.",
+            "-- An application reads, and logs the outcomes of its requests.",
             f"GRANT USAGE ON SCHEMA {schema} TO {app};",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {app};",
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {app};",
+            f"GRANT INSERT ON {schema}.requests TO {app}; -- the outcomes of its requests",
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {app};",
             "-- An operator changes flags and kills, and adds to the history without changing it.",
             f"GRANT USAGE ON SCHEMA {schema} TO {person};",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {person};",
             f"GRANT INSERT, UPDATE ON {documents}, {schema}.kills TO {person};",
             f"GRANT INSERT ON {schema}.changes TO {person};",
+            f"GRANT INSERT, UPDATE ON {rollouts} TO {person};",
+            f"GRANT DELETE ON {rollouts} TO {person};",
             f"GRANT UPDATE ON {schema}.store TO {person}; -- the lock that orders kills",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {person};",
             "",

@@ -1,4 +1,4 @@
-"""The tables: one row per flag and environment, segments likewise, kills, and the history.
+"""The tables: flags and segments by environment, kills, the history, rollouts, and requests.
 
 Documents are text and no JSON type: PostgreSQL's would forget the order of keys. Times are RFC
 3339 text in UTC from the database's clock. A deleted flag leaves its row with no document, so that
@@ -6,6 +6,9 @@ whoever follows the revisions sees that it went, and its version is never used a
 
 A ``token`` is drawn for each write. A reader whose last token is in the history goes on from there;
 one whose token isn't has read a state that a restored backup forgot, and reads everything anew.
+
+Times that are reckoned with (leases, due times, windows of requests) are microseconds since 1970 by
+the database's clock.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
+    text,
 )
 
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
@@ -38,6 +44,12 @@ class Tables:
     segments: Table
     kills: Table
     changes: Table
+    rollouts: Table
+    commands: Table
+    intents: Table
+    outbox: Table
+    controllers: Table
+    requests: Table
 
     @classmethod
     def named(cls, schema: str | None, prefix: str) -> Tables:
@@ -75,6 +87,12 @@ class Tables:
                 PrimaryKeyConstraint("environment", "scope"),
             ),
             _changes(f"{prefix}changes", metadata),
+            _rollouts(f"{prefix}rollouts", metadata),
+            _commands(f"{prefix}rollout_commands", metadata),
+            _intents(f"{prefix}rollout_intents", metadata),
+            _outbox(f"{prefix}outbox", metadata),
+            _controllers(f"{prefix}controllers", metadata),
+            _requests(f"{prefix}requests", metadata),
         )
 
 
@@ -112,4 +130,145 @@ def _changes(name: str, metadata: MetaData) -> Table:
         Column("version", Text, nullable=False),
         Column("token", Text, nullable=False, unique=True),
         Index(f"ix_{name}_key", "environment", "entity", "key", "id"),
+    )
+
+
+def _rollouts(name: str, metadata: MetaData) -> Table:
+    """One row per rollout. At most one of a flag is live: the partial index sees to it."""
+    live = text("live")
+    return Table(
+        name,
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("environment", Text, nullable=False),
+        Column("provider", Text, nullable=False),
+        Column("flag", Text, nullable=False),
+        Column("variant", Text, nullable=False),
+        Column("plan", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+        Column("snapshot", Text, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("evidence", Text, nullable=False),
+        Column("phase", Text, nullable=False),
+        Column("live", Boolean, nullable=False),
+        Column("revision", BigInteger, nullable=False),
+        Column("due_at", BigInteger, nullable=False),
+        Column("lease_owner", Text, nullable=False),
+        Column("lease_until", BigInteger, nullable=False),
+        Column("epoch", BigInteger, nullable=False),
+        Column("created_at", BigInteger, nullable=False),
+        Column("updated_at", BigInteger, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("marked", Boolean, nullable=False),
+        Column("reason", Text, nullable=False),
+        Index(
+            f"ux_{name}_live",
+            "environment",
+            "provider",
+            "flag",
+            unique=True,
+            sqlite_where=live,
+            postgresql_where=live,
+        ),
+        Index(f"ix_{name}_due", "due_at", sqlite_where=live, postgresql_where=live),
+    )
+
+
+def _commands(name: str, metadata: MetaData) -> Table:
+    """What people asked of a rollout, and at which step they asked it. Append-only but for done."""
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("rollout", Text, nullable=False),
+        Column("verb", Text, nullable=False),
+        Column("step", Integer, nullable=False),
+        Column("options", Text, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("marked", Boolean, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("done_at", BigInteger),
+        Column("outcome", Text, nullable=False),
+        Index(f"ix_{name}_rollout", "rollout", "id"),
+    )
+
+
+def _intents(name: str, metadata: MetaData) -> Table:
+    """What a controller is about to write at a provider, before it does."""
+    return Table(
+        name,
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("rollout", Text, nullable=False),
+        Column("epoch", BigInteger, nullable=False),
+        Column("operation", Text, nullable=False),
+        Column("detail", Text, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("settled_at", BigInteger),
+        Index(f"ix_{name}_rollout", "rollout", "at"),
+    )
+
+
+def _outbox(name: str, metadata: MetaData) -> Table:
+    """What is to be announced: written with what happened, delivered at least once."""
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("environment", Text, nullable=False),
+        Column("event", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("due_at", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("delivered_at", BigInteger),
+        Index(
+            f"ix_{name}_due",
+            "due_at",
+            sqlite_where=text("delivered_at IS NULL"),
+            postgresql_where=text("delivered_at IS NULL"),
+        ),
+    )
+
+
+def _controllers(name: str, metadata: MetaData) -> Table:
+    """Who moves rollouts, and when each was last seen."""
+    return Table(
+        name,
+        metadata,
+        Column("owner", Text, primary_key=True),
+        Column("environment", Text, nullable=False),
+        Column("host", Text, nullable=False),
+        Column("pid", Integer, nullable=False),
+        Column("version", Text, nullable=False),
+        Column("started_at", BigInteger, nullable=False),
+        Column("seen_at", BigInteger, nullable=False),
+    )
+
+
+def _requests(name: str, metadata: MetaData) -> Table:
+    """Outcomes of requests under the variant that was served (rule R10).
+
+    ``id`` is the client's, so that a batch that is sent twice counts once. ``logged_at`` is the
+    database's clock when the row arrived: a late row falls into a later window, never into a past.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("number", _Id, primary_key=True, autoincrement=True),
+        Column("id", Text, nullable=False),
+        Column("environment", Text, nullable=False),
+        Column("flag", Text, nullable=False),
+        Column("variant", Text, nullable=False),
+        Column("served_by", Text, nullable=False),
+        Column("success", Boolean, nullable=False),
+        Column("error", Boolean, nullable=False),
+        Column("latency_ms", Float),
+        Column("subject", Text, nullable=False),
+        Column("flag_version", Text, nullable=False),
+        Column("logged_at", BigInteger, nullable=False),
+        UniqueConstraint("id", name=f"uq_{name}_id"),
+        Index(f"ix_{name}_window", "environment", "flag", "logged_at"),
     )
