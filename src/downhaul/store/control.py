@@ -9,9 +9,11 @@ from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.rollouts import RolloutStore
 from downhaul.store.watch import Watcher
 
 _ENTITIES = ("flag", "segment", "kill")
+_ALL_ENTITIES = (*_ENTITIES, "rollout", "rehearsal")
 
 
 class SqlControl:
@@ -21,6 +23,7 @@ class SqlControl:
         self._database = database
         self._environment = environment
         self._watcher = watcher
+        self.rollouts = RolloutStore(database, environment)
 
     @property
     def identity(self) -> str:
@@ -90,4 +93,22 @@ class SqlControl:
         with self._database.reading() as connection:
             return reading.history(
                 connection, self._database.tables, self._environment, _ENTITIES, key, limit, before
+            )
+
+    def audit(
+        self, after: int | None = None, *, key: str | None = None, limit: int = 100
+    ) -> ChangeRecords:
+        """Return everything that happened, rollouts included, the oldest first.
+
+        The newest ``limit`` records, or the first ones above the id ``after``.
+        """
+        with self._database.reading() as connection:
+            return reading.audit(
+                connection,
+                self._database.tables,
+                self._environment,
+                _ALL_ENTITIES,
+                key=key,
+                limit=limit,
+                after=after,
             )

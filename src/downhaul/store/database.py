@@ -152,10 +152,39 @@ class Database:
             provider=self.provider,
         )
 
+    def bound(self, connection: Connection) -> Database:
+        """Return this database as one transaction sees it: reads and writes go through it."""
+        return _Bound(
+            self.engine,
+            self.dialect,
+            self.safe_url,
+            self.provider,
+            self.schema,
+            self.prefix,
+            self.redact,
+            self.create,
+            self.driver_errors,
+            connection,
+        )
+
     def scalar(self, expression: str) -> Any:
         """Return the value of one SQL expression."""
         with self.reading() as connection:
             return connection.execute(text(f"SELECT {expression}")).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound(Database):
+    """A database within a transaction that somebody else began, and will end."""
+
+    connection: Connection | None = field(default=None, repr=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        assert self.connection is not None  # noqa: S101  (only `bound` makes one)
+        yield self.connection
+
+    writing = reading
 
 
 def _by_hand(connection: Connection, begin: tuple[str, ...]) -> Iterator[Connection]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy as copying
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
+
+from sqlalchemy import Connection
 
 from downhaul.backends.edits import with_on, with_rollout, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
@@ -204,6 +207,16 @@ class SqlProvider(FlagProvider):
             )
         flag = flag_from_data(snapshot.document)
         return self._writer.put(flag, change, expected, restored=True)
+
+    def within(self, connection: Connection) -> Self:
+        """Return this provider as one transaction sees it, for managing only.
+
+        What is written through it is committed, or not, with everything else of the transaction.
+        """
+        inside = copying.copy(self)
+        inside.database = self.database.bound(connection)
+        inside._writer = Writer(inside.database, self.environment, self.name)  # noqa: SLF001  (of our own class)
+        return inside
 
     def history(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None

@@ -212,24 +212,56 @@ def history(
         query = query.where(changes.c.key == key)
     if before is not None:
         query = query.where(changes.c.id < before)
-    return [
-        ChangeRecord(
-            id=row.id,
-            change_id=row.change_id,
-            at=row.at,
-            environment=row.environment,
-            entity=row.entity,
-            key=row.key,
-            action=row.action,
-            actor=row.actor,
-            marked=bool(row.marked),
-            reason=row.reason,
-            before=_document(row.before),
-            after=_document(row.after),
-            version=row.version,
+    return [_change(row) for row in connection.execute(query)]
+
+
+def audit(
+    connection: Connection,
+    tables: Tables,
+    environment: str,
+    entities: tuple[str, ...],
+    *,
+    key: str | None,
+    limit: int,
+    after: int | None,
+) -> ChangeRecords:
+    """Return records of the history oldest first: the newest ones, or the first above an id.
+
+    ``key`` is a flag's; what happened to its rollouts is found by the flag that they name.
+    """
+    changes = tables.changes
+    query = select(changes).where(
+        or_(changes.c.environment == environment, changes.c.environment == ALL_ENVIRONMENTS),
+        changes.c.entity.in_(entities),
+    )
+    if key is not None:
+        rollouts = select(tables.rollouts.c.id).where(
+            tables.rollouts.c.environment == environment, tables.rollouts.c.flag == key
         )
-        for row in connection.execute(query)
-    ]
+        query = query.where(or_(changes.c.key == key, changes.c.key.in_(rollouts)))
+    if after is not None:
+        query = query.where(changes.c.id > after).order_by(changes.c.id)
+        return [_change(row) for row in connection.execute(query.limit(limit))]
+    newest = connection.execute(query.order_by(changes.c.id.desc()).limit(limit))
+    return [_change(row) for row in newest][::-1]
+
+
+def _change(row: Any) -> ChangeRecord:
+    return ChangeRecord(
+        id=row.id,
+        change_id=row.change_id,
+        at=row.at,
+        environment=row.environment,
+        entity=row.entity,
+        key=row.key,
+        action=row.action,
+        actor=row.actor,
+        marked=bool(row.marked),
+        reason=row.reason,
+        before=_document(row.before),
+        after=_document(row.after),
+        version=row.version,
+    )
 
 
 def _document(text: str | None) -> Mapping[str, Any] | None:
