@@ -1,0 +1,285 @@
+"""The form of a plan file as pydantic models: which fields there are, and of what type.
+
+What the fields mean together is worked out in :mod:`downhaul.rollout.planfile`; what a flag makes
+of them is checked by :mod:`downhaul.rollout.lint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from downhaul.analysis.model import Measure
+from downhaul.documents.faults import did_you_mean, quoted
+from downhaul.rollout.plan import (
+    DEFAULT_BAKE,
+    DEFAULT_INTERVAL,
+    DEFAULT_MIN_SAMPLE,
+    DEFAULT_REVERT_WINDOW,
+    MINUTE,
+    OnMetricsLost,
+    OnUndecided,
+    Strategy,
+)
+from downhaul.rollout.units import PERCENT_PATTERN, SPAN_PATTERN, seconds_of, weight_from
+
+BLUE_GREEN: Final = "blue-green"
+"""How files write the strategy and its table."""
+
+LINEAR_STEP: Final = 10_000
+"""Thousandths of a percent."""
+
+
+def told(message: str, hint: str | None = None) -> PydanticCustomError:
+    """Return the error that says this of a value, with what to do about it."""
+    return PydanticCustomError("told", "{message}", {"message": message, "hint": hint})
+
+
+def _reading(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise told(str(error)) from None
+
+    return checked
+
+
+def _above_zero(value: Any) -> float:
+    seconds = seconds_of(value)
+    if seconds <= 0:
+        message = "should be longer than no time at all"
+        raise ValueError(message)
+    return seconds
+
+
+def _with_unit(value: Any) -> str:
+    """Take text only: whether 0.05 means 5 % or 0.05 %, and 5 seconds or milliseconds, is a guess.
+
+    A guardrail that is wrong by a factor of a hundred either never fires or always does.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise told(f"should be text with its unit, not {quoted(value)}", 'such as "5 %" or "800ms"')
+    if not isinstance(value, str):
+        raise told(
+            f"{value!r} has no unit",
+            f'write "{value:g} %" for a share, "{value:g} ms" or "{value:g}s" for a latency',
+        )
+    return value
+
+
+def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def chosen(value: Any) -> Any:
+        word = value.strip().lower().replace("-", "_") if isinstance(value, str) else None
+        if word not in words:
+            shown = [one.replace("_", "-") if one == "blue_green" else one for one in words]
+            hint = did_you_mean(value, shown, all_of="known")
+            raise told(f"{quoted(value)} is no {name}", hint)
+        return words[word]
+
+    return chosen
+
+
+_STRATEGIES: Final = {one.value: one for one in Strategy}
+_NUMBER: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
+_TIME: Final = {"anyOf": [_NUMBER, {"type": "string", "pattern": SPAN_PATTERN}]}
+_SHARE: Final = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 100},
+        {"type": "string", "pattern": PERCENT_PATTERN},
+    ]
+}
+_LIMIT: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": PERCENT_PATTERN},
+        {"type": "string", "pattern": SPAN_PATTERN},
+    ]
+}
+
+Percent = Annotated[int, BeforeValidator(_reading(weight_from)), WithJsonSchema(_SHARE)]
+"""A percentage, as a weight in thousandths of a percent."""
+
+Seconds = Annotated[float, BeforeValidator(_reading(_above_zero)), WithJsonSchema(_TIME)]
+"""A time above nothing, in seconds."""
+
+Limit = Annotated[str, BeforeValidator(_with_unit), WithJsonSchema(_LIMIT)]
+"""What may be exceeded by no means: text with its unit."""
+
+ControlMargin = Annotated[
+    str,
+    BeforeValidator(_with_unit),
+    WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN}),
+]
+
+_StrategyName = Annotated[
+    Strategy,
+    BeforeValidator(_choice("strategy", _STRATEGIES)),
+    WithJsonSchema({"enum": [Strategy.CANARY.value, Strategy.LINEAR.value, BLUE_GREEN]}),
+]
+_MeasureName = Annotated[
+    Measure,
+    BeforeValidator(_choice("measure", {one.value: one for one in Measure})),
+    WithJsonSchema({"enum": [one.value for one in Measure]}),
+]
+_Undecided = Annotated[
+    OnUndecided,
+    BeforeValidator(_choice("way to go on", {one.value: one for one in OnUndecided})),
+    WithJsonSchema({"enum": [one.value for one in OnUndecided]}),
+]
+_Lost = Annotated[
+    OnMetricsLost,
+    BeforeValidator(_choice("way to go on", {one.value: one for one in OnMetricsLost})),
+    WithJsonSchema({"enum": [one.value for one in OnMetricsLost]}),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class StepTable(_Model):
+    """One exposure, with times of its own."""
+
+    percent: Percent
+    bake: Seconds | None = None
+    """how long it lasts; left out, the `bake` of the plan"""
+    max_bake: Seconds | None = None
+    """how long it may last while its checks are undecided; left out, that of the plan"""
+
+
+def _step_tag(value: Any) -> str:
+    return "<step>" if isinstance(value, (dict, StepTable)) else "<percent>"
+
+
+def _bake_tag(value: Any) -> str:
+    return "<each>" if isinstance(value, list) else "<all>"
+
+
+_Step = Annotated[
+    Annotated[Percent, Tag("<percent>")] | Annotated[StepTable, Tag("<step>")],
+    Discriminator(_step_tag),
+]
+_Bake = Annotated[
+    Annotated[Seconds, Tag("<all>")] | Annotated[list[Seconds], Tag("<each>")],
+    Discriminator(_bake_tag),
+]
+
+
+class CheckTable(_Model):
+    """One thing that is watched."""
+
+    measure: _MeasureName
+    limit: Limit | None = None
+    """what it must not exceed (a success rate: not fall below)"""
+    over_control: ControlMargin | None = None
+    """how much worse it may be than for those who get another variant at the same time"""
+    slower_than: Limit | None = None
+    """for `slow_rate`: the latency from which a request is slow"""
+    min_sample: Annotated[int, Field(ge=1)] | None = None
+    """how many requests a verdict needs; left out, that of the plan"""
+    window: Seconds | None = None
+    """how far to look back; left out, the whole step"""
+    dry_run: bool = False
+    """report, and decide nothing"""
+
+
+class LinearTable(_Model):
+    """Equal steps."""
+
+    start: Percent | None = None
+    """the first step; left out, one `step`"""
+    step: Percent = LINEAR_STEP
+    """how much each step adds; left out, 10"""
+    to: Percent = 100_000
+    """the last step; left out, 100"""
+
+
+class BlueGreenTable(_Model):
+    """A preview for an audience, then everybody in one write."""
+
+    audience: list[Annotated[str, Field(min_length=1)]] = []
+    """targeting keys that get the variant first"""
+    preview: Seconds | None = None
+    """how long they alone get it; left out, the `bake` of the plan"""
+
+
+class MetricsTable(BaseModel):
+    """Where counts come from; what else stands here is for the source to read."""
+
+    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+
+    source: str = "requests"
+    """`requests`, the log that `observe` fills, or `sql`, any table"""
+
+
+class PlanTable(_Model):
+    """A plan: what a rollout will do, and when it will go back."""
+
+    flag: Annotated[str, Field(min_length=1)]
+    """the flag's key"""
+    variant: str = ""
+    """the variant that rises; left out, `on`, or the only one beside the off variant"""
+    description: str = ""
+    strategy: _StrategyName | None = None
+    """left out, the one whose table is there, else `canary`"""
+    steps: Annotated[list[_Step], Field(min_length=1, max_length=100)] | None = None
+    """for `canary`: percentages that rise"""
+    linear: LinearTable | None = None
+    blue_green: Annotated[BlueGreenTable | None, Field(alias=BLUE_GREEN)] = None
+    bake: _Bake = DEFAULT_BAKE
+    """how long each step lasts, or a list with a time for each step"""
+    max_bake: Seconds | None = None
+    """how long a step may last while its checks are undecided; left out, three times its bake"""
+    guardrails: list[CheckTable] = []
+    """checks that roll back"""
+    signals: list[CheckTable] = []
+    """checks that only hold"""
+    unguarded: str = ""
+    """why there are no guardrails"""
+    min_sample: Annotated[int, Field(ge=1)] = DEFAULT_MIN_SAMPLE
+    """how many requests of the variant a verdict needs"""
+    on_undecided: _Undecided = OnUndecided.PAUSE
+    on_metrics_lost: _Lost = OnMetricsLost.HOLD
+    metrics_lost_after: Seconds = 15 * MINUTE
+    """how long the metric source may stay away"""
+    max_duration: Seconds | None = None
+    """how long the whole rollout may last before it pauses"""
+    revert_window: Seconds = DEFAULT_REVERT_WINDOW
+    """how long a completed rollout can be reverted"""
+    interval: Seconds = DEFAULT_INTERVAL
+    """the time between two looks"""
+    metrics: MetricsTable | None = None
+
+
+TABLES: Final[dict[str, type[BaseModel]]] = {
+    "steps": StepTable,
+    "linear": LinearTable,
+    BLUE_GREEN: BlueGreenTable,
+    "guardrails": CheckTable,
+    "signals": CheckTable,
+    "metrics": MetricsTable,
+}
+
+
+def fields_of(table: type[BaseModel]) -> list[str]:
+    """Return the names of a table's fields as files write them."""
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a plan file, as published in ``docs/``."""
+    schema = PlanTable.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
