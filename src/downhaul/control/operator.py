@@ -22,7 +22,7 @@ from downhaul.control.stale import OLD_AFTER_DAYS, StaleFlag
 from downhaul.errors import Refused
 from downhaul.flag import Flag, Segment
 from downhaul.overlay import KillRecord, Scope
-from downhaul.provider import ControlStore, FlagProvider, FlagSet
+from downhaul.provider import Change, ControlStore, FlagProvider, FlagSet
 
 _CLOSE: Final = 2.0  # seconds
 
@@ -76,6 +76,10 @@ class Operator:
     def actor(self) -> str:
         """Who is recorded with every write."""
         return self._desk.actor
+
+    def change(self, reason: str = "") -> Change:
+        """Return a new change in the operator's name, for whoever writes on their behalf."""
+        return self._desk.change(reason)
 
     # Flags
 

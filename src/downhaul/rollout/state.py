@@ -125,7 +125,9 @@ class State:
     provider. ``baked`` are the seconds that counted, ``waited`` all seconds since it was entered
     but for pauses. ``desired`` is the flag's document as the rollout last wrote or accepted it.
     ``because`` and ``message`` tell why the phase is what it is; ``hold`` and ``hold_message`` why
-    a progressing rollout does not move on.
+    a progressing rollout does not move on. ``accepted`` is what somebody else changed in the flag
+    before a person resumed, ``foreign`` that and all else that a restore would undo; ``overwrite``
+    says that a person lets it. ``limit_at`` ends a plan's ``max_duration``.
     """
 
     phase: Phase = Phase.STARTING
@@ -144,8 +146,11 @@ class State:
     ended_at: int = 0
     metrics_lost_at: int = 0
     act: Act = Act.NONE
+    accepted: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     overwrite: bool = False
+    reasserted: int = 0
+    limit_at: int = 0
     failures: int = 0
     failed_at: int = 0
     findings: tuple[Finding, ...] = ()
@@ -190,8 +195,8 @@ class State:
             known["findings"] = tuple(Finding.from_mapping(one) for one in known["findings"])
         if "history" in known:
             known["history"] = tuple(_baked(one) for one in known["history"])
-        if "foreign" in known:
-            known["foreign"] = tuple(known["foreign"])
+        for name in ("foreign", "accepted"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
 

@@ -38,6 +38,9 @@ from downhaul.store.writing import Write, dumps, record_change
 ENTITY: Final = "rollout"
 """What a rollout's events are called in the history."""
 
+REHEARSAL: Final = "rehearsal"
+"""What rehearsals of a flag's way back are called there."""
+
 _SECOND: Final = 1_000_000
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _ABANDONED: Final = 24 * 3600  # seconds after which a controller's row is swept away
@@ -328,6 +331,10 @@ class RolloutStore:
         else:
             candidates = candidates.where(rollouts.c.id == only)
         candidates = candidates.order_by(rollouts.c.due_at).limit(limit)
+        with self.database.reading() as connection:
+            # Mostly nothing is due, and a look takes no lock and moves no file.
+            if connection.execute(candidates).first() is None:
+                return ()
         if self.database.dialect.notify:
             candidates = candidates.with_for_update(skip_locked=True)
         with self.database.writing() as connection:
@@ -552,16 +559,26 @@ class RolloutStore:
 
     # Events and announcements
 
-    def record(self, rollout: str, flag: str, event: EventRow) -> None:
-        """Append one event by itself."""
+    def record_rehearsal(self, flag: str, detail: Mapping[str, Any], change: Change) -> None:
+        """Append that the way back of a flag was rehearsed, and what was found."""
         with self.database.writing() as connection:
-            self._record(connection, rollout, flag, [event])
+            write = Write(REHEARSAL, flag, "rehearsed", None, detail)
+            record_change(
+                connection, self.database, self.environment, write, change, "", uuid.uuid4().hex
+            )
 
-    def events(self, rollout: str, *, limit: int = 200, entity: str = ENTITY) -> list[ChangeRecord]:
+    def rehearsals(self, flag: str, *, limit: int = 20) -> list[ChangeRecord]:
+        """Return the rehearsals of a flag, the newest first."""
+        with self.database.reading() as connection:
+            return reading.history(
+                connection, self._tables, self.environment, (REHEARSAL,), flag, limit, None
+            )
+
+    def events(self, rollout: str, *, limit: int = 200) -> list[ChangeRecord]:
         """Return a rollout's newest events, the oldest of them first."""
         with self.database.reading() as connection:
             found = reading.history(
-                connection, self._tables, self.environment, (entity,), rollout, limit, None
+                connection, self._tables, self.environment, (ENTITY,), rollout, limit, None
             )
         return found[::-1]
 

@@ -1,0 +1,131 @@
+"""What a decision writes at a provider, and how the flag is to look afterwards.
+
+Each act is a few narrow verbs with absolute targets: done twice it is done once. Every verb reads
+back what it wrote (rule P6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
+from downhaul.encoding import flag_from_data, flag_to_data
+from downhaul.errors import DownhaulError, FlagNotFound, Refused
+from downhaul.flag import USER, Flag
+from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
+from downhaul.rollout.decide import Action, Operation
+from downhaul.rollout.drift import with_about
+
+
+def perform(
+    provider: FlagProvider,
+    flag: Flag,
+    variant: str,
+    action: Action,
+    snapshot: ProviderSnapshot,
+    change: Change,
+) -> Flag:
+    """Do what was decided to ``flag``, which was read just now, and return it as it is then.
+
+    Raises what the provider's verbs raise: Refused, VersionConflict, Unreachable.
+    """
+    match action.operation:
+        case Operation.START | Operation.RAISE:
+            return _expose(provider, flag, variant, action, change)
+        case Operation.OFF:
+            return provider.switch_off(flag.key, change) if flag.on else flag
+        case Operation.LOWER:
+            try:
+                return provider.set_rollout(flag.key, variant, action.weight, change)
+            except Refused:
+                # Somebody reshaped the split. Taking the exposure off is never refused (rule R8).
+                return provider.switch_off(flag.key, change)
+        case Operation.RESTORE:
+            back = _with_about(provider, snapshot, flag)
+            return provider.restore(back, change, expected=flag.version or None)
+
+
+def aim(flag: Flag, variant: str, action: Action) -> Flag | None:
+    """Return how the flag will look after an act that raises it; None for the acts of the way back.
+
+    A controller that finds the flag like this, and the intent unsettled, knows whose write it was.
+    """
+    if action.operation not in (Operation.START, Operation.RAISE):
+        return None
+    raised = with_rollout(flag, variant, action.weight)
+    if action.targets is not None:
+        raised = with_targets(raised, variant, _audience(flag, variant, action.targets))
+    return with_on(raised, True) if action.operation is Operation.START else raised
+
+
+def snapshot_data(snapshot: ProviderSnapshot) -> dict[str, Any]:
+    """Return a snapshot as JSON data."""
+    return {
+        "flag": snapshot.flag,
+        "provider": snapshot.provider,
+        "version": snapshot.version,
+        "document": dict(snapshot.document),
+        "taken_at": snapshot.taken_at,
+    }
+
+
+def snapshot_from(data: Mapping[str, Any]) -> ProviderSnapshot:
+    """Return the snapshot that :func:`snapshot_data` wrote."""
+    return ProviderSnapshot(
+        flag=str(data["flag"]),
+        provider=str(data["provider"]),
+        version=str(data["version"]),
+        document=data["document"],
+        taken_at=str(data["taken_at"]),
+    )
+
+
+def _expose(
+    provider: FlagProvider, flag: Flag, variant: str, action: Action, change: Change
+) -> Flag:
+    """Set the weight, then the preview's targets, then ``on``: nobody is served on the way."""
+    if weight_of_variant(flag, variant) != action.weight:
+        flag = provider.set_rollout(flag.key, variant, action.weight, change)
+    if action.targets is not None:
+        audience = _audience(flag, variant, action.targets)
+        flag = provider.set_targets(flag.key, variant, audience, change)
+    if action.operation is Operation.START and not flag.on:
+        flag = provider.switch_on(flag.key, change)
+    if weight_of_variant(flag, variant) != action.weight or not flag.on:
+        raise DownhaulError(
+            f'"{flag.key}" reads back as {weight_of_variant(flag, variant) / 1000:g} %'
+            f"{'' if flag.on else ' and off'}, and {action.weight / 1000:g} % was written",
+            flag=flag.key,
+            provider=provider.name,
+        )
+    return flag
+
+
+def _audience(flag: Flag, variant: str, audience: tuple[str, ...]) -> set[str]:
+    """Return the keys that the variant's targets are to hold: who is there already stays."""
+    there = {
+        key
+        for target in flag.targets
+        if target.variant == variant and target.context_kind == USER
+        for key in target.keys
+    }
+    return there | set(audience)
+
+
+def _with_about(provider: FlagProvider, snapshot: ProviderSnapshot, flag: Flag) -> ProviderSnapshot:
+    """Carry edits of description, owner and the like over, where the document is one of ours."""
+    if Capability.FLAG_SET not in provider.capabilities:
+        return snapshot
+    was = flag_from_data(snapshot.document)
+    return replace(snapshot, document=flag_to_data(with_about(was, flag)))
+
+
+def the_flag(provider: FlagProvider, key: str) -> Flag:
+    """Return a flag as it is kept now. Raises FlagNotFound."""
+    flag = provider.get(key)
+    if flag is None:
+        message = f'the flag "{key}" is gone'
+        raise FlagNotFound(message, flag=key, provider=provider.name)
+    return flag

@@ -1,0 +1,660 @@
+"""What moves rollouts: claim, observe, decide, intend, act, read back, save (rule R2).
+
+Any number of controllers may run on one store. Each claims due rollouts under a lease; what one
+does after its lease ended meets no row. On a provider that shares the control store, the flag and
+the rollout's state change in one transaction; elsewhere an intent is written first, so that whoever
+comes next after a crash recognises what was done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from downhaul._version import __version__
+from downhaul.analysis.evidence import Evidence
+from downhaul.analysis.judge import judge_all
+from downhaul.analysis.model import Finding, MetricSource, Window
+from downhaul.control.alerts import Alert, AlertEvent
+from downhaul.encoding import flag_from_data, flag_to_data
+from downhaul.errors import DownhaulError
+from downhaul.flag import Flag
+from downhaul.overlay import KillRecord, Scope, ScopeKind
+from downhaul.provider import Change, FlagProvider, ProviderSnapshot, utc_now
+from downhaul.rollout.acts import aim, perform, snapshot_from, the_flag
+from downhaul.rollout.decide import (
+    Asked,
+    Decision,
+    Happening,
+    Operation,
+    Seen,
+    decide,
+    failed,
+    retry_in,
+)
+from downhaul.rollout.drift import Drift, drift_of
+from downhaul.rollout.plan import Plan
+from downhaul.rollout.state import RETURNING, Act, State, Verb
+from downhaul.store.control import SqlControl
+from downhaul.store.provider import SqlProvider
+from downhaul.store.rollouts import Claim, CommandRow, EventRow, LeaseLost, Save
+
+_log: Final = logging.getLogger("downhaul.controller")
+
+LEASE: Final = 15.0
+TICK: Final = 5.0
+_MARGIN: Final = 0.4  # of the lease: with less of it left, nothing is written at a provider
+_BATCH: Final = 25
+_MANY: Final = 8  # claims from which it is cheaper to read all flags at once
+_TURNS: Final = (
+    6  # decisions about one rollout within a tick: two acts, their reading, and the rest
+)
+_BROKEN_RETRY: Final = 60.0  # seconds until a row that can't be read is looked at again
+_SECOND: Final = 1_000_000
+_BEAT: Final = 5.0  # seconds between two heartbeats
+ALIVE: Final = 20.0
+"""Seconds for which a heartbeat speaks."""
+
+Points = Callable[[str, str], None]
+"""Called with a point's name and the rollout's id on the way through a tick, to inject faults."""
+
+SourceFor = Callable[[Plan], MetricSource]
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What one tick did. ``errors`` are in words; ``lost`` claims were taken over by others."""
+
+    claimed: int = 0
+    acted: int = 0
+    lost: int = 0
+    errors: tuple[str, ...] = ()
+    unreachable: bool = False
+
+
+class Controller:
+    """Moves the rollouts of one environment at one provider.
+
+    ``source_for`` makes the metric source of a plan. ``lease`` and ``tick`` are seconds. ``points``
+    is called on the way through a tick, for tests that stop a controller there.
+    """
+
+    def __init__(
+        self,
+        provider: FlagProvider,
+        control: SqlControl,
+        source_for: SourceFor,
+        *,
+        owner: str | None = None,
+        alerts: Sequence[Alert] = (),
+        lease: float = LEASE,
+        tick: float = TICK,
+        points: Points | None = None,
+    ) -> None:
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.environment = control.rollouts.environment
+        self.lease = lease
+        self.interval = tick
+        self._provider = provider
+        self._control = control
+        self._store = control.rollouts
+        self._source_for = source_for
+        self._sources: dict[str, MetricSource] = {}
+        self._alerts = tuple(alerts)
+        self._points = points or (lambda _name, _rollout: None)
+        self._shared = isinstance(provider, SqlProvider) and provider.control is control
+        self._counts: dict[str, float] = {}
+        self._last_tick = 0.0
+        self._beaten = -_BEAT
+        self._last_error = ""
+
+    # Running
+
+    def run(self, stop: threading.Event, *, once: bool = False) -> None:
+        """Tick until ``stop`` is set. A store that is away is tried again, for ever."""
+        teller = threading.Thread(
+            target=self._tell, args=(stop,), name="downhaul-tell", daemon=True
+        )
+        teller.start()
+        failures = 0
+        while not stop.is_set():
+            report = self.tick()
+            failures = failures + 1 if report.unreachable else 0
+            if once:
+                break
+            if report.claimed >= _BATCH:
+                continue
+            # Due times decide what a tick claims; between two looks there is nothing to wait for
+            # but people's commands, so a look costs one statement.
+            wait = min(self.interval, 1.0) if not failures else min(30.0, 2.0**failures)
+            stop.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311  (jitter)
+        with suppress(DownhaulError):
+            self._store.leave(self.owner)
+        teller.join(2.0)
+
+    def tick(self, *, only: str | None = None) -> TickReport:
+        """Look once at every rollout that is due, or at ``only`` one, due or not."""
+        started = time.monotonic()
+        try:
+            if only is None and started - self._beaten >= _BEAT:
+                self._store.beat(self.owner, socket.gethostname(), os.getpid(), __version__)
+                self._beaten = started
+            claims = self._store.claim(
+                self.owner,
+                lease=self.lease,
+                limit=_BATCH if only is None else 1,
+                provider=self._provider.name,
+                only=only,
+            )
+        except DownhaulError as error:
+            return self._unreachable(error)
+        report = self._move(claims, started)
+        self._count("ticks")
+        self._count("tick_seconds", time.monotonic() - started)
+        self._last_tick = time.monotonic()
+        return report
+
+    def _move(self, claims: Sequence[Claim], started: float) -> TickReport:
+        if not claims:
+            self._last_error = ""
+            return TickReport()
+        acted = lost = 0
+        errors: list[str] = []
+        try:
+            around = self._surroundings(claims)
+        except DownhaulError as error:
+            with suppress(DownhaulError):
+                self._store.release(claims)
+            return self._unreachable(error)
+        late: list[Claim] = []
+        for claim in claims:
+            if self._left(started) < self.lease * _MARGIN:
+                late.append(claim)  # others may have it: it would be ours no more when it is saved
+                continue
+            try:
+                self._points("claimed", claim.row.id)
+                acted += self._one(claim, around, started)
+            except LeaseLost as error:
+                lost += 1
+                _log.warning("%s", error.message)
+            except DownhaulError as error:
+                errors.append(f"{claim.row.id}: {error}")
+                _log.error("rollout %s: %s", claim.row.id, error)
+            except Exception as error:  # noqa: BLE001  (a defect in one must not stop the others)
+                errors.append(f"{claim.row.id}: {type(error).__name__}: {error}")
+                _log.exception("rollout %s failed", claim.row.id)
+        if late:
+            with suppress(DownhaulError):
+                self._store.release(late)
+        for name, value in (("claimed", len(claims)), ("acted", acted), ("lost", lost),
+                            ("errors", len(errors))):  # fmt: skip
+            self._count(name, value)
+        self._last_error = errors[-1] if errors else ""
+        return TickReport(len(claims), acted, lost, tuple(errors))
+
+    def health(self) -> dict[str, Any]:
+        """Return how this controller stands, for a probe. Does no I/O."""
+        age = time.monotonic() - self._last_tick if self._last_tick else None
+        ready = age is not None and age < max(ALIVE, 3 * self.interval)
+        return {
+            "owner": self.owner,
+            "environment": self.environment,
+            "provider": self._provider.name,
+            "ready": ready,
+            "last_tick_seconds_ago": None if age is None else round(age, 3),
+            "last_error": self._last_error,
+        }
+
+    def counters(self) -> Mapping[str, float]:
+        """Return what was counted since the start: ticks, claims, acts, losses, errors."""
+        return dict(self._counts)
+
+    def deliver(self) -> int:
+        """Give announcements that are due to the alerts; return how many were delivered.
+
+        At least once: one that was sent and not marked is sent again, with the same id.
+        """
+        told = 0
+        for one in self._store.announcements():
+            if self._send(AlertEvent(**_event(one.event, one.id))):
+                self._store.delivered(one.id)
+                told += 1
+            else:
+                self._store.undelivered(one.id, float(min(300, 2 ** min(one.attempts, 9))))
+                self._count("alerts_failed")
+        self._count("alerts", told)
+        return told
+
+    # One rollout
+
+    def _one(self, claim: Claim, around: _Around, started: float) -> int:
+        """Decide and act until nothing is left to do now; save; return how many acts there were."""
+        try:
+            plan = Plan.from_mapping(claim.row.plan)
+            state = State.from_mapping(claim.row.state)
+            snapshot = snapshot_from(claim.row.snapshot)
+            was = flag_from_data(snapshot.document)
+        except (KeyError, TypeError, ValueError) as error:
+            self._leave_alone(claim, error)
+            return 0
+        evidence = _evidence(claim.row.evidence, state, claim.now)
+        asked = tuple(_asked(one) for one in around.commands.get(claim.row.id, ()))
+        case = _Turn(claim, plan, state, snapshot, was, evidence)
+        case.now = claim.now
+        for turn in range(_TURNS):
+            seen = self._observe(case, around, asked if turn == 0 else (), first=turn == 0)
+            self._points("observed", claim.row.id)
+            decision = decide(plan, case.state, seen)
+            self._points("decided", claim.row.id)
+            case.take(decision)
+            if seen.unreachable and case.state.phase in RETURNING:
+                self._hold_the_line(case, seen.unreachable)
+            if decision.action is None or not self._act(case, decision, seen, started):
+                break
+            if case.saved:
+                break
+        else:
+            case.due_in = 0.0
+        if not case.saved:
+            self._store.save(claim, case.save())
+        self._points("saved", claim.row.id)
+        return case.acts
+
+    def _observe(
+        self, case: _Turn, around: _Around, asked: tuple[Asked, ...], *, first: bool
+    ) -> Seen:
+        row = case.claim.row
+        flag, unreachable = None, ""
+        try:
+            flag = (
+                around.flags.get(row.flag)
+                if first and around.flags is not None
+                else self._provider.get(row.flag)
+            )
+        except DownhaulError as error:
+            unreachable = error.message
+        if first:
+            self._recognise(case, flag)
+            case.findings, case.metrics_error = self._measure(case)
+        else:
+            case.now = max(case.now, self._store.now())
+        return Seen(
+            now=case.now,
+            flag=flag,
+            snapshot=case.was,
+            unreachable=unreachable,
+            kill=_killed(around.kills, flag or case.was, row.created_at),
+            findings=case.findings,
+            metrics_error=case.metrics_error,
+            asked=asked,
+        )
+
+    def _recognise(self, case: _Turn, flag: Flag | None) -> None:
+        """Find what an earlier controller had sent when it ended, and whether it arrived."""
+        if self._shared:
+            return
+        for intent in self._store.intents(case.claim.row.id, unsettled=True):
+            meant = intent.detail.get("aim")
+            arrived = (
+                flag is not None
+                and meant is not None
+                and drift_of(flag_from_data(meant), flag, case.plan.variant) is Drift.NONE
+            )
+            if arrived and flag is not None:
+                case.state = replace(case.state, desired=flag_to_data(flag))
+            case.settled[intent.id] = "confirmed" if arrived else "superseded"
+
+    def _measure(self, case: _Turn) -> tuple[tuple[Finding, ...] | None, str]:
+        """Take in what is new since the last look, and judge. None where the source is away."""
+        plan, state = case.plan, case.state
+        if not plan.checks or not state.started_at or state.phase in RETURNING:
+            return (), ""
+        step = plan.steps[state.step]
+        try:
+            source = self._source(plan)
+            until = source.watermark()
+            if until > case.evidence.cursor:
+                sample = source.sample(
+                    plan.flag,
+                    Window(case.evidence.cursor, until),
+                    plan.thresholds,
+                    preview=step.preview,
+                )
+                case.evidence = case.evidence.add(sample)
+            return judge_all(plan.checks, case.evidence, plan.variant, until), ""
+        except DownhaulError as error:
+            return None, error.message
+
+    def _act(self, case: _Turn, decision: Decision, seen: Seen, started: float) -> bool:
+        """Write what was decided, and keep the state that follows; return whether it was done."""
+        if self._left(started) < self.lease * _MARGIN:
+            self._store.renew(case.claim, self.lease)
+        try:
+            if self._shared:
+                self._act_in_one(case, decision, seen)
+            else:
+                self._act_with_intent(case, decision, seen)
+        except LeaseLost:
+            raise
+        except _Moved:
+            case.due_in = 0.0
+            return False
+        except DownhaulError as error:
+            case.fail(error.message, seen.now)
+            self._hold_the_line(case, error.message)
+            return False
+        case.acts += 1
+        return True
+
+    def _act_in_one(self, case: _Turn, decision: Decision, seen: Seen) -> None:
+        """Change the flag and the rollout's state in one transaction: nothing is in between."""
+        assert decision.action is not None  # noqa: S101  (the caller looked)
+        assert isinstance(self._provider, SqlProvider)  # noqa: S101  (what `_shared` means)
+        claim, action = case.claim, decision.action
+        change = self._change(case, action.operation)
+        self._points("before_write", claim.row.id)
+        with self._store.holding(claim) as connection:
+            provider = self._provider.within(connection)
+            flag = the_flag(provider, claim.row.flag)
+            if seen.flag is None or flag.version != seen.flag.version:
+                # Somebody wrote between the look and the lock: look again.
+                raise _Moved(f'"{claim.row.flag}" was changed meanwhile', flag=claim.row.flag)
+            after = perform(provider, flag, case.plan.variant, action, case.snapshot, change)
+            self._points("within_write", claim.row.id)
+            self._store.note_intent(
+                connection, claim, change.id, action.operation, {"version": after.version}
+            )
+            following = case.followed(decision, after)
+            self._store.save_in(connection, claim, following.save())
+        case.become(following)
+        self._points("after_write", claim.row.id)
+
+    def _act_with_intent(self, case: _Turn, decision: Decision, seen: Seen) -> None:
+        """Write down what is meant, do it at the provider, read back, and save."""
+        assert decision.action is not None  # noqa: S101  (the caller looked)
+        claim, action = case.claim, decision.action
+        meant = None if seen.flag is None else aim(seen.flag, case.plan.variant, action)
+        intent = self._store.intend(
+            claim,
+            action.operation,
+            {
+                "weight": action.weight,
+                "step": case.state.step,
+                "aim": None if meant is None else flag_to_data(meant),
+            },
+        )
+        self._points("intended", claim.row.id)
+        change = replace(self._change(case, action.operation), id=intent)
+        self._store.renew(claim, self.lease)
+        self._points("before_write", claim.row.id)
+        flag = the_flag(self._provider, claim.row.flag)
+        after = perform(self._provider, flag, case.plan.variant, action, case.snapshot, change)
+        self._points("after_write", claim.row.id)
+        case.settled[intent] = "confirmed"
+        following = case.followed(decision, after)
+        self._store.save(claim, following.save())
+        case.become(following)
+
+    def _hold_the_line(self, case: _Turn, why: str) -> None:
+        """Kill the flag where its backend can't be told to put it off (rules R4, K1).
+
+        The overlay lives in the control store, which is another place than the backend that is
+        away. A person lifts it: no rollout ever does.
+        """
+        state = case.state
+        returning = state.phase in RETURNING and state.act is not Act.OFF
+        if self._shared or not returning or state.failures != 1:
+            return
+        reason = f"rollout {case.claim.row.id} is rolling back, and its backend is away: {why}"
+        with suppress(DownhaulError):
+            scope = Scope(ScopeKind.FLAG, case.claim.row.flag)
+            change = self._change(case, "kill", reason)
+            self._control.record_kill(scope, change, killed=True)
+            case.tell(Happening("killed", reason, announce=True))
+
+    def _leave_alone(self, claim: Claim, error: Exception) -> None:
+        """Give back a rollout that this code can't read, without touching it."""
+        message = f"rollout {claim.row.id} can't be read here: {error}"
+        _log.error("%s", message)
+        self._count("unreadable")
+        self._store.save(
+            claim,
+            Save(claim.row.state, claim.row.phase, live=True, due_in=_BROKEN_RETRY),
+        )
+
+    # Small parts
+
+    def _surroundings(self, claims: Sequence[Claim]) -> _Around:
+        """Read what all claims of a tick share: commands, kills, and if they are many the flags."""
+        commands = self._store.commands(claim.row.id for claim in claims)
+        kills = self._control.kills()
+        flags: Mapping[str, Flag] | None = None
+        if self._shared and len(claims) >= _MANY:
+            flags = self._provider.list().flags
+        return _Around(commands, kills, flags)
+
+    def _source(self, plan: Plan) -> MetricSource:
+        key = repr(sorted(plan.metrics.items(), key=str))
+        if key not in self._sources:
+            self._sources[key] = self._source_for(plan)
+        return self._sources[key]
+
+    def _change(self, case: _Turn, operation: str, reason: str = "") -> Change:
+        row = case.claim.row
+        why = reason or f"rollout {row.id}: {operation}, step {case.state.step + 1}"
+        return Change(f"controller ({row.actor})", why)
+
+    def _left(self, started: float) -> float:
+        """Return how much of the leases is left, by a clock that goes on while we are stopped."""
+        return self.lease - (time.monotonic() - started)
+
+    def _unreachable(self, error: DownhaulError) -> TickReport:
+        if self._last_error != error.message:
+            _log.warning("the control store is away: %s", error.message)
+        self._last_error = error.message
+        self._count("unreachable")
+        return TickReport(errors=(str(error),), unreachable=True)
+
+    def _tell(self, stop: threading.Event) -> None:
+        """Deliver announcements from a thread of its own: a sink that hangs delays no rollout."""
+        while not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):
+                self.deliver()
+        with suppress(DownhaulError):
+            self.deliver()
+
+    def _send(self, event: AlertEvent) -> bool:
+        sent = True
+        for alert in self._alerts:
+            try:
+                alert.send(event)
+            except Exception:  # noqa: BLE001  (whatever a sink does, the others are served)
+                sent = False
+                _log.exception("alert %s failed for %s", type(alert).__name__, event.subject)
+        return sent
+
+    def _count(self, name: str, value: float = 1.0) -> None:
+        self._counts[name] = self._counts.get(name, 0.0) + value
+
+
+class _Moved(DownhaulError):
+    """The flag is not as it was when it was decided upon. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What all rollouts of a tick share."""
+
+    commands: Mapping[str, list[CommandRow]]
+    kills: Sequence[KillRecord]
+    flags: Mapping[str, Flag] | None
+
+
+class _Turn:
+    """One rollout within a tick: its state as it moves, and what is to be saved with it."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        plan: Plan,
+        state: State,
+        snapshot: ProviderSnapshot,
+        was: Flag,
+        evidence: Evidence,
+    ) -> None:
+        self.claim = claim
+        self.plan = plan
+        self.state = state
+        self.snapshot = snapshot
+        self.was = was
+        self.evidence = evidence
+        self.now = 0
+        self.acts = 0
+        self.due_in = 0.0
+        self.saved = False
+        self.findings: tuple[Finding, ...] | None = ()
+        self.metrics_error = ""
+        self.settled: dict[str, str] = {}
+        self._events: list[Happening] = []
+        self._done: dict[int, str] = {}
+        self.acts_left = False
+
+    def take(self, decision: Decision) -> None:
+        """Take in a decision; its action, if any, is still to be done."""
+        self.state = decision.state
+        self.due_in = decision.due_in
+        self._events += decision.happened
+        self._done |= {
+            number: f"refused: {words}" if number in decision.refused else words
+            for number, words in decision.done.items()
+        }
+        if decision.fresh:
+            self.evidence = self.evidence.for_step(self.state.step, self.now)
+            self.findings = () if not self.plan.checks else self.findings
+        self.saved = False
+
+    def followed(self, decision: Decision, after: Flag) -> _Turn:
+        """Return this turn as it is once the action was seen to be done."""
+        assert decision.action is not None  # noqa: S101  (the caller looked)
+        assert decision.then is not None  # noqa: S101  (an action has one)
+        turn = _Turn(self.claim, self.plan, decision.then, self.snapshot, self.was, self.evidence)
+        turn.now, turn.acts, turn.due_in = self.now, self.acts, decision.due_in
+        turn.settled = dict(self.settled)
+        turn._events = [*self._events, *decision.afterwards]
+        turn._done = dict(self._done)
+        turn.acts_left = True
+        if decision.action.operation in (Operation.START, Operation.RAISE):
+            turn.state = replace(turn.state, desired=flag_to_data(after))
+            turn.evidence = self.evidence.for_step(turn.state.step, self.now)
+        return turn
+
+    def become(self, other: _Turn) -> None:
+        """Be the turn that was saved; what it told is told."""
+        self.state, self.evidence = other.state, other.evidence
+        self.due_in = other.due_in
+        self.settled, self._events, self._done = {}, [], {}
+        self.saved = self.state.phase not in RETURNING
+
+    def fail(self, why: str, now: int) -> None:
+        """Keep account of an action that was not done."""
+        before = self.state.failures
+        self.state = failed(self.state, why, now)
+        self.due_in = retry_in(self.state)
+        self.saved = False
+        if before + 1 == _STUCK:
+            self.tell(Happening("stuck", f"{_STUCK} tries failed: {why}", announce=True))
+
+    def tell(self, happening: Happening) -> None:
+        """Add to the history."""
+        self._events.append(happening)
+
+    def save(self) -> Save:
+        """Return all that is to be committed. Between the acts of the way back the lease stays."""
+        return Save(
+            self.state.as_mapping(),
+            self.state.phase.value,
+            live=self.state.live,
+            due_in=self.due_in,
+            evidence=self.evidence.as_mapping(),
+            events=[
+                EventRow(
+                    one.action,
+                    one.actor or "controller",
+                    one.reason,
+                    {"variant": self.plan.variant, "phase": self.state.phase.value, **one.detail},
+                    announce=one.announce,
+                )
+                for one in self._events
+            ],
+            done=self._done,
+            settled=self.settled,
+            keep=self.acts_left and self.state.phase in RETURNING,
+        )
+
+
+_STUCK: Final = 3  # failures in a row after which people hear of it
+
+
+def _evidence(data: Mapping[str, Any], state: State, now: int) -> Evidence:
+    """Return the evidence as it is kept; for a new rollout an empty one, counting from now."""
+    if not data:
+        return Evidence(step=state.step, cursor=now)
+    return Evidence.from_mapping(data)
+
+
+def _asked(row: CommandRow) -> Asked:
+    return Asked(
+        id=row.id,
+        verb=Verb(row.verb),
+        step=row.step,
+        actor=row.actor,
+        reason=row.reason,
+        overwrite=bool(row.options.get("overwrite", False)),
+        marked=row.marked,
+    )
+
+
+def _killed(kills: Sequence[KillRecord], flag: Flag, since: int) -> str:
+    """Return the kill of the flag that stands, or that was recorded since the rollout began.
+
+    A kill that was lifted before anybody looked ended the rollout all the same (rule K5).
+    """
+    covering = [one for one in kills if _covers(one, flag)]
+    standing = [one for one in covering if one.killed]
+    lifted = [one for one in covering if not one.killed and one.sequence > since]
+    for one in (*standing, *lifted):
+        return f"{one.scope} by {one.actor}: {one.reason}"
+    return ""
+
+
+def _covers(record: KillRecord, flag: Flag) -> bool:
+    match record.scope.kind:
+        case ScopeKind.FLAG:
+            return record.scope.name == flag.key
+        case ScopeKind.TAG:
+            return record.scope.name in flag.tags
+        case ScopeKind.EVERYTHING:
+            return True
+        case ScopeKind.SWITCH:
+            return False
+
+
+def _event(event: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return {
+        "what": str(event["what"]),
+        "subject": str(event["subject"]),
+        "actor": str(event["actor"]),
+        "reason": str(event["reason"]),
+        "environment": str(event["environment"]),
+        "at": utc_now(),
+        "after": {**event["detail"], "id": number},
+    }

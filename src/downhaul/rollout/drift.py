@@ -1,0 +1,93 @@
+"""What somebody else changed about a flag, and whether it serves more or less (rule R7). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Final
+
+from downhaul.backends.edits import weight_of_variant
+from downhaul.control.diff import differences
+from downhaul.encoding import flag_to_data
+from downhaul.flag import Flag, Split
+
+_ABOUT: Final = ("description", "owner", "tags", "type")
+"""Fields that decide nothing: they may be edited while a rollout runs, and survive its restore."""
+
+_OWN: Final = ("on", "default")
+"""Fields that a rollout moves."""
+
+
+class Drift(StrEnum):
+    """How a flag differs from what the rollout last wrote or accepted."""
+
+    NONE = "none"
+    LOWERED = "lowered"
+    """Off, or a smaller part for the variant; nobody gets it who would not have had it."""
+    RAISED = "raised"
+    OTHER = "other"
+    """Something else decides otherwise: targets, rules, variants, other parts of the split."""
+
+
+def drift_of(desired: Flag, now: Flag, variant: str) -> Drift:
+    """Return how the flag ``now`` differs from the ``desired`` one."""
+    if _deciding(desired) == _deciding(now):
+        return Drift.NONE
+    if _without(desired, _OWN) != _without(now, _OWN):
+        return Drift.OTHER
+    was, has = exposure_of(desired, variant), exposure_of(now, variant)
+    if has > was:
+        return Drift.RAISED
+    if now.on and not desired.on:
+        return Drift.OTHER  # its targets and rules serve again, whatever the percentage
+    if not now.on:
+        return Drift.LOWERED
+    return Drift.LOWERED if has < was and _same_buckets(desired, now) else Drift.OTHER
+
+
+def exposure_of(flag: Flag, variant: str) -> float:
+    """Return how much of the default the variant gets, in thousandths of a percent; 0 if off."""
+    return weight_of_variant(flag, variant) if flag.on else 0.0
+
+
+def foreign_changes(desired: Flag, now: Flag, variant: str) -> tuple[str, ...]:
+    """Return, in words, what differs from the flag that the rollout last wrote or accepted.
+
+    Being off, or at a smaller part, is not counted: to restore undoes no harm of that.
+    """
+    before, after = replace(desired, on=True), replace(now, on=True)
+    if drift_of(before, after, variant) in (Drift.NONE, Drift.LOWERED):
+        return ()
+    return tuple(str(one) for one in differences(_deciding(before), _deciding(after)))
+
+
+def with_about(snapshot: Flag, now: Flag) -> Flag:
+    """Return the snapshot with the fields that decide nothing as they are now."""
+    return replace(
+        snapshot,
+        description=now.description,
+        owner=now.owner,
+        tags=now.tags,
+        type=now.type,
+    )
+
+
+def _deciding(flag: Flag) -> dict[str, Any]:
+    return _without(flag, ())
+
+
+def _without(flag: Flag, fields: tuple[str, ...]) -> dict[str, Any]:
+    left_out = (*fields, *_ABOUT, "version")
+    return {name: value for name, value in _data(flag).items() if name not in left_out}
+
+
+def _data(flag: Flag) -> dict[str, Any]:
+    return dict(flag_to_data(flag))
+
+
+def _same_buckets(one: Flag, other: Flag) -> bool:
+    """Return whether both defaults put everybody into the same buckets."""
+    mine, theirs = one.default, other.default
+    if isinstance(mine, Split) and isinstance(theirs, Split):
+        return mine.bucketing == theirs.bucketing
+    return True  # a default without a split has no buckets to disagree on

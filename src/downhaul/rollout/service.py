@@ -1,0 +1,471 @@
+"""The verbs of rollouts, for people and programs: start, pause, roll back, look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from downhaul.analysis.model import MetricSource
+from downhaul.context import Context
+from downhaul.control.alerts import Alert, LogAlert
+from downhaul.control.desk import did_you_mean
+from downhaul.control.operator import Operator
+from downhaul.encoding import flag_to_data
+from downhaul.errors import DocumentError, DownhaulError, FlagNotFound, Problem, Refused
+from downhaul.flag import Flag
+from downhaul.overlay import KillRegister
+from downhaul.provider import Capability, Change
+from downhaul.rollout.acts import snapshot_data
+from downhaul.rollout.controller import ALIVE, Controller, Points
+from downhaul.rollout.drift import foreign_changes
+from downhaul.rollout.plan import Plan
+from downhaul.rollout.results import (
+    Advice,
+    CommandResult,
+    Rehearsal,
+    Rollout,
+    RolloutEvent,
+    Severity,
+)
+from downhaul.rollout.state import Act, Because, Phase, State, Verb
+from downhaul.store.control import SqlControl
+from downhaul.store.rollouts import EventRow, NewRollout, RolloutRow, RolloutStore
+
+_SECOND: Final = 1_000_000
+_WAIT: Final = 3.0  # seconds for a controller to take a command that we can't carry out ourselves
+_LOOK: Final = 0.1
+_FALLING: Final = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.CANCEL})
+"""Verbs that only freeze or lower: whoever asks may carry them out, controller or none."""
+
+
+def controller_for(
+    operator: Operator,
+    *,
+    owner: str | None = None,
+    alerts: Sequence[Alert] = (LogAlert(),),
+    lease: float | None = None,
+    tick: float | None = None,
+    points: Points | None = None,
+) -> Controller:
+    """Return a controller of an operator's provider and environment.
+
+    Raises Refused where there is no SQL control store to keep rollouts in.
+    """
+    control = _control(operator, "run a controller")
+    options: dict[str, Any] = {}
+    if lease is not None:
+        options["lease"] = lease
+    if tick is not None:
+        options["tick"] = tick
+    return Controller(
+        operator.provider,
+        control,
+        lambda plan: metric_source(operator, plan),
+        owner=owner,
+        alerts=alerts,
+        points=points,
+        **options,
+    )
+
+
+def metric_source(operator: Operator, plan: Plan) -> MetricSource:
+    """Return where the plan's counts come from. Raises ConfigError, Refused."""
+    from downhaul.analysis.sources import source_for  # noqa: PLC0415  (only with checks)
+
+    control = _control(operator, "measure")
+    return source_for(plan.metrics, control.rollouts.database, operator.environment)
+
+
+class Rollouts:
+    """Rollouts of one operator's environment."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    # Before
+
+    def lint(self, plan: Plan) -> tuple[Advice, ...]:
+        """Return what is wrong or unwise about a plan, for the flag as it is now."""
+        from downhaul.rollout.lint import lint  # noqa: PLC0415  (only here and at the start)
+
+        flag = self._operator.provider.get(plan.flag)
+        if flag is None:
+            return lint(plan, None)
+        return lint(self._resolved(plan, flag), flag, killed=self._kill_of(flag))
+
+    def resolve(self, plan: Plan) -> Plan:
+        """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
+        return self._resolved(plan, self._operator.get(plan.flag))
+
+    def start(self, plan: Plan, reason: str = "") -> Rollout:
+        """Record a rollout, for a controller to begin. Nothing is served by this alone.
+
+        Raises FlagNotFound; DocumentError with everything that is wrong with the plan; Refused
+        where the flag is killed, has a live rollout, or the backend can't be rolled out on; and
+        what the metric source says that does not answer.
+        """
+        operator = self._operator
+        store = self._store("start a rollout")
+        for capability in (Capability.WRITE, Capability.SNAPSHOT):
+            if capability not in operator.provider.capabilities:
+                raise Refused(
+                    f'provider "{operator.provider.name}" can\'t be rolled out on: it declares no '
+                    f"{capability.value}",
+                    provider=operator.provider.name,
+                )
+        flag = operator.get(plan.flag)
+        plan = self._resolved(plan, flag)
+        kill = self._kill_of(flag)
+        if kill is not None:
+            raise Refused(
+                f'"{flag.key}" is killed by {kill.scope} ({kill.actor}: "{kill.reason}")',
+                hint="a rollout lifts no kill: revive it first",
+                flag=flag.key,
+            )
+        from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
+
+        wrong = [one for one in lint(plan, flag) if one.severity is Severity.ERROR]
+        if wrong:
+            problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
+            raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
+        if plan.checks:
+            metric_source(operator, plan).probe(plan.flag, plan.thresholds)
+        snapshot = operator.provider.snapshot(flag.key)
+        row = store.create(
+            NewRollout(
+                provider=operator.provider.name,
+                flag=flag.key,
+                variant=plan.variant,
+                plan=plan.as_mapping(),
+                digest=plan.digest,
+                snapshot=snapshot_data(snapshot),
+                state=State(desired=flag_to_data(flag)).as_mapping(),
+                phase=Phase.STARTING.value,
+            ),
+            self._change(reason),
+            EventRow(
+                "planned",
+                operator.actor,
+                reason,
+                {
+                    "variant": plan.variant,
+                    "strategy": plan.strategy.value,
+                    "steps": [step.percent for step in plan.steps],
+                    "digest": plan.digest,
+                    "guarded": plan.guarded,
+                    "unguarded": plan.unguarded,
+                    "rehearsed": self.rehearsed(flag.key),
+                },
+            ),
+        )
+        return self._shown(row)
+
+    def rehearse(self, plan: Plan, population: Iterable[Context] | None = None) -> Rehearsal:
+        """Prove the way back on our own evaluator, and record that it was proved (rule R8)."""
+        from downhaul.rollout.rehearsal import rehearse  # noqa: PLC0415  (the evaluator)
+
+        store = self._store("record a rehearsal")
+        flag = self._operator.get(plan.flag)
+        plan = self._resolved(plan, flag)
+        held = rehearse(plan, flag, self._operator.list(), population)
+        detail = {
+            "variant": plan.variant,
+            "digest": plan.digest,
+            "held": held.held,
+            "population": held.population,
+            "exposed": list(held.exposed),
+            "more": len(held.more),
+            "unlike": len(held.unlike),
+            "version": flag.version,
+        }
+        store.record_rehearsal(flag.key, detail, self._change("rehearsal of the way back"))
+        return replace(held, at=self._last_rehearsal(flag.key))
+
+    def rehearsed(self, flag: str) -> str:
+        """Return when the way back of a flag was last proved (RFC 3339), or nothing."""
+        return self._last_rehearsal(flag)
+
+    # Looking
+
+    def list(self, *, live: bool = False, limit: int = 50) -> list[Rollout]:
+        """Return the newest rollouts first."""
+        store = self._store("list rollouts")
+        rows = store.newest(live=live, limit=limit)
+        now, controllers = store.now(), store.controllers(ALIVE)
+        pending = store.commands(row.id for row in rows)
+        return [
+            _rollout(row, now, controllers, tuple(one.verb for one in pending[row.id]))
+            for row in rows
+        ]
+
+    def get(self, id_or_flag: str) -> Rollout:
+        """Return a rollout by its id; by a flag's key its live one, else its newest."""
+        return self._shown(self._row(id_or_flag))
+
+    def events(self, id_or_flag: str, *, limit: int = 200) -> Sequence[RolloutEvent]:
+        """Return what happened to a rollout, the oldest of the newest ``limit`` events first."""
+        row = self._row(id_or_flag)
+        return [
+            RolloutEvent(one.id, one.at, one.action, one.actor, one.reason, one.after or {})
+            for one in self._store("look").events(row.id, limit=limit)
+        ]
+
+    def foreign(self, id_or_flag: str) -> Sequence[str]:
+        """Return, in words, what somebody else changed in the flag since the rollout wrote it."""
+        row = self._row(id_or_flag)
+        state = State.from_mapping(row.state)
+        flag = self._operator.provider.get(row.flag)
+        if flag is None or state.desired is None:
+            return list(state.accepted)
+        from downhaul.encoding import flag_from_data  # noqa: PLC0415  (only here)
+
+        found = foreign_changes(flag_from_data(state.desired), flag, row.variant)
+        return [*state.accepted, *(one for one in found if one not in state.accepted)]
+
+    # Moving
+
+    def pause(self, id_or_flag: str, reason: str = "") -> CommandResult:
+        """Hold the exposure where it is."""
+        return self._ask(id_or_flag, Verb.PAUSE, reason)
+
+    def resume(self, id_or_flag: str, reason: str = "") -> CommandResult:
+        """End a pause; the step bakes anew."""
+        return self._ask(id_or_flag, Verb.RESUME, reason)
+
+    def promote(
+        self, id_or_flag: str, reason: str = "", *, step: int | None = None
+    ) -> CommandResult:
+        """Skip the rest of this step's bake; ``step`` (an index) says which one was meant."""
+        return self._ask(id_or_flag, Verb.PROMOTE, reason, step=step)
+
+    def rollback(self, id_or_flag: str, reason: str, *, overwrite: bool = False) -> CommandResult:
+        """Take a live rollout back: off first, then as it was before.
+
+        ``overwrite`` restores even where that undoes what somebody else changed since. Raises
+        Refused without a reason.
+        """
+        _need_reason(reason, "rollback")
+        return self._ask(id_or_flag, Verb.ROLLBACK, reason, overwrite=overwrite)
+
+    def cancel(self, id_or_flag: str, reason: str = "") -> CommandResult:
+        """End a live rollout and leave the flag as it is."""
+        return self._ask(id_or_flag, Verb.CANCEL, reason)
+
+    def revert(self, id_or_flag: str, reason: str, *, overwrite: bool = False) -> CommandResult:
+        """Take a completed rollout back, within its revert window (rule R8).
+
+        Raises Refused without a reason, after the window, or where a later rollout of the flag
+        stands on it.
+        """
+        _need_reason(reason, "revert")
+        store = self._store("revert")
+        row = self._row(id_or_flag)
+        state, plan = State.from_mapping(row.state), Plan.from_mapping(row.plan)
+        self._check_revertible(store, row, state, plan)
+        following = replace(
+            state,
+            phase=Phase.REVERTING,
+            because=Because.BY_HAND.value,
+            message=reason,
+            act=Act.EXPOSED,
+            overwrite=overwrite,
+            foreign=(),
+            failures=0,
+            looked_at=store.now(),
+        )
+        event = EventRow(
+            "reverting", self._operator.actor, reason, {"variant": row.variant}, announce=True
+        )
+        store.reopen(row.id, row.revision, following.as_mapping(), following.phase.value, event)
+        self._tick(row.id)
+        now = self.get(row.id)
+        done = now.phase in (Phase.REVERTED, Phase.LATCHED)
+        return CommandResult(Verb.REVERT.value, now, done, _outcome(now))
+
+    # Inside
+
+    def _ask(
+        self,
+        id_or_flag: str,
+        verb: Verb,
+        reason: str,
+        *,
+        step: int | None = None,
+        overwrite: bool = False,
+    ) -> CommandResult:
+        store = self._store(verb.value)
+        row = self._row(id_or_flag)
+        if not row.live:
+            raise Refused(
+                f"rollout {row.id} is {row.phase.replace('_', ' ')}, and there is nothing to "
+                f"{verb.value}",
+                hint=_after_the_end(row),
+                flag=row.flag,
+            )
+        state = State.from_mapping(row.state)
+        number = store.command(
+            row.id,
+            verb.value,
+            state.step if step is None else step,
+            {"overwrite": True} if overwrite else {},
+            self._change(reason),
+        )
+        if verb in _FALLING:
+            self._tick(row.id)
+        command = store.command_done(number)
+        until = time.monotonic() + (_WAIT if store.controllers(ALIVE) else 0.0)
+        while command is not None and command.done_at is None and time.monotonic() < until:
+            time.sleep(_LOOK)
+            command = store.command_done(number)
+        now = self.get(row.id)
+        if command is None or command.done_at is None:
+            if not now.state.live:
+                store.dismiss(number, "the rollout had ended")
+            return CommandResult(verb.value, now, applied=False, outcome=_not_yet(now))
+        refused = command.outcome.startswith("refused: ")
+        outcome = command.outcome.removeprefix("refused: ")
+        if verb is Verb.ROLLBACK and not refused:
+            outcome = _outcome(now)
+        return CommandResult(verb.value, now, not refused, outcome, refused)
+
+    def _tick(self, rollout: str) -> None:
+        """Carry out what was asked ourselves, unless a controller holds the rollout right now."""
+        controller_for(self._operator, alerts=()).tick(only=rollout)
+
+    def _check_revertible(
+        self, store: RolloutStore, row: RolloutRow, state: State, plan: Plan
+    ) -> None:
+        if state.phase is not Phase.COMPLETED:
+            raise Refused(
+                f"rollout {row.id} is {row.phase.replace('_', ' ')}; only a completed one is "
+                "reverted",
+                hint=f"`rollout rollback {row.id}`" if row.live else None,
+                flag=row.flag,
+            )
+        over = (store.now() - state.ended_at) / _SECOND - plan.revert_window
+        if over > 0:
+            raise Refused(
+                f"the window to revert rollout {row.id} closed {over / 3600:.1f} hours ago",
+                hint=f"`flags history {row.flag}` and `flags restore` bring earlier versions back",
+                flag=row.flag,
+            )
+        latest = store.latest_of(row.flag)
+        if latest is not None and latest.id != row.id:
+            raise Refused(
+                f"rollout {latest.id} of the same flag came later ({latest.phase})",
+                hint="take that one back first, or use `flags restore`",
+                flag=row.flag,
+            )
+
+    def _resolved(self, plan: Plan, flag: Flag) -> Plan:
+        from downhaul.rollout.planfile import resolved  # noqa: PLC0415  (pydantic)
+
+        return resolved(plan, flag)
+
+    def _kill_of(self, flag: Flag) -> Any:
+        control = self._operator.control
+        if control is None:
+            return None
+        return KillRegister().hear(control.kills()).overlay().kill_of(flag.key, flag.tags)
+
+    def _last_rehearsal(self, flag: str) -> str:
+        for one in self._store("look").rehearsals(flag):
+            if (one.after or {}).get("held"):
+                return one.at
+        return ""
+
+    def _change(self, reason: str) -> Change:
+        return self._operator.change(reason)
+
+    def _store(self, verb: str) -> RolloutStore:
+        return _control(self._operator, verb).rollouts
+
+    def _row(self, id_or_flag: str) -> RolloutRow:
+        store = self._store("look")
+        row = store.get(id_or_flag) or store.live_of(id_or_flag) or store.latest_of(id_or_flag)
+        if row is not None:
+            return row
+        known = {name for one in store.newest(limit=200) for name in (one.id, one.flag)}
+        raise FlagNotFound(
+            f'no rollout "{id_or_flag}", and no flag of that key was ever rolled out in '
+            f"{self._operator.environment}",
+            hint=did_you_mean(id_or_flag, known) or "`rollout list` shows what there is",
+        )
+
+    def _shown(self, row: RolloutRow) -> Rollout:
+        store = self._store("look")
+        pending = store.commands([row.id])[row.id]
+        return _rollout(
+            row, store.now(), store.controllers(ALIVE), tuple(one.verb for one in pending)
+        )
+
+
+def _control(operator: Operator, verb: str) -> SqlControl:
+    control: object = operator.control
+    if isinstance(control, SqlControl):
+        return control
+    raise Refused(
+        f"there is no control store to {verb} with: rollouts live in a SQL database",
+        hint="set [control] url or DOWNHAUL_CONTROL_URL to sqlite:/// or postgresql://",
+        provider=operator.provider.name,
+    )
+
+
+def _rollout(row: RolloutRow, now: int, controllers: int, pending: tuple[str, ...]) -> Rollout:
+    try:
+        plan, state = Plan.from_mapping(row.plan), State.from_mapping(row.state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DownhaulError(
+            f"rollout {row.id} can't be read here: {error}",
+            hint="was it written by a newer version? its flag is left as it is",
+            flag=row.flag,
+        ) from error
+    return Rollout(
+        id=row.id,
+        environment=row.environment,
+        provider=row.provider,
+        plan=plan,
+        state=state,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        due_at=row.due_at,
+        now=now,
+        actor=row.actor,
+        reason=row.reason,
+        controllers=controllers,
+        pending=pending,
+        epoch=row.epoch,
+    )
+
+
+def _need_reason(reason: str, verb: str) -> None:
+    if not reason.strip():
+        message = f"a {verb} needs a reason, which everybody reads who meets it"
+        raise Refused(message, hint='add --reason "what happened"')
+
+
+def _after_the_end(row: RolloutRow) -> str:
+    if row.phase == Phase.COMPLETED.value:
+        return f"`rollout revert {row.id}` undoes it within its window"
+    return f"`rollout explain {row.id}` tells how it ended"
+
+
+def _not_yet(rollout: Rollout) -> str:
+    if rollout.controllers:
+        return "recorded; a controller will take it"
+    return "recorded, and no controller is alive to take it: downhaul controller run"
+
+
+def _outcome(rollout: Rollout) -> str:
+    state = rollout.state
+    match state.phase:
+        case Phase.ROLLED_BACK | Phase.REVERTED:
+            return "off, and restored as it was before the rollout"
+        case Phase.LATCHED:
+            return state.hold_message
+        case Phase.ROLLING_BACK | Phase.REVERTING:
+            return f"on its way back: {state.hold_message or 'not yet seen to be done'}"
+        case _:
+            return f"{state.phase.value.replace('_', ' ')}: {state.message}"
