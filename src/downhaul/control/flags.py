@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from downhaul.backends.edits import with_targets
+from downhaul.backends.edits import with_on, with_rollout, with_targets
 from downhaul.control.describe import exposed, has_percentages_in_rules, rising_variant
 from downhaul.control.desk import Desk
+from downhaul.control.raising import refuse_raising
 from downhaul.control.results import FlagResult, SegmentResult
 from downhaul.documents import check_flag, check_segment
 from downhaul.errors import DocumentError, DownhaulError, Problem, Refused, VersionConflict
@@ -41,6 +42,7 @@ def put(desk: Desk, flag: Flag, reason: str = "") -> FlagResult:
     """
     before = desk.flag(flag.key)
     _check(desk, flag, before)
+    refuse_raising(desk, before, flag)
     change = desk.change(reason)
     expected = flag.version or before.version or None
     after = desk.provider.put(flag, change, expected=expected)
@@ -57,6 +59,7 @@ def update(desk: Desk, key: str, fields: dict[str, Any], reason: str = "") -> Fl
 def switch(desk: Desk, key: str, on: bool, reason: str = "") -> FlagResult:
     """Turn a flag on or off; nothing else of it changes."""
     before = desk.flag(key)
+    refuse_raising(desk, before, with_on(before, on))
     change = desk.change(reason)
     verb = desk.provider.switch_on if on else desk.provider.switch_off
     after = verb(key, change)
@@ -88,6 +91,7 @@ def percent(
             flag=key,
         )
     _known_variant(before, chosen)
+    refuse_raising(desk, before, with_rollout(before, chosen, weight))
     change = desk.change(reason)
     after = desk.provider.set_rollout(key, chosen, weight, change)
     warnings = _warnings(desk, after)
@@ -199,6 +203,7 @@ def _edit(desk: Desk, key: str, change: Change, edit: Callable[[Flag], Flag]) ->
         before = desk.flag(key)
         wanted = edit(before)
         _check(desk, wanted, before)
+        refuse_raising(desk, before, wanted)
         if wanted == before:
             return before, before
         try:

@@ -9,6 +9,7 @@ from typing import Final
 from downhaul.control.desk import Desk
 from downhaul.control.diff import differences
 from downhaul.control.flags import problems_of
+from downhaul.control.raising import refuse_raising
 from downhaul.control.results import FlagResult, HistoryEntry
 from downhaul.encoding import flag_from_data
 from downhaul.errors import DocumentError, FlagNotFound, UnsupportedCapability
@@ -54,6 +55,7 @@ def restore(desk: Desk, key: str, version: str, reason: str = "") -> FlagResult:
             problems,
             hint="bring back what it refers to first",
         )
+    refuse_raising(desk, before, flag)
     change = desk.change(reason or f"restored version {version}")
     expected = ABSENT if before is None else before.version or None
     after = desk.provider.put(flag, change, expected=expected)
