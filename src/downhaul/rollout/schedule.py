@@ -1,0 +1,60 @@
+"""What a plan would do, with dates. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from downhaul.rollout.plan import Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStep:
+    """One step in time: when it begins and ends at the earliest, and at the latest.
+
+    At the latest, every step needs its longest bake. After that a person decides, so a rollout can
+    take longer still. ``capped`` says that the plan's ``max_duration`` may end before the latest.
+    """
+
+    number: int
+    step: Step
+    enters: dt.datetime
+    enters_latest: dt.datetime
+    ends: dt.datetime
+    ends_latest: dt.datetime
+    capped: bool = False
+
+    @property
+    def percent(self) -> float:
+        """The exposure in percent."""
+        return self.step.percent
+
+
+def schedule(plan: Plan, starts_at: dt.datetime) -> tuple[ScheduledStep, ...]:
+    """Return the steps of a plan that starts then. Raises ValueError for a time without an offset.
+
+    A pause, a person who promotes, and controllers that were away move what comes after.
+    """
+    if starts_at.utcoffset() is None:
+        message = (
+            f"{starts_at.isoformat()} has no UTC offset: pass a time such as datetime.now(UTC)"
+        )
+        raise ValueError(message)
+    limit = None if plan.max_duration is None else starts_at + _span(plan.max_duration)
+    enters = latest = starts_at
+    found: list[ScheduledStep] = []
+    for number, step in enumerate(plan.steps, start=1):
+        ends, ends_latest = enters + _span(step.bake), latest + _span(step.max_bake)
+        capped = limit is not None and ends_latest > limit
+        found.append(ScheduledStep(number, step, enters, latest, ends, ends_latest, capped))
+        enters, latest = ends, ends_latest
+    return tuple(found)
+
+
+def durations(plan: Plan) -> tuple[float, float]:
+    """Return how many seconds all steps take together, at the least and at the most."""
+    return sum(one.bake for one in plan.steps), sum(one.max_bake for one in plan.steps)
+
+
+def _span(seconds: float) -> dt.timedelta:
+    return dt.timedelta(seconds=seconds)
