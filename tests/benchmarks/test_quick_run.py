@@ -29,3 +29,14 @@ def test_a_quick_run_measures_what_there_is_and_says_who_is_absent(tmp_path):
     for goal in results["goals"]:
         missed = f"MISSED: {goal['what']}:" in said.stdout
         assert missed is (goal["met"] is False)
+
+
+def test_the_page_shows_the_results_that_are_kept():
+    script = (
+        "import json, pathlib, report\n"
+        "results = json.loads(pathlib.Path('results.json').read_text())\n"
+        "page = report.PAGE.read_text()\n"
+        "assert report.written(page, results) == page\n"
+    )
+    folder = ROOT / "benchmarks"
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
