@@ -60,6 +60,8 @@ _TURNS: Final = (
 )
 _BROKEN_RETRY: Final = 60.0  # seconds until a row that can't be read is looked at again
 _SECOND: Final = 1_000_000
+_AWAY: Final = 5.0  # seconds between two looks at a store that is away, at most
+_LAST_WORDS: Final = 2.0  # seconds for announcements when a controller ends
 _BEAT: Final = 5.0  # seconds between two heartbeats
 ALIVE: Final = 20.0
 """Seconds for which a heartbeat speaks."""
@@ -119,27 +121,43 @@ class Controller:
 
     # Running
 
-    def run(self, stop: threading.Event, *, once: bool = False) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Tick until ``stop`` is set. A store that is away is tried again, for ever."""
-        teller = threading.Thread(
-            target=self._tell, args=(stop,), name="downhaul-tell", daemon=True
+        aside = threading.Thread(
+            target=self._aside, args=(stop,), name="downhaul-announce", daemon=True
         )
-        teller.start()
+        aside.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
             failures = failures + 1 if report.unreachable else 0
-            if once:
-                break
             if report.claimed >= _BATCH:
                 continue
-            # Due times decide what a tick claims; between two looks there is nothing to wait for
-            # but people's commands, so a look costs one statement.
-            wait = min(self.interval, 1.0) if not failures else min(30.0, 2.0**failures)
+            # Due times decide what a tick claims, so a look in between costs one statement.
+            wait = min(self.interval, 1.0) if not failures else min(_AWAY, 2.0 ** (failures - 1))
             stop.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311  (jitter)
+        aside.join(_LAST_WORDS)
         with suppress(DownhaulError):
             self._store.leave(self.owner)
-        teller.join(2.0)
+
+    def run_once(self) -> TickReport:
+        """Look once at everything that is due, and announce what is to be announced."""
+        whole = TickReport()
+        while True:
+            report = self.tick()
+            whole = TickReport(
+                whole.claimed + report.claimed,
+                whole.acted + report.acted,
+                whole.lost + report.lost,
+                whole.errors + report.errors,
+                whole.unreachable or report.unreachable,
+            )
+            if report.claimed < _BATCH:
+                break
+        with suppress(DownhaulError):
+            self.deliver()
+            self._store.leave(self.owner)
+        return whole
 
     def tick(self, *, only: str | None = None) -> TickReport:
         """Look once at every rollout that is due, or at ``only`` one, due or not."""
@@ -176,6 +194,7 @@ class Controller:
                 self._store.release(claims)
             return self._unreachable(error)
         late: list[Claim] = []
+        failed_claims: list[Claim] = []
         for claim in claims:
             if self._left(started) < self.lease * _MARGIN:
                 late.append(claim)  # others may have it: it would be ours no more when it is saved
@@ -189,12 +208,17 @@ class Controller:
             except DownhaulError as error:
                 errors.append(f"{claim.row.id}: {error}")
                 _log.error("rollout %s: %s", claim.row.id, error)
+                failed_claims.append(claim)
             except Exception as error:  # noqa: BLE001  (a defect in one must not stop the others)
                 errors.append(f"{claim.row.id}: {type(error).__name__}: {error}")
                 _log.exception("rollout %s failed", claim.row.id)
+                failed_claims.append(claim)
         if late:
             with suppress(DownhaulError):
                 self._store.release(late)
+        if failed_claims:
+            with suppress(DownhaulError):
+                self._store.release(failed_claims, due_in=self.interval)
         for name, value in (("claimed", len(claims)), ("acted", acted), ("lost", lost),
                             ("errors", len(errors))):  # fmt: skip
             self._count(name, value)
@@ -250,6 +274,8 @@ class Controller:
         asked = tuple(_asked(one) for one in around.commands.get(claim.row.id, ()))
         case = _Turn(claim, plan, state, snapshot, was, evidence)
         case.now = claim.now
+        if claim.row.evidence:
+            case.holds(evidence)
         for turn in range(_TURNS):
             seen = self._observe(case, around, asked if turn == 0 else (), first=turn == 0)
             self._points("observed", claim.row.id)
@@ -464,8 +490,8 @@ class Controller:
         self._count("unreachable")
         return TickReport(errors=(str(error),), unreachable=True)
 
-    def _tell(self, stop: threading.Event) -> None:
-        """Deliver announcements from a thread of its own: a sink that hangs delays no rollout."""
+    def _aside(self, stop: threading.Event) -> None:
+        """Announce from a thread of its own: a sink that hangs delays no rollout."""
         while not stop.wait(min(1.0, self.interval)):
             with suppress(DownhaulError):
                 self.deliver()
@@ -517,6 +543,7 @@ class _Turn:
         self.snapshot = snapshot
         self.was = was
         self.evidence = evidence
+        self._kept: Evidence | None = None  # what the row holds already
         self.now = 0
         self.acts = 0
         self.due_in = 0.0
@@ -527,6 +554,10 @@ class _Turn:
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
         self.acts_left = False
+
+    def holds(self, evidence: Evidence) -> None:
+        """Remember that the row holds this evidence, and need not be given it again."""
+        self._kept = evidence
 
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
@@ -551,6 +582,7 @@ class _Turn:
         turn.settled = dict(self.settled)
         turn._events = [*self._events, *decision.afterwards]
         turn._done = dict(self._done)
+        turn._kept = self._kept
         turn.acts_left = True
         if decision.action.operation in (Operation.START, Operation.RAISE):
             turn.state = replace(turn.state, desired=flag_to_data(after))
@@ -560,6 +592,7 @@ class _Turn:
     def become(self, other: _Turn) -> None:
         """Be the turn that was saved; what it told is told."""
         self.state, self.evidence = other.state, other.evidence
+        self.holds(other.evidence)
         self.due_in = other.due_in
         self.settled, self._events, self._done = {}, [], {}
         self.saved = self.state.phase not in RETURNING
@@ -584,7 +617,7 @@ class _Turn:
             self.state.phase.value,
             live=self.state.live,
             due_in=self.due_in,
-            evidence=self.evidence.as_mapping(),
+            evidence=None if self.evidence is self._kept else self.evidence.as_mapping(),
             events=[
                 EventRow(
                     one.action,

@@ -368,15 +368,21 @@ class RolloutStore:
             if not done.rowcount:
                 raise _lost(claim)
 
-    def release(self, claims: Iterable[Claim]) -> None:
-        """Give claims back unchanged, so that another controller need not wait for the lease."""
+    def release(self, claims: Iterable[Claim], *, due_in: float | None = None) -> None:
+        """Give claims back unchanged, so that another controller need not wait for the lease.
+
+        With ``due_in``, nobody looks at them for so many seconds.
+        """
         rollouts = self._tables.rollouts
+        values: dict[str, Any] = {"lease_owner": "", "lease_until": 0}
+        if due_in is not None:
+            values["due_at"] = self._clock + int(due_in * _SECOND)
         with self.database.writing() as connection:
             for claim in claims:
                 connection.execute(
                     update(rollouts)
                     .where(rollouts.c.id == claim.row.id, rollouts.c.epoch == claim.epoch)
-                    .values(lease_owner="", lease_until=0)
+                    .values(**values)
                 )
 
     @contextmanager
