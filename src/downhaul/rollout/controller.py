@@ -185,45 +185,50 @@ class Controller:
         if not claims:
             self._last_error = ""
             return TickReport()
-        acted = lost = 0
-        errors: list[str] = []
         try:
             around = self._surroundings(claims)
         except DownhaulError as error:
             with suppress(DownhaulError):
                 self._store.release(claims)
             return self._unreachable(error)
-        late: list[Claim] = []
-        failed_claims: list[Claim] = []
-        for claim in claims:
-            if self._left(started) < self.lease * _MARGIN:
-                late.append(claim)  # others may have it: it would be ours no more when it is saved
-                continue
-            try:
-                self._points("claimed", claim.row.id)
-                acted += self._one(claim, around, started)
-            except LeaseLost as error:
-                lost += 1
-                _log.warning("%s", error.message)
-            except DownhaulError as error:
-                errors.append(f"{claim.row.id}: {error}")
-                _log.error("rollout %s: %s", claim.row.id, error)
-                failed_claims.append(claim)
-            except Exception as error:  # noqa: BLE001  (a defect in one must not stop the others)
-                errors.append(f"{claim.row.id}: {type(error).__name__}: {error}")
-                _log.exception("rollout %s failed", claim.row.id)
-                failed_claims.append(claim)
-        if late:
-            with suppress(DownhaulError):
-                self._store.release(late)
-        if failed_claims:
-            with suppress(DownhaulError):
-                self._store.release(failed_claims, due_in=self.interval)
-        for name, value in (("claimed", len(claims)), ("acted", acted), ("lost", lost),
-                            ("errors", len(errors))):  # fmt: skip
-            self._count(name, value)
+        found = [self._try(claim, around, started) for claim in claims]
+        errors = tuple(one.error for one in found if one.error)
+        report = TickReport(
+            len(claims),
+            sum(one.acts for one in found),
+            sum(one.lost for one in found),
+            errors,
+        )
+        self._count("claimed", report.claimed)
+        self._count("acted", report.acted)
+        self._count("lost", report.lost)
+        self._count("errors", len(errors))
         self._last_error = errors[-1] if errors else ""
-        return TickReport(len(claims), acted, lost, tuple(errors))
+        return report
+
+    def _try(self, claim: Claim, around: _Around, started: float) -> _Outcome:
+        """Move one rollout; what goes wrong with it stops no other."""
+        if self._left(started) < self.lease * _MARGIN:
+            # Others may have it: it would be ours no more when it is saved.
+            return self._give_back(claim, "", None)
+        try:
+            self._points("claimed", claim.row.id)
+            return _Outcome(self._one(claim, around, started))
+        except LeaseLost as error:
+            _log.warning("%s", error.message)
+            return _Outcome(lost=True)
+        except DownhaulError as error:
+            _log.error("rollout %s: %s", claim.row.id, error)
+            return self._give_back(claim, f"{claim.row.id}: {error}", self.interval)
+        except Exception as error:  # noqa: BLE001  (a defect in one must not stop the others)
+            _log.exception("rollout %s failed", claim.row.id)
+            words = f"{claim.row.id}: {type(error).__name__}: {error}"
+            return self._give_back(claim, words, self.interval)
+
+    def _give_back(self, claim: Claim, error: str, due_in: float | None) -> _Outcome:
+        with suppress(DownhaulError):
+            self._store.release([claim], due_in=due_in)
+        return _Outcome(error=error)
 
     def health(self) -> dict[str, Any]:
         """Return how this controller stands, for a probe. Does no I/O."""
@@ -523,6 +528,15 @@ class _Around:
     commands: Mapping[str, list[CommandRow]]
     kills: Sequence[KillRecord]
     flags: Mapping[str, Flag] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one claim within a tick."""
+
+    acts: int = 0
+    lost: bool = False
+    error: str = ""
 
 
 class _Turn:
