@@ -117,7 +117,8 @@ class Rehearsal:
 
     ``population`` is how many contexts were asked; ``exposed`` how many got the variant at each
     step, in order. ``more`` are those who were served more on the way back than at the step,
-    ``unlike`` those whose answer after it differs from the one before: both empty in a good one.
+    ``unlike`` those whose answer after it differs from the one before, ``lost`` those whom a raise
+    took the variant from (rule E7): all empty in a good one.
     """
 
     flag: str
@@ -128,8 +129,9 @@ class Rehearsal:
     more: tuple[Moved, ...]
     unlike: tuple[Moved, ...]
     at: str = ""
+    lost: tuple[Moved, ...] = ()
 
     @property
     def held(self) -> bool:
         """Whether the way back is proved."""
-        return not self.more and not self.unlike
+        return not self.more and not self.unlike and not self.lost
