@@ -37,6 +37,7 @@ def show(settings: Settings) -> list[Row]:
             "kill_file": control.kill_file,
             "kill": control.kill_names,
         },
+        "alerts": {"webhook": settings.alerts.webhook},
         "flags": {key: asdict(one) for key, one in settings.flags.items()},
     }
     rows = ((dotted(path), _plain(value)) for path, value in _leaves(values))

@@ -19,6 +19,7 @@ from downhaul.config.options import checked
 from downhaul.config.schema import Document, did_you_mean, dotted, problems_of
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
+    AlertSettings,
     ControlSettings,
     Declaration,
     ProviderSettings,
@@ -135,6 +136,7 @@ def _nested(draft: Draft) -> dict[str, Any]:
         for part in path[:-1]:
             table = table.setdefault(part, {})
         is_ours = path[0] != "provider" or path[1:] == ("url",)
+        is_ours = is_ours and path[0] != "alerts"
         table[path[-1]] = value.reveal() if is_ours and isinstance(value, Secret) else value
     return tree
 
@@ -180,6 +182,7 @@ def _settings(draft: Draft, document: Document) -> Settings:
             kill_file=_path(draft, ("control", "kill_file"), control.kill_file),
             kill_names=control.kill,
         ),
+        alerts=AlertSettings(document.alerts.webhook),
         environment=document.environment,
         flags={
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from downhaul.config.secret import Secret
 from downhaul.config.settings import RolloutMode
 from downhaul.errors import Problem
 from downhaul.flag import FlagKind, Scheme
@@ -35,6 +36,13 @@ def _joined(value: Any) -> Any:
     return value
 
 
+def _web(url: Secret | None) -> Secret | None:
+    if url is not None and not url.reveal().startswith(("https://", "http://")):
+        message = "must begin with https:// or http://"
+        raise ValueError(message)
+    return url
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -57,6 +65,12 @@ class ControlTable(_Table):
     kill: Annotated[str, BeforeValidator(_joined)] = ""
 
 
+class AlertsTable(_Table):
+    """``[alerts]``."""
+
+    webhook: Annotated[Secret | None, AfterValidator(_web)] = None
+
+
 class DeclarationTable(_Table):
     """``[flags."key"]``."""
 
@@ -75,6 +89,7 @@ class Document(_Table):
     cache_dir: str | Literal[False] | None = None
     provider: ProviderTable
     control: ControlTable = Field(default_factory=ControlTable)
+    alerts: AlertsTable = Field(default_factory=AlertsTable)
     flags: dict[str, DeclarationTable] = Field(default_factory=dict)
 
 
@@ -138,6 +153,7 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         tables: dict[str, type[BaseModel]] = {
             "provider": ProviderTable,
             "control": ControlTable,
+            "alerts": AlertsTable,
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)

@@ -109,6 +109,17 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Who is told of kills and rollouts: ``[alerts]``.
+
+    ``webhook`` is a URL that gets each event as JSON; knowing it is the right to post there, so it
+    is a secret.
+    """
+
+    webhook: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A whole configuration, as :func:`downhaul.config.resolve` finds it.
 
@@ -119,6 +130,7 @@ class Settings:
 
     provider: ProviderSettings
     control: ControlSettings = ControlSettings()
+    alerts: AlertSettings = AlertSettings()
     environment: str = "default"
     flags: Mapping[str, Declaration] = field(default_factory=lambda: _NOTHING)
     cache_dir: Path | None = None

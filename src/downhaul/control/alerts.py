@@ -68,14 +68,14 @@ class Dispatcher:
 
     def __init__(self, alerts: Sequence[Alert], *, capacity: int = _CAPACITY) -> None:
         self.dropped = 0
-        self._alerts = tuple(alerts)
+        self.sinks = tuple(alerts)
         self._events: queue.Queue[AlertEvent] = queue.Queue(capacity)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def send(self, event: AlertEvent) -> None:
         """Take the event and return at once, whatever the sinks do."""
-        if not self._alerts:
+        if not self.sinks:
             return
         try:
             self._events.put_nowait(event)
@@ -103,7 +103,7 @@ class Dispatcher:
     def _deliver(self) -> None:
         while True:
             event = self._events.get()
-            for alert in self._alerts:
+            for alert in self.sinks:
                 try:
                     alert.send(event)
                 except Exception:  # noqa: BLE001  (whatever a sink does, the others are served)

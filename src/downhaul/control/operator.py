@@ -77,6 +77,11 @@ class Operator:
         """Who is recorded with every write."""
         return self._desk.actor
 
+    @property
+    def alerts(self) -> Sequence[Alert]:
+        """Who is told of kills, revives and rollouts."""
+        return self._desk.alerts.sinks
+
     def change(self, reason: str = "") -> Change:
         """Return a new change in the operator's name, for whoever writes on their behalf."""
         return self._desk.change(reason)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
 from downhaul.control.operator import Operator
+from downhaul.control.webhook import alerts_for
 from downhaul.errors import ConfigError, Refused, SchemaMissing
 from downhaul.provider import FlagProvider
 
@@ -53,7 +54,7 @@ def connect_operator(
     actor: str | None = None,
     *,
     create: bool = False,
-    alerts: Sequence[Alert] = (LogAlert(),),
+    alerts: Sequence[Alert] | None = None,
 ) -> Operator:
     """Return an operator on what the settings name, which closes it all when it is closed.
 
@@ -73,7 +74,7 @@ def connect_operator(
         actor=name,
         marked=marked,
         environment=settings.environment,
-        alerts=alerts,
+        alerts=alerts_for(settings) if alerts is None else alerts,
         kill_file=settings.control.kill_file,
         owns=True,
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from downhaul.analysis.model import MetricSource
 from downhaul.context import Context
-from downhaul.control.alerts import Alert, LogAlert
+from downhaul.control.alerts import Alert
 from downhaul.control.desk import did_you_mean
 from downhaul.control.operator import Operator
 from downhaul.encoding import flag_to_data
@@ -44,7 +44,7 @@ def controller_for(
     operator: Operator,
     *,
     owner: str | None = None,
-    alerts: Sequence[Alert] = (LogAlert(),),
+    alerts: Sequence[Alert] | None = None,
     lease: float | None = None,
     tick: float | None = None,
     points: Points | None = None,
@@ -64,7 +64,7 @@ def controller_for(
         control,
         lambda plan: metric_source(operator, plan),
         owner=owner,
-        alerts=alerts,
+        alerts=operator.alerts if alerts is None else alerts,
         points=points,
         **options,
     )
