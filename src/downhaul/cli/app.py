@@ -51,6 +51,27 @@ _DB: Final = {
     "sql": ("downhaul.cli.db:sql", "Print the SQL of an upgrade, and run nothing."),
     "roles": ("downhaul.cli.db:roles", "Print grants for an application and an operator."),
 }
+_ROLLOUT: Final = {
+    "lint": ("downhaul.cli.rollout_write:lint", "Say what is wrong with a plan, or unwise."),
+    "plan": ("downhaul.cli.rollout_write:plan", "Show what a rollout would do, with dates."),
+    "rehearse": ("downhaul.cli.rollout_write:rehearse", "Prove the way back before it is needed."),
+    "start": ("downhaul.cli.rollout_write:start", "Start a rollout."),
+    "list": ("downhaul.cli.rollout:list_rollouts", "List rollouts, and where each stands."),
+    "status": (
+        "downhaul.cli.rollout:status",
+        "Show where a rollout stands; watch it, or wait.",
+    ),
+    "explain": ("downhaul.cli.rollout:explain", "Tell in words why it stands where it stands."),
+    "pause": ("downhaul.cli.rollout:pause", "Hold a rollout where it is."),
+    "resume": ("downhaul.cli.rollout:resume", "End a pause; the step bakes anew."),
+    "promote": ("downhaul.cli.rollout:promote", "Skip the rest of this step's bake."),
+    "rollback": ("downhaul.cli.rollout:rollback", "Take a live rollout back at once."),
+    "revert": ("downhaul.cli.rollout:revert", "Take a completed rollout back."),
+    "cancel": ("downhaul.cli.rollout:cancel", "End a rollout and leave the flag as it is."),
+}
+_CONTROLLER: Final = {
+    "run": ("downhaul.cli.controller:run", "Move rollouts, until it is told to stop."),
+}
 
 
 class Root(LazyGroup):
@@ -92,6 +113,15 @@ providers = _group(
 )
 config = _group("config", "See and check the configuration.", _CONFIG, "downhaul config check")
 db = _group("db", "Look after the tables of a SQL store.", _DB, "downhaul db upgrade")
+rollout = _group(
+    "rollout",
+    "Raise a flag step by step, and take it back.",
+    _ROLLOUT,
+    "downhaul rollout status new_agent_version -w",
+)
+controller = _group(
+    "controller", "Run what moves rollouts.", _CONTROLLER, "downhaul controller run --once"
+)
 
 _ROOT: Final = {
     "flags": ("downhaul.cli.app:flags", "See and change flags."),
@@ -100,6 +130,9 @@ _ROOT: Final = {
     "kill": ("downhaul.cli.kills:kill", "Take a feature back at once."),
     "revive": ("downhaul.cli.kills:revive", "Lift a kill."),
     "kills": ("downhaul.cli.kills:kills", "List what is killed."),
+    "rollout": ("downhaul.cli.app:rollout", "Raise a flag step by step, and take it back."),
+    "controller": ("downhaul.cli.app:controller", "Run what moves rollouts."),
+    "audit": ("downhaul.cli.audit:audit", "Show everything that happened, and follow it."),
     "providers": ("downhaul.cli.app:providers", "See which backends there are."),
     "config": ("downhaul.cli.app:config", "See and check the configuration."),
     "db": ("downhaul.cli.app:db", "Look after the tables of a SQL store."),

@@ -32,6 +32,11 @@ class Output:
         self._color = color and not os.environ.get("NO_COLOR")
 
     @property
+    def colored(self) -> bool:
+        """Whether colours may be used, where there is a terminal for them."""
+        return bool(self._color)
+
+    @property
     def terminal(self) -> bool:
         """Whether stdout is a terminal, and so drawn for eyes."""
         return sys.stdout.isatty()
@@ -40,6 +45,11 @@ class Output:
         """Print one JSON document, with the schema's version and the command's name first."""
         document = {"schema_version": SCHEMA_VERSION, "command": self.command, **body}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=as_json))
+
+    def json_line(self, body: dict[str, Any]) -> None:
+        """Print one document of a stream on a line of its own, at once."""
+        document = {"schema_version": SCHEMA_VERSION, "command": self.command, **body}
+        click.echo(json.dumps(document, ensure_ascii=False, default=as_json))
 
     def line(self, text: str = "", *, style: str | None = None) -> None:
         """Print a line of data to stdout."""

@@ -20,6 +20,7 @@ _NUMBER: Final[Shape] = {"type": "number"}
 _ANY: Final[Shape] = {}
 _TEXT_OR_NULL: Final[Shape] = {"type": ["string", "null"]}
 _COUNT_OR_NULL: Final[Shape] = {"type": ["integer", "null"]}
+_NUMBER_OR_NULL: Final[Shape] = {"type": ["number", "null"]}
 
 
 def _one_of(*values: str) -> Shape:
@@ -151,6 +152,138 @@ _PROVIDER: Final = _object(
     translates=_FLAG,
     problem=_TEXT,
 )
+_FINDING: Final = _object(
+    check=_TEXT,
+    verdict=_one_of("regressed", "clean", "undecided", "no_data"),
+    value=_NUMBER_OR_NULL,
+    control=_NUMBER_OR_NULL,
+    requests=_COUNT,
+    needed=_COUNT,
+    dry_run=_FLAG,
+    message=_TEXT,
+)
+_PLAN: Final = _object(
+    schema=_COUNT,
+    flag=_TEXT,
+    variant=_TEXT,
+    strategy=_one_of("canary", "linear", "blue_green"),
+    steps=_list(_object(weight=_COUNT, bake=_NUMBER, max_bake=_NUMBER, preview=_FLAG)),
+    guardrails=_list(_object(measure=_TEXT)),
+    signals=_list(_object(measure=_TEXT)),
+)
+_ROLLOUT_SUMMARY: Final[Mapping[str, Shape]] = {
+    "id": _TEXT,
+    **_HERE,
+    "flag": _TEXT,
+    "variant": _TEXT,
+    "strategy": _one_of("canary", "linear", "blue_green"),
+    "phase": _one_of(
+        "starting",
+        "progressing",
+        "paused",
+        "rolling_back",
+        "latched",
+        "rolled_back",
+        "completed",
+        "reverting",
+        "reverted",
+        "stopped",
+    ),
+    "live": _FLAG,
+    "step": _COUNT,
+    "percent": _NUMBER_OR_NULL,
+    "because": _TEXT_OR_NULL,
+    "created_at": _TEXT_OR_NULL,
+    "updated_at": _TEXT_OR_NULL,
+    "ended_at": _TEXT_OR_NULL,
+    "actor": _TEXT,
+    "reason": _TEXT,
+}
+_ROLLOUT: Final[Mapping[str, Shape]] = {
+    **_ROLLOUT_SUMMARY,
+    "message": _TEXT,
+    "hold": _TEXT_OR_NULL,
+    "hold_message": _TEXT,
+    "act": _TEXT,
+    "foreign": _list(_TEXT),
+    "waits": _list(_TEXT),
+    "next": _TEXT,
+    "steps": _list(
+        _object(
+            number=_COUNT,
+            percent=_NUMBER,
+            preview=_FLAG,
+            bake=_NUMBER,
+            max_bake=_NUMBER,
+            entered_at=_TEXT_OR_NULL,
+            left_at=_TEXT_OR_NULL,
+            baked=_NUMBER,
+            findings=_list(_FINDING),
+        )
+    ),
+    "findings": _list(_FINDING),
+    "started_at": _TEXT_OR_NULL,
+    "looked_at": _TEXT_OR_NULL,
+    "due_at": _TEXT_OR_NULL,
+    "controllers": _COUNT,
+    "pending": _list(_TEXT),
+    "plan": _PLAN,
+    "digest": _TEXT,
+}
+_ADVICE: Final = _list(
+    _object(
+        severity=_one_of("error", "warning", "note"),
+        path=_TEXT,
+        message=_TEXT,
+        hint=_TEXT_OR_NULL,
+    )
+)
+_PLANNED: Final[Mapping[str, Shape]] = {
+    "flag": _TEXT,
+    "variant": _TEXT,
+    "strategy": _TEXT,
+    "digest": _TEXT,
+    "advice": _ADVICE,
+    "rehearsed": _TEXT_OR_NULL,
+    "schedule": _list(
+        _object(
+            number=_COUNT,
+            percent=_NUMBER,
+            preview=_FLAG,
+            enters=_TEXT,
+            enters_latest=_TEXT,
+            ends=_TEXT,
+            ends_latest=_TEXT,
+            capped=_FLAG,
+        )
+    ),
+    "plan": _PLAN,
+}
+_COMMANDED: Final[Mapping[str, Shape]] = {
+    "verb": _TEXT,
+    "applied": _FLAG,
+    "refused": _FLAG,
+    "outcome": _TEXT,
+    "rollout": _object(**_ROLLOUT),
+}
+_EVENT: Final = _object(
+    id=_COUNT, at=_TEXT, action=_TEXT, actor=_TEXT, reason=_TEXT, detail={"type": "object"}
+)
+_AUDITED: Final = _object(
+    id=_COUNT,
+    at=_TEXT,
+    environment=_TEXT,
+    entity=_one_of("flag", "segment", "kill", "rollout", "rehearsal"),
+    key=_TEXT,
+    flag=_TEXT_OR_NULL,
+    action=_TEXT,
+    actor=_TEXT,
+    marked=_FLAG,
+    reason=_TEXT,
+    version=_TEXT,
+    detail={"type": "object"},
+    summary=_TEXT,
+)
 
 _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "flags list": {**_HERE, "flags": _list(_SUMMARY)},
@@ -192,6 +325,45 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "kill": _KILLED,
     "revive": _KILLED,
     "kills": {"environment": _TEXT, "kills": _list(_RECORD)},
+    "rollout lint": {"flag": _TEXT, "ok": _FLAG, "advice": _ADVICE},
+    "rollout plan": _PLANNED,
+    "rollout rehearse": {
+        "flag": _TEXT,
+        "variant": _TEXT,
+        "digest": _TEXT,
+        "held": _FLAG,
+        "at": _TEXT_OR_NULL,
+        "population": _COUNT,
+        "exposed": _list(_COUNT),
+        "served_more": _COUNT,
+        "answered_unlike": _COUNT,
+        "moved": _list(_object(key=_TEXT, when=_TEXT, before=_TEXT_OR_NULL, got=_TEXT_OR_NULL)),
+    },
+    "rollout start": {**_PLANNED, "rollout": _object(**_ROLLOUT)},
+    "rollout list": {"rollouts": _list(_object(**_ROLLOUT_SUMMARY))},
+    "rollout status": _ROLLOUT,
+    "rollout explain": {
+        "rollout": _object(**_ROLLOUT),
+        "stands": _TEXT,
+        "why": _TEXT,
+        "waits": _list(_TEXT),
+        "next": _TEXT,
+        "commands": _list(_TEXT),
+        "events": _list(_EVENT),
+    },
+    **{
+        f"rollout {verb}": _COMMANDED
+        for verb in ("pause", "resume", "promote", "rollback", "revert", "cancel")
+    },
+    "controller run": {
+        "owner": _TEXT,
+        "claimed": _COUNT,
+        "acted": _COUNT,
+        "errors": _list(_TEXT),
+        "unreachable": _FLAG,
+        "counters": {"type": "object"},
+    },
+    "audit": {"records": _list(_AUDITED)},
     "providers list": {
         "providers": _list(_PROVIDER),
         "not_installed": _list(_object(name=_TEXT, install=_TEXT)),

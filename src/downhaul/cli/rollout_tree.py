@@ -1,0 +1,250 @@
+"""A rollout drawn as a tree: its steps with what was seen at each, its guards, and what it needs.
+
+Lines only, each with a style; whoever prints them decides on colours. Signs that the terminal's
+encoding has no room for are drawn in ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from downhaul.analysis.model import Check, Finding, Verdict
+from downhaul.cli import rollout_words as words
+from downhaul.rollout.plan import Step, Strategy
+from downhaul.rollout.results import Rollout
+from downhaul.rollout.state import RETURNING, Act, Baked, Phase
+from downhaul.rollout.units import percent_text, span_text
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """The signs of a tree."""
+
+    done: str
+    now: str
+    later: str
+    bad: str
+    paused: str
+    warn: str
+    branch: str
+    last: str
+
+
+DRAWN: Final = Signs("✔", "●", "○", "✖", "॥", "⚠", "├─", "└─")
+TYPED: Final = Signs("+", "*", "o", "x", "=", "!", "|-", "`-")
+
+_BACK: Final = frozenset({*RETURNING, Phase.LATCHED, Phase.ROLLED_BACK, Phase.REVERTED})
+_STYLES: Final = {
+    Phase.PROGRESSING: "green",
+    Phase.COMPLETED: "green",
+    Phase.PAUSED: "yellow",
+    Phase.LATCHED: "yellow",
+    Phase.ROLLING_BACK: "red",
+    Phase.REVERTING: "red",
+    Phase.ROLLED_BACK: "red",
+    Phase.REVERTED: "red",
+    Phase.STOPPED: "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line, and how it is to look: a colour, ``dim``, or None."""
+
+    text: str
+    style: str | None = None
+
+
+def signs_for(encoding: str | None) -> Signs:
+    """Return the signs that this encoding has, drawn ones if it can."""
+    drawn = "".join(getattr(DRAWN, name) for name in Signs.__slots__)
+    try:
+        drawn.encode(encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return TYPED
+    return DRAWN
+
+
+def headline(rollout: Rollout, signs: Signs = DRAWN) -> str:
+    """Return where it stands in one line."""
+    state, steps = rollout.state, rollout.plan.steps
+    parts = [
+        f"{rollout.flag}  {rollout.plan.variant}  {rollout.environment}  {rollout.id}",
+        f"{_sign_of(rollout, signs)} {words.spoken(state.phase)}",
+        f"step {min(state.step + 1, len(steps))}/{len(steps)}",
+        words.exposed(rollout),
+    ]
+    if state.phase is Phase.PROGRESSING and not state.hold:
+        parts.append(f"next {words.coming(rollout)}")
+    elif state.phase is Phase.PROGRESSING:
+        parts.append("held")
+    return "   ".join(parts)
+
+
+def tree(rollout: Rollout, signs: Signs = DRAWN) -> list[Line]:
+    """Return the whole tree, and under it what else is to be known."""
+    branches = [*_steps(rollout, signs), *_acts(rollout, signs), *_guards(rollout)]
+    lines = [Line(headline(rollout, signs), _STYLES.get(rollout.phase))]
+    for number, branch in enumerate(branches, 1):
+        sign = signs.last if number == len(branches) else signs.branch
+        lines.append(Line(f"{sign} {branch.text}".rstrip(), branch.style))
+    return [*lines, *_below(rollout)]
+
+
+def _sign_of(rollout: Rollout, signs: Signs) -> str:
+    state = rollout.state
+    if state.phase is Phase.PROGRESSING and state.hold:
+        return signs.warn
+    return {
+        Phase.STARTING: signs.later,
+        Phase.PROGRESSING: signs.now,
+        Phase.PAUSED: signs.paused,
+        Phase.LATCHED: signs.warn,
+        Phase.COMPLETED: signs.done,
+    }.get(state.phase, signs.bad)
+
+
+def _steps(rollout: Rollout, signs: Signs) -> Iterator[Line]:
+    names = [_name(step) for step in rollout.plan.steps]
+    width = max(map(len, names), default=0)
+    history = {one.step: one for one in rollout.state.history}
+    for number, (step, name) in enumerate(zip(rollout.plan.steps, names, strict=True)):
+        sign, style = _step_sign(rollout, number, signs)
+        parts = [f"{sign} {name.ljust(width)}", *_step_words(rollout, number, step, history)]
+        yield Line("   ".join(parts), style)
+
+
+def _name(step: Step) -> str:
+    return "preview" if step.preview else percent_text(step.weight)
+
+
+def _step_sign(rollout: Rollout, number: int, signs: Signs) -> tuple[str, str | None]:
+    state = rollout.state
+    if number < state.step or state.phase is Phase.COMPLETED:
+        return signs.done, "green"
+    if number > state.step:
+        return signs.later, "dim"
+    if state.phase in _BACK or state.phase is Phase.STOPPED:
+        return signs.bad, "red"
+    if state.phase is Phase.PAUSED:
+        return signs.paused, "yellow"
+    if not state.entered:
+        return signs.later, None
+    return (signs.warn, "yellow") if state.hold else (signs.now, None)
+
+
+def _step_words(
+    rollout: Rollout, number: int, step: Step, history: dict[int, Baked]
+) -> Iterator[str]:
+    state = rollout.state
+    here = number == state.step and number not in history
+    if number in history:
+        left = history[number]
+        yield f"{span_text(left.baked)} of {span_text(step.bake)}"
+        yield from _findings(rollout, left.findings)
+    elif here and state.entered:
+        yield f"{span_text(words.baked(rollout))} of {span_text(step.bake)}"
+        yield from _findings(rollout, rollout.findings)
+        yield from _samples(rollout)
+    elif here and state.phase in (Phase.STARTING, Phase.PROGRESSING):
+        yield "on its way to the backend"
+    elif not state.live:
+        yield "not reached"
+    else:
+        yield span_text(step.bake)
+
+
+def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:
+    """Give what each check saw; two checks of one measure say it once, the worst one."""
+    shown: dict[str, tuple[int, str]] = {}
+    for one in findings:
+        check = words.check_of(rollout, one)
+        name = _measured(one.check)
+        text = f"{name} {words.value_of(one, check)}"
+        if control := words.control_of(one, check):
+            text += f" (control {control})"
+        bad = one.verdict is Verdict.REGRESSED
+        if bad:
+            text += " BAD"
+        if name not in shown or bad > shown[name][0]:
+            shown[name] = (bad, text)
+    yield from (text for _, text in shown.values())
+
+
+def _measured(check: str) -> str:
+    """Return a check's name without what it allows."""
+    return re.split(" [<>]= ", check, maxsplit=1)[0]
+
+
+def _samples(rollout: Rollout) -> Iterator[str]:
+    deciding = [one for one in rollout.findings if not one.dry_run]
+    short = [one for one in deciding if one.requests < one.needed]
+    if short:
+        worst = min(short, key=lambda one: one.requests / one.needed)
+        yield f"requests {worst.requests}/{worst.needed}"
+    elif deciding and all(one.verdict is Verdict.CLEAN for one in deciding):
+        yield "checks ok"
+
+
+def _acts(rollout: Rollout, signs: Signs) -> Iterator[Line]:
+    """Give the two acts of the way back (rule R8)."""
+    state = rollout.state
+    if state.phase not in _BACK:
+        return
+    ended = state.phase in (Phase.ROLLED_BACK, Phase.REVERTED)
+    blue_green = rollout.plan.strategy is Strategy.BLUE_GREEN
+    first = "switched back" if blue_green else "exposure off"
+    if ended or state.act in (Act.OFF, Act.RESTORED) or state.phase is Phase.LATCHED:
+        yield Line(f"{signs.done} {first}", "green")
+    else:
+        yield Line(f"{signs.now} {first}: not seen yet", "yellow")
+    if ended or state.act is Act.RESTORED:
+        yield Line(f"{signs.done} restored as it was", "green")
+    elif state.phase is Phase.LATCHED:
+        yield Line(f"{signs.warn} restored as it was: waits for a person", "yellow")
+    else:
+        sign = signs.now if state.act is Act.OFF else signs.later
+        yield Line(f"{sign} restored as it was: not yet")
+
+
+def _guards(rollout: Rollout) -> Iterator[Line]:
+    plan = rollout.plan
+    if plan.signals:
+        yield Line(f"signals: {_names(plan.signals)}")
+    if plan.guardrails:
+        yield Line(f"guards: {_names(plan.guardrails)}")
+    if not plan.guarded:
+        yield Line(f"unguarded: {plan.unguarded or 'no reason was given'}", "yellow")
+
+
+def _names(checks: Sequence[Check]) -> str:
+    return ", ".join(f"{one.name} (dry run)" if one.dry_run else one.name for one in checks)
+
+
+def _below(rollout: Rollout) -> Iterator[Line]:
+    state = rollout.state
+    pairs: list[tuple[str, str, str | None]] = [("why", words.why(rollout), "yellow")]
+    pairs.append(("but", words.trouble(rollout), "yellow"))
+    pairs += [("differs", one, None) for one in state.foreign]
+    plain = state.phase is Phase.PROGRESSING and not state.hold and rollout.controllers
+    if not plain or not state.entered:
+        pairs += [("waits", one, None) for one in words.waits(rollout)]
+    elif needs := [text for text in map(words.in_way, rollout.findings) if text]:
+        pairs += [("needs", one, None) for one in needs]
+    if state.phase is not Phase.PROGRESSING or state.hold:
+        pairs.append(("next", words.coming(rollout), None))
+    if rollout.pending:
+        pairs.append(("asked", f"{', '.join(rollout.pending)}: no controller took it yet", None))
+    if state.live and not rollout.controllers:
+        pairs.append(("alone", words.NOBODY, "red"))
+    if state.phase in (Phase.PAUSED, Phase.LATCHED):
+        pairs += [("do", one, None) for one in words.commands(rollout)]
+    before = ""
+    for name, text, style in pairs:
+        if text:
+            shown = "" if name == before else name
+            before = name
+            yield Line(f"   {shown.ljust(7)}  {text}", style)
