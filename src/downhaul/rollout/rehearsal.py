@@ -11,7 +11,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from downhaul.backends.edits import with_on, with_rollout
 from downhaul.context import as_context
@@ -42,9 +42,6 @@ from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planfile import resolved
 from downhaul.rollout.population import population as made_population
 from downhaul.rollout.results import Moved, Rehearsal
-
-_MOST: Final = 100
-"""Cases of each sort that are told: the first says what is wrong as well as the thousandth."""
 
 
 def rehearse(
@@ -221,19 +218,19 @@ class _Cases:
     def more(self, when: str, variant: str, before: list[bool], got: list[bool]) -> None:
         """Note who gets the variant and did not."""
         for context, had, has in zip(self.contexts, before, got, strict=True):
-            if has and not had and len(self.found_more) < _MOST:
+            if has and not had:
                 self.found_more.append(Moved(_name(context), when, None, variant))
 
     def fewer(self, when: str, variant: str, before: list[bool], got: list[bool]) -> None:
         """Note who had the variant and does not get it."""
         for context, had, has in zip(self.contexts, before, got, strict=True):
-            if had and not has and len(self.found_fewer) < _MOST:
+            if had and not has:
                 self.found_fewer.append(Moved(_name(context), when, variant, None))
 
     def unlike(self, when: str, before: Sequence[Result], got: Sequence[Result]) -> None:
         """Note who gets another answer than before."""
         for context, had, has in zip(self.contexts, before, got, strict=True):
-            if had is not has and _told(had) != _told(has) and len(self.found_unlike) < _MOST:
+            if had is not has and _told(had) != _told(has):
                 self.found_unlike.append(Moved(_name(context), when, had.variant, has.variant))
 
 

@@ -31,15 +31,18 @@ class ScheduledStep:
 
 
 def schedule(plan: Plan, starts_at: dt.datetime) -> tuple[ScheduledStep, ...]:
-    """Return the steps of a plan that starts then. Raises ValueError for a time without an offset.
+    """Return the steps of a plan that starts then, in UTC.
 
-    A pause, a person who promotes, and controllers that were away move what comes after.
+    A pause, a person who promotes, and controllers that were away move what comes after. Raises
+    ValueError for a time without an offset.
     """
     if starts_at.utcoffset() is None:
         message = (
             f"{starts_at.isoformat()} has no UTC offset: pass a time such as datetime.now(UTC)"
         )
         raise ValueError(message)
+    # In UTC: where the clocks change, a day on the wall is not 24 hours.
+    starts_at = starts_at.astimezone(dt.UTC)
     limit = None if plan.max_duration is None else starts_at + _span(plan.max_duration)
     enters = latest = starts_at
     found: list[ScheduledStep] = []

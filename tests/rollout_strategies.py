@@ -1,0 +1,35 @@
+"""Hypothesis strategies for flags with plans that raise one of their variants."""
+
+from math import gcd
+
+from hypothesis import assume
+from hypothesis import strategies as st
+from strategies import flags, targeting_keys
+
+from downhaul.backends.edits import weight_of_variant
+from downhaul.flag import WHOLE, Split
+from downhaul.rollout.plan import Plan, Step, Strategy
+
+
+@st.composite
+def flags_to_raise(draw, **of_flags):
+    """A flag and a plan whose steps lie above what the flag serves, in what its split can keep."""
+    flag = draw(flags(**of_flags))
+    variants = [one for one in flag.variants if one != flag.off_variant]
+    assume(variants)
+    variant = draw(st.sampled_from(variants))
+    present = int(weight_of_variant(flag, variant)) if flag.on else 0
+    assume(present < WHOLE)
+    total = flag.default.bucketing.total if isinstance(flag.default, Split) else WHOLE
+    unit = WHOLE // gcd(WHOLE, total)
+    grid = st.integers(present // unit + 1, WHOLE // unit)
+    weights = sorted(draw(st.sets(grid, min_size=1, max_size=4)))
+    steps = tuple(Step(one * unit, 60.0, 180.0) for one in weights)
+    strategy = draw(st.sampled_from(Strategy))
+    audience = ()
+    if strategy is Strategy.BLUE_GREEN:
+        audience = tuple(draw(st.sets(targeting_keys, max_size=3)))
+        preview = (Step(present, 60.0, 180.0, preview=True),) if audience else ()
+        steps = (*preview, steps[-1])
+    plan = Plan(flag.key, variant, steps, strategy, unguarded="an example", audience=audience)
+    return flag, plan
