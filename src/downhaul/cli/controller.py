@@ -95,7 +95,16 @@ class TextLines(logging.Formatter):
 @click.option(
     "--tick", default="5s", show_default=True, metavar="TIME", help="The time between two looks."
 )
-def run(session: Session, once: bool, listen: str | None, log_format: str, tick: str) -> None:
+@click.option(
+    "--lease",
+    default="15s",
+    show_default=True,
+    metavar="TIME",
+    help="How long a rollout is held; after a crash, others wait as long.",
+)
+def run(
+    session: Session, once: bool, listen: str | None, log_format: str, tick: str, lease: str
+) -> None:
     """Move rollouts until it is told to stop (SIGTERM, Ctrl-C), then give back what it holds.
 
     Any number may run on one store; each rollout is moved by one at a time. Exposure rises only
@@ -107,9 +116,9 @@ def run(session: Session, once: bool, listen: str | None, log_format: str, tick:
         message = "--listen says nothing beside --once"
         raise click.UsageError(message)
     address = None if listen is None else _address(listen)
-    seconds = _seconds(tick)
+    seconds, held = _seconds(tick, "--tick"), _seconds(lease, "--lease")
     with _logging(log_format), session.operator() as operator:
-        controller = controller_for(operator, alerts=(ToLog(),), tick=seconds)
+        controller = controller_for(operator, alerts=(ToLog(),), lease=held, tick=seconds)
         if once:
             _once(session, operator, controller)
         else:
@@ -260,14 +269,14 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, option: str) -> float:
     from downhaul.rollout.units import seconds_of  # noqa: PLC0415
 
     try:
         seconds = seconds_of(text)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--tick") from None
+        raise click.BadParameter(str(error), param_hint=option) from None
     if seconds <= 0:
-        message = "the time between two looks is above nothing"
-        raise click.BadParameter(message, param_hint="--tick")
+        message = "it is to be above nothing"
+        raise click.BadParameter(message, param_hint=option)
     return seconds

@@ -108,13 +108,16 @@ def _sign_of(rollout: Rollout, signs: Signs) -> str:
 
 
 def _steps(rollout: Rollout, signs: Signs) -> Iterator[Line]:
-    names = [_name(step) for step in rollout.plan.steps]
-    width = max(map(len, names), default=0)
     history = {one.step: one for one in rollout.state.history}
-    for number, (step, name) in enumerate(zip(rollout.plan.steps, names, strict=True)):
+    rows = [
+        [_name(step), *_step_words(rollout, number, step, history)]
+        for number, step in enumerate(rollout.plan.steps)
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    for number, (name, time, *rest) in enumerate(rows):
         sign, style = _step_sign(rollout, number, signs)
-        parts = [f"{sign} {name.ljust(width)}", *_step_words(rollout, number, step, history)]
-        yield Line("   ".join(parts), style)
+        parts = [f"{sign} {name.ljust(widths[0])}", time.ljust(widths[1]), *rest]
+        yield Line("   ".join(parts).rstrip(), style)
 
 
 def _name(step: Step) -> str:
@@ -151,7 +154,7 @@ def _step_words(
         yield from _samples(rollout)
     elif here and state.phase in (Phase.STARTING, Phase.PROGRESSING):
         yield "on its way to the backend"
-    elif not state.live:
+    elif not state.live or state.phase in _BACK:
         yield "not reached"
     else:
         yield span_text(step.bake)

@@ -75,9 +75,10 @@ def exposure(rollout: Rollout) -> float | None:
 
 
 def exposed(rollout: Rollout) -> str:
-    """Return the same in words: ``25 %``, ``as before``."""
+    """Return the same in words: ``25 %``, ``as before``, ``25 % (killed)``."""
     weight = exposure(rollout)
-    return "as before" if weight is None else percent_text(weight)
+    text = "as before" if weight is None else percent_text(weight)
+    return f"{text} (killed)" if rollout.state.because == Because.KILLED else text
 
 
 def spoken(phase: Phase) -> str:
