@@ -144,6 +144,8 @@ def test_a_preview_needs_somebody_to_see_it():
     late = replace(plan, steps=plan.steps[::-1])
     says(told(late), ERROR, "steps[1]", "a preview comes first")
     says(told(replace(plan, steps=plan.steps[:1])), ERROR, "steps", "nothing follows")
+    raising = replace(plan, steps=(replace(plan.steps[0], weight=1_000), plan.steps[1]))
+    says(told(raising), ERROR, "steps[0]", "leaves the percentage as it is")
     denied = replace(FLAG, targets=(Target("off", frozenset({"qa-1"})),))
     says(told(plan, denied), WARNING, "blue-green.audience", 'always gets "off" now')
 

@@ -414,23 +414,28 @@ def _exposure(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
         elif plan.strategy is not Strategy.BLUE_GREEN and first.weight - present > SMALL_START:
             message = f"the first step exposes {percent_text(first.weight - present)} at once"
             yield _warning(path, message, "start with 1 to 5 %")
-    yield from _resolution(flag, variant, plan)
+    yield from _resolution(flag, variant, plan, int(present))
     if plan.audience:
         yield from _audience(plan, flag, variant)
 
 
-def _resolution(flag: Flag, variant: str, plan: Plan) -> Iterator[Advice]:
-    """Say which steps the flag's split can't keep."""
+def _resolution(flag: Flag, variant: str, plan: Plan, present: int) -> Iterator[Advice]:
+    """Say which steps the flag's split can't keep. A preview writes what is there already."""
     told: set[str] = set()
     for index, step in enumerate(plan.steps):
-        if step.preview or not 0 <= step.weight <= WHOLE:
+        path = f"steps[{index}]"
+        if step.preview and step.weight not in (0, present):
+            message = f"a preview leaves the percentage as it is, at {percent_text(present)}"
+            yield _error(path, message, "only its audience gets more")
+        weight = present if step.preview else step.weight
+        if not 0 <= weight <= WHOLE:
             continue
         try:
-            with_rollout(flag, variant, step.weight)
+            with_rollout(flag, variant, weight)
         except Refused as error:
             if error.message not in told:
                 told.add(error.message)
-                yield _error(f"steps[{index}]", error.message, error.hint or "")
+                yield _error(path, error.message, error.hint or "")
 
 
 def _audience(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
