@@ -179,6 +179,8 @@ def _added(by: int) -> Callable[[Any], Any]:
 
 
 def _address(network: Any) -> Any:
+    if not isinstance(network, str):
+        return network  # a vendor's clause may hold anything, and a number would be read as one
     try:
         return str(ipaddress.ip_network(network, strict=False).network_address)
     except ValueError:
