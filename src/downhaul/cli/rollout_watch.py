@@ -116,9 +116,9 @@ def print_tree(out: Output, rollout: Rollout) -> None:
         out.line(fitting(line.text), style=line.style)
 
 
-def fitting(text: str) -> str:
+def fitting(text: str, encoding: str | None = None) -> str:
     """Return the text as stdout can encode it; what it can't becomes a question mark."""
-    encoding = sys.stdout.encoding or "ascii"
+    encoding = encoding or sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
 
 
@@ -155,14 +155,14 @@ def _drawn(out: Output) -> Iterator[Show]:
     console = Console(no_color=not out.colored, highlight=False)
     signs = signs_for(console.encoding)
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-        yield lambda one: live.update(_text(tree(one, signs)), refresh=True)
+        yield lambda one: live.update(_text(tree(one, signs), console.encoding), refresh=True)
 
 
-def _text(lines: list[Line]) -> Text:
+def _text(lines: list[Line], encoding: str) -> Text:
     from rich.text import Text  # noqa: PLC0415  (as above)
 
     text = Text()
     for number, line in enumerate(lines):
         text.append("\n" if number else "")
-        text.append(fitting(line.text), style=line.style or "")
+        text.append(fitting(line.text, encoding), style=line.style or "")
     return text
