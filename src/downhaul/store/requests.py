@@ -1,0 +1,163 @@
+"""The request log: outcomes under the variant that was served (rule R10).
+
+A row's time is the database's when the row arrived. A row that comes late, because an application
+could not reach the store for a while, falls into a later window and still counts exactly once; a
+batch that is sent again after a lost answer is recognised by its rows' ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    case,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from downhaul.analysis.model import Counts, Window
+from downhaul.store.database import Database
+
+_PIECE: Final = 5000  # rows that one statement deletes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One request. ``subject`` is a hash, never an identity; ``latency_ms`` may be unknown.
+
+    ``served_by`` is ``split``, ``target`` or ``rule``: only the split forms arms.
+    """
+
+    id: str
+    flag: str
+    variant: str
+    served_by: str
+    success: bool
+    error: bool
+    latency_ms: float | None
+    subject: str = ""
+    flag_version: str = ""
+
+
+class RequestLog:
+    """Requests of one environment."""
+
+    def __init__(self, database: Database, environment: str) -> None:
+        self._database = database
+        self._environment = environment
+        self._requests = database.tables.requests
+
+    def write(self, rows: Sequence[RequestRow]) -> None:
+        """Append rows in one statement; those whose id is there already are left out.
+
+        Raises Unreachable.
+        """
+        if not rows:
+            return
+        insert = postgresql.insert if self._database.dialect.notify else sqlite.insert
+        statement = insert(self._requests).on_conflict_do_nothing(index_elements=["id"])
+        values = [
+            {
+                "id": one.id,
+                "environment": self._environment,
+                "flag": one.flag,
+                "variant": one.variant,
+                "served_by": one.served_by,
+                "success": one.success,
+                "error": one.error,
+                "latency_ms": one.latency_ms,
+                "subject": one.subject,
+                "flag_version": one.flag_version,
+            }
+            for one in rows
+        ]
+        with self._database.writing() as connection:
+            # One clock for all of a batch, which is read once.
+            now = connection.execute(select(self._clock)).scalar_one()
+            connection.execute(statement, [{**one, "logged_at": now} for one in values])
+
+    def counts(
+        self,
+        flag: str,
+        window: Window,
+        thresholds: Iterable[float],
+        served_by: Iterable[str] = ("split",),
+    ) -> dict[str, Counts]:
+        """Return the counts of a window by variant. Raises Unreachable."""
+        requests = self._requests
+        known = requests.c.latency_ms.is_not(None)
+        limits = list(thresholds)
+        columns: list[ColumnElement[Any]] = [
+            func.count().label("requests"),
+            _number(requests.c.error).label("errors"),
+            _number(requests.c.success).label("successes"),
+            _number(known).label("timed"),
+            func.coalesce(func.sum(requests.c.latency_ms), 0.0).label("latency_ms"),
+            *(
+                _number(requests.c.latency_ms > limit).label(f"slow_{at}")
+                for at, limit in enumerate(limits)
+            ),
+        ]
+        query = (
+            select(requests.c.variant, *columns)
+            .where(
+                requests.c.environment == self._environment,
+                requests.c.flag == flag,
+                requests.c.logged_at >= window.since,
+                requests.c.logged_at < window.until,
+                requests.c.served_by.in_(list(served_by)),
+            )
+            .group_by(requests.c.variant)
+        )
+        with self._database.reading() as connection:
+            return {
+                str(row["variant"]): _counts(row, limits)
+                for row in connection.execute(query).mappings()
+            }
+
+    def now(self) -> int:
+        """Return the database's time in microseconds since 1970. Raises Unreachable."""
+        return int(self._database.scalar(self._database.dialect.microseconds))
+
+    def delete_before(self, at: int, *, limit: int = _PIECE) -> int:
+        """Delete the oldest rows from before ``at``, at most ``limit``; return how many."""
+        requests = self._requests
+        old = (
+            select(requests.c.number)
+            .where(requests.c.environment == self._environment, requests.c.logged_at < at)
+            .order_by(requests.c.number)
+            .limit(limit)
+        )
+        with self._database.writing() as connection:
+            done = connection.execute(delete(requests).where(requests.c.number.in_(old)))
+            return int(done.rowcount)
+
+    @property
+    def _clock(self) -> ColumnElement[int]:
+        clock: ColumnElement[int] = literal_column(self._database.dialect.microseconds, BigInteger)
+        return clock
+
+
+def _number(condition: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return how many rows a condition holds for."""
+    return func.coalesce(func.sum(cast(case((condition, 1), else_=0), Integer)), 0)
+
+
+def _counts(row: Mapping[Any, Any], limits: Sequence[float]) -> Counts:
+    return Counts(
+        requests=int(row["requests"]),
+        errors=int(row["errors"]),
+        successes=int(row["successes"]),
+        timed=int(row["timed"]),
+        latency_ms=float(row["latency_ms"]),
+        slow={float(limit): int(row[f"slow_{at}"]) for at, limit in enumerate(limits)},
+    )
