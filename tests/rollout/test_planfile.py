@@ -1,6 +1,8 @@
 """Plans out of files and arguments: what they mean, and every problem named where it is."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from downhaul.analysis.model import Check, Measure
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag, FlagKind, percentage
+from downhaul.rollout.lint import lint, refusing
 from downhaul.rollout.plan import (
     CANARY_PERCENTS,
     DAY,
@@ -31,6 +34,7 @@ from downhaul.rollout.planfile import (
     read_plan,
     resolved,
 )
+from downhaul.rollout.planmodel import TABLES, PlanTable, fields_of
 from downhaul.rollout.units import percent_of, seconds_of, span_text
 
 ROOT = Path(__file__).parents[2]
@@ -498,3 +502,47 @@ def test_the_schema_takes_what_is_a_plan_and_refuses_what_is_none():
         {"flag": "a", "guardrails": [{"measure": "error_rate", "limit": 0.05}]},
     ):
         assert not validator.is_valid(data), data
+
+
+# --- the page and the example
+
+PAGE = (ROOT / "docs" / "rollout-plans.md").read_text()
+SHOWN = re.findall(r"```(toml|yaml)\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("language, text", SHOWN, ids=lambda one: one[:12])
+def test_the_plans_of_the_page_hold(language, text):
+    plan = parse_plan(text, language, "rollout-plans.md")
+    assert not refusing(lint(plan, None))
+
+
+def test_the_first_plan_of_the_page_is_what_its_options_say():
+    (options,) = re.findall(r"The same as options: `(.*?)`", PAGE)
+    words = options.split()
+    given = {
+        name.removeprefix("--").replace("-", "_"): value
+        for name, value in zip(words[::2], words[1::2], strict=True)
+    }
+    assert replace(parse_plan(SHOWN[0][1], "toml"), signals=()) == make_plan(**given)
+
+
+def test_the_page_names_every_field_and_word():
+    fields = {name for table in (PlanTable, *TABLES.values()) for name in fields_of(table)}
+    words = {one.value for kind in (OnUndecided, OnMetricsLost, Measure) for one in kind}
+    assert [one for one in sorted(fields | words) if not re.search(rf"\b{one}\b", PAGE)] == []
+
+
+def test_the_page_has_the_defaults_of_the_code():
+    plan = parse_plan('flag = "a"', "toml")
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", PAGE, re.MULTILINE))
+    assert rows["steps"] == ", ".join(f"{one.percent:g}" for one in plan.steps)
+    assert rows["min_sample"] == str(make_plan(flag="a", error_rate=5).guardrails[0].min_sample)
+    for name in ("metrics_lost_after", "revert_window", "interval"):
+        assert seconds_of(rows[name].strip("`")) == getattr(plan, name)
+    assert {seconds_of(rows["bake"].strip("`"))} == {one.bake for one in plan.steps}
+    for name in ("on_undecided", "on_metrics_lost"):
+        assert rows[name].strip("`") == getattr(plan, name).value
+
+
+def test_the_example_is_a_plan_without_errors():
+    assert not refusing(lint(read_plan(ROOT / "examples" / "rollout_plan.toml"), None))

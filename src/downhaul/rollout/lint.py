@@ -136,13 +136,15 @@ def _preview(plan: Plan, index: int) -> Iterator[Advice]:
 
 
 def _times(plan: Plan) -> Iterator[Advice]:
+    short: set[float] = set()  # each length of bake is told about once
     for index, step in enumerate(plan.steps):
         path = f"steps[{index}].bake"
         if not (math.isfinite(step.bake) and step.bake > 0):
             yield _error(path, "a step bakes longer than no time at all", 'such as "10m"')
         elif not step.max_bake >= step.bake:
             yield _error(path, "the longest bake is shorter than the bake", "raise max_bake")
-        elif step.bake < 2 * plan.interval:
+        elif step.bake < 2 * plan.interval and step.bake not in short:
+            short.add(step.bake)
             message = (
                 f"in a bake of {span_text(step.bake)} there are fewer than two looks, "
                 f"one each {span_text(plan.interval)}"
