@@ -152,8 +152,7 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
             }
         )
     else:
-        looked = "1 rollout" if claimed == 1 else f"{claimed} rollouts"
-        session.out.line(f"looked at {looked}, wrote {acted} times")
+        session.out.line(f"{_counted(claimed, 'look')}, {_counted(acted, 'write')}")
     for one in errors:
         session.out.error(one)
     if errors:
@@ -179,6 +178,10 @@ def _serve(session: Session, controller: Controller, address: tuple[str, int] | 
                 "counters": counters,
             }
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 
 def _leave(operator: Operator, controller: Controller) -> None:

@@ -12,12 +12,14 @@ from downhaul.cli.commands import command
 from downhaul.cli.exits import Exit
 from downhaul.cli.inputs import REASON
 from downhaul.cli.session import Session
+from downhaul.errors import FlagNotFound
 
 if TYPE_CHECKING:
     from downhaul.rollout.results import CommandResult, Rollout
     from downhaul.rollout.service import Rollouts
 
 _WHICH: Final = click.argument("which", metavar="ID|FLAG")
+_WHICH_OR_THE_ONE: Final = click.argument("which", metavar="[ID|FLAG]", required=False)
 _NEEDED: Final = click.option(
     "--reason", required=True, metavar="TEXT", help="Why. Everybody reads it who meets the rollout."
 )
@@ -48,7 +50,7 @@ def list_rollouts(session: Session, live: bool, limit: int) -> None:
 
 
 @command("rollout status", example="downhaul rollout status new_agent_version -w")
-@_WHICH
+@_WHICH_OR_THE_ONE
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it until it has ended.")
 @click.option(
     "--wait", is_flag=True, help="Wait until it has ended or needs a person; the exit code tells."
@@ -56,18 +58,22 @@ def list_rollouts(session: Session, live: bool, limit: int) -> None:
 @click.option(
     "--timeout", metavar="TIME", help="With --wait: give up after this long (30m unless said)."
 )
-def status(session: Session, which: str, watch: bool, wait: bool, timeout: str | None) -> None:
+def status(
+    session: Session, which: str | None, watch: bool, wait: bool, timeout: str | None
+) -> None:
     """Show where a rollout stands: its steps, what was seen at each, and what it waits for.
 
-    A flag's key means its live rollout, else its newest. With --wait, exit code 0 means completed,
-    3 taken back or ended early, 4 paused for a person, 5 out of time or out of reach.
+    A flag's key means its live rollout, else its newest; nothing means the only live one.
+
+    With --wait, exit code 0 means completed, 3 taken back or ended early, 4 paused for a person, 5
+    out of time or out of reach.
     """
     from downhaul.cli import rollout_watch  # noqa: PLC0415
     from downhaul.cli.rollout_render import rollout_data  # noqa: PLC0415
 
     seconds = _timeout(timeout, wait=wait)
     with rollouts_of(session) as rollouts:
-        first = rollouts.get(which)
+        first = _chosen(rollouts, which)
         if not watch and not wait:
             if session.as_json:
                 session.out.json(rollout_data(first))
@@ -79,14 +85,14 @@ def status(session: Session, which: str, watch: bool, wait: bool, timeout: str |
 
 
 @command("rollout explain", example="downhaul rollout explain new_agent_version")
-@_WHICH
+@_WHICH_OR_THE_ONE
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-def explain(session: Session, which: str, limit: int) -> None:
+def explain(session: Session, which: str | None, limit: int) -> None:
     """Tell in words where a rollout stands and why, what it waits for, and what happened."""
     from downhaul.cli.rollout_render import explain_data, explain_lines  # noqa: PLC0415
 
     with rollouts_of(session) as rollouts:
-        found = rollouts.get(which)
+        found = _chosen(rollouts, which)
         events = rollouts.events(found.id, limit=limit)
     if session.as_json:
         session.out.json(explain_data(found, events))
@@ -166,6 +172,20 @@ def revert(session: Session, which: str, reason: str, overwrite: bool) -> None:
 def cancel(session: Session, which: str, reason: str) -> None:
     """End a live rollout and leave the flag as it is."""
     _carry_out(session, lambda rollouts: rollouts.cancel(which, reason))
+
+
+def _chosen(rollouts: Rollouts, which: str | None) -> Rollout:
+    """Return the rollout that is named; without a name the only live one, or the newest."""
+    if which is not None:
+        return rollouts.get(which)
+    found = rollouts.list(live=True, limit=10) or rollouts.list(limit=1)
+    if not found:
+        message = "there are no rollouts"
+        raise FlagNotFound(message, hint="see what one would do with: downhaul rollout plan")
+    if len(found) > 1:
+        message = f"several are live, name one: {', '.join(one.flag for one in found)}"
+        raise click.UsageError(message)
+    return found[0]
 
 
 @contextmanager

@@ -77,10 +77,10 @@ def headline(rollout: Rollout, signs: Signs = DRAWN) -> str:
         f"step {min(state.step + 1, len(steps))}/{len(steps)}",
         words.exposed(rollout),
     ]
-    if state.phase is Phase.PROGRESSING and not state.hold:
-        parts.append(f"next {words.coming(rollout)}")
+    if state.live and not rollout.controllers:
+        parts.append("no controller")
     elif state.phase is Phase.PROGRESSING:
-        parts.append("held")
+        parts.append("held" if state.hold else f"next {words.coming(rollout)}")
     return "   ".join(parts)
 
 
@@ -234,10 +234,10 @@ def _below(rollout: Rollout) -> Iterator[Line]:
     pairs += [("differs", one, None) for one in state.foreign]
     plain = state.phase is Phase.PROGRESSING and not state.hold and rollout.controllers
     if not plain or not state.entered:
-        pairs += [("waits", one, None) for one in words.waits(rollout)]
+        pairs += [("waits", one, None) for one in words.waits(rollout) if one != words.ALONE]
     elif needs := [text for text in map(words.in_way, rollout.findings) if text]:
         pairs += [("needs", one, None) for one in needs]
-    if state.phase is not Phase.PROGRESSING or state.hold:
+    if not plain:
         pairs.append(("next", words.coming(rollout), None))
     if rollout.pending:
         pairs.append(("asked", f"{', '.join(rollout.pending)}: no controller took it yet", None))

@@ -19,6 +19,7 @@ from downhaul.rollout.state import RETURNING, Act, Because, Phase
 from downhaul.rollout.units import percent_text, span_text
 
 SECOND: Final = 1_000_000  # microseconds
+ALONE: Final = "a controller: none is alive"
 NOBODY: Final = "no controller is alive: nothing will move until one runs: downhaul controller run"
 
 _WHY: Final[Mapping[str, str]] = MappingProxyType(
@@ -163,7 +164,7 @@ def waits(rollout: Rollout) -> list[str]:
     if found and state.failures and state.hold != Because.PROVIDER:
         found.append(f"the backend, which failed {_times(state.failures)}")
     if state.live and not rollout.controllers:
-        found.append("a controller: none is alive")
+        found.append(ALONE)
     return found
 
 
