@@ -81,7 +81,7 @@ def _with_unit(value: Any) -> str:
 
 def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
     def chosen(value: Any) -> Any:
-        word = value.strip().lower().replace("-", "_") if isinstance(value, str) else None
+        word = value.strip().lower().replace("-", "_") if isinstance(value, str) else ""
         if word not in words:
             shown = [one.replace("_", "-") if one == "blue_green" else one for one in words]
             hint = did_you_mean(value, shown, all_of="known")
