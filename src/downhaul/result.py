@@ -48,7 +48,8 @@ class Result:
     """The answer to one evaluation (rule E1).
 
     ``authoritative`` is False whenever ``value`` is the caller's default. ``flag_version`` is
-    opaque and empty where the backend has none. ``metadata`` is shared between results: read it.
+    opaque and empty where the backend has none. ``flag`` is the flag's key, empty where nothing is
+    known of it. ``metadata`` is shared between results: read it.
     """
 
     value: Any
@@ -60,3 +61,4 @@ class Result:
     provider: str = ""
     authoritative: bool = True
     metadata: Mapping[str, Any] = field(default_factory=lambda: NO_METADATA)
+    flag: str = ""

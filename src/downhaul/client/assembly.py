@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from downhaul.client.engine import Engine, Keeper
+from downhaul.client.observing import Sink
 from downhaul.overlay import KillRecord, KillRegister, Overlay
 from downhaul.provider import ControlStore, FlagSet, ProviderStatus
 
@@ -28,8 +29,15 @@ def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
         keeper: Keeper = keeper_for(settings, control, on_overlay)
         return keeper
 
+    def make_sink() -> Sink | None:
+        log: Sink | None = getattr(control, "requests", None)
+        return log
+
     return Engine(
-        provider, make_keeper, off_on_unknown_kills=settings.control.on_unknown_kills == "off"
+        provider,
+        make_keeper,
+        off_on_unknown_kills=settings.control.on_unknown_kills == "off",
+        make_sink=make_sink,
     )
 
 

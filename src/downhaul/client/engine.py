@@ -12,9 +12,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
@@ -41,7 +42,8 @@ class FlagsStatus:
 
     ``control`` is None where no control store is configured. ``kills`` are the scopes killed now.
     ``kills_unknown`` says that a control store is configured and neither it nor a copy of it could
-    be read, so that there may be kills nobody here knows of.
+    be read, so that there may be kills nobody here knows of. ``requests`` is what became of
+    observed outcomes.
     """
 
     provider: ProviderStatus
@@ -51,6 +53,7 @@ class FlagsStatus:
     flags: int
     kills: tuple[str, ...]
     kills_unknown: bool = False
+    requests: Logged = field(default_factory=Logged)
 
     @property
     def state(self) -> State:
@@ -95,6 +98,7 @@ class Engine:
         make_keeper: Callable[[Callable[[Overlay], None]], Keeper],
         *,
         off_on_unknown_kills: bool = False,
+        make_sink: Callable[[], Sink | None] = lambda: None,
     ) -> None:
         self.provider = provider
         self.view = View(World(provider=provider.name))
@@ -105,6 +109,7 @@ class Engine:
         self._callbacks: list[ChangeCallback] = []
         self._closed = threading.Event()
         self.keeper = make_keeper(self.killed)
+        self.journal = Journal(make_sink)
 
     def start(self, ready_within: float) -> None:
         """Start everything and wait up to ``ready_within`` seconds for the first payload."""
@@ -126,7 +131,7 @@ class Engine:
         self._closed.set()
         _living.discard(self)
         until = time.monotonic() + timeout
-        for part in (self.keeper, self.provider):
+        for part in (self.journal, self.keeper, self.provider):
             part.close(max(0.1, until - time.monotonic()))
 
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
@@ -153,6 +158,7 @@ class Engine:
             flags=len(self.view.world.flags),
             kills=tuple(sorted(str(kill.scope) for kill in kills)),
             kills_unknown=self.keeper.unknown,
+            requests=self.journal.logged(),
         )
 
     # What the provider says (Listener)
@@ -216,6 +222,7 @@ class Engine:
     def after_fork(self) -> None:
         """Take up the work in a forked child, where the parent's threads and locks don't live."""
         self.view.after_fork()
+        self.journal.after_fork()
         self.keeper.after_fork()
         self.provider.after_fork()
 

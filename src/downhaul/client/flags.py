@@ -13,6 +13,7 @@ from downhaul.client.assembly import connected, in_memory
 from downhaul.client.engine import ChangeCallback, Engine, FlagsStatus
 from downhaul.client.fitting import fitted
 from downhaul.client.guard import guarding
+from downhaul.client.observing import Observation
 from downhaul.context import Context, ContextLike, as_context
 from downhaul.evaluator.batch import results_of
 from downhaul.evaluator.outcome import CallersDefault
@@ -198,6 +199,31 @@ class Flags:
     def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
         """Return the result and everything that was looked at on the way. Slow, for people."""
         return explained(self._engine, self.evaluate(flag, context, default), flag, context)
+
+    # Outcomes
+
+    def observe(self, result: Result, context: ContextLike = None) -> Observation:
+        """Log the outcome of the request that this result was served to, for rollouts to judge.
+
+        A context manager, plain or asynchronous, around what is done with the result: an exception
+        that leaves the block is an error, and goes on its way. The identity in ``context`` is kept
+        as a hash only. Never waits for the store; see :mod:`downhaul.client.observing`.
+        """
+        return Observation(self._engine.journal, result, context)
+
+    def record(
+        self,
+        result: Result,
+        context: ContextLike = None,
+        *,
+        success: bool = True,
+        error: bool = False,
+        latency_ms: float | None = None,
+    ) -> None:
+        """Log an outcome that is known already, as :meth:`observe` does around a block."""
+        self._engine.journal.note(
+            result, context, success=success and not error, error=error, latency_ms=latency_ms
+        )
 
     # Kills and changes
 

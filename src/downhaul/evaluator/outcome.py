@@ -113,6 +113,7 @@ def result_leaf(flag: Flag, provider: str) -> Leaf[Result]:
             provider,
             authoritative,
             _metadata(outcome),
+            flag.key,
         )
 
     return dress

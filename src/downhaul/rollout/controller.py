@@ -361,7 +361,7 @@ class Controller:
                     preview=step.preview,
                 )
                 case.evidence = case.evidence.add(sample)
-            return judge_all(plan.checks, case.evidence, plan.variant, until), ""
+            return judge_all(plan.checks_at(state.step), case.evidence, plan.variant, until), ""
         except DownhaulError as error:
             return None, error.message
 

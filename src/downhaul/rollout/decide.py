@@ -648,7 +648,7 @@ def _bake(case: _Case) -> Decision:
     if left > 0 and not case.promoted:
         case.state = replace(state, hold="", hold_message="") if state.hold else state
         return case.end(max(0.05, min(plan.interval, left)))
-    waiting = _waits_for(plan, seen.findings, promoted=bool(case.promoted))
+    waiting = _waits_for(plan, state.step, seen.findings, promoted=bool(case.promoted))
     if waiting is None:
         return _advance(case)
     because, message = waiting
@@ -678,7 +678,7 @@ def _passed(case: _Case, *, counts: bool) -> None:
 
 
 def _waits_for(
-    plan: Plan, findings: tuple[Finding, ...], *, promoted: bool
+    plan: Plan, step: int, findings: tuple[Finding, ...], *, promoted: bool
 ) -> tuple[Because, str] | None:
     """Return what keeps a baked step from moving on, or None. No data is never good news (R5)."""
     signals = {one.name for one in plan.signals}
@@ -689,7 +689,7 @@ def _waits_for(
     for one in deciding:
         if one.verdict is Verdict.REGRESSED and one.check in signals:
             return Because.SIGNAL, f"{one.check}: {one.message}"
-    missing = len({one.name for one in plan.checks if not one.dry_run}) - len(
+    missing = len({one.name for one in plan.checks_at(step) if not one.dry_run}) - len(
         {one.check for one in deciding}
     )
     if missing > 0:

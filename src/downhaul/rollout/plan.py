@@ -109,6 +109,12 @@ class Plan:
         """Guardrails and signals."""
         return (*self.guardrails, *self.signals)
 
+    def checks_at(self, step: int) -> tuple[Check, ...]:
+        """Return the checks that can be made at a step: with everybody in, there is no control."""
+        if self.steps[step].weight < WHOLE:
+            return self.checks
+        return tuple(check for check in self.checks if check.over_control is None)
+
     @property
     def guarded(self) -> bool:
         """Whether any guardrail decides."""

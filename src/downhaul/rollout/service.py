@@ -86,14 +86,17 @@ class Rollouts:
 
     # Before
 
-    def lint(self, plan: Plan) -> tuple[Advice, ...]:
-        """Return what is wrong or unwise about a plan, for the flag as it is now."""
+    def lint(self, plan: Plan, *, requests_per_hour: float | None = None) -> tuple[Advice, ...]:
+        """Return what is wrong or unwise about a plan, for the flag as it is now.
+
+        With ``requests_per_hour``, also which steps can't see their smallest sample in time.
+        """
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (only here and at the start)
 
         flag = self._operator.provider.get(plan.flag)
         if flag is None:
-            return lint(plan, None)
-        return lint(self._resolved(plan, flag), flag, killed=self._kill_of(flag))
+            return lint(plan, None, requests_per_hour=requests_per_hour)
+        return lint(plan, flag, killed=self._kill_of(flag), requests_per_hour=requests_per_hour)
 
     def resolve(self, plan: Plan) -> Plan:
         """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
@@ -178,6 +181,7 @@ class Rollouts:
             "exposed": list(held.exposed),
             "more": len(held.more),
             "unlike": len(held.unlike),
+            "lost": len(held.lost),
             "version": flag.version,
         }
         store.record_rehearsal(flag.key, detail, self._change("rehearsal of the way back"))

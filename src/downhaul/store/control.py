@@ -9,6 +9,7 @@ from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.requests import RequestLog
 from downhaul.store.rollouts import RolloutStore
 from downhaul.store.watch import Watcher
 
@@ -29,6 +30,11 @@ class SqlControl:
     def identity(self) -> str:
         """The store's identity; empty until it was first reached."""
         return self._watcher.identity
+
+    @property
+    def requests(self) -> RequestLog:
+        """The request log beside the kills."""
+        return RequestLog(self._database, self._environment, lambda: self.identity)
 
     def start(self, listener: KillListener) -> None:
         """Tell the listener of every kill there is, and of each to come."""

@@ -7,7 +7,7 @@ batch that is sent again after a lost answer is recognised by its rows' ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,10 +51,18 @@ class RequestRow:
 class RequestLog:
     """Requests of one environment."""
 
-    def __init__(self, database: Database, environment: str) -> None:
+    def __init__(
+        self, database: Database, environment: str, identity: Callable[[], str] = str
+    ) -> None:
         self._database = database
         self._environment = environment
+        self._identity = identity
         self._requests = database.tables.requests
+
+    @property
+    def identity(self) -> str:
+        """The store's identity, as far as it is known; empty until it was reached."""
+        return self._identity()
 
     def write(self, rows: Sequence[RequestRow]) -> None:
         """Append rows in one statement; those whose id is there already are left out.
