@@ -81,24 +81,24 @@ def _read(check: Check, counts: Counts) -> _Arm:
 
 
 def _verdict(check: Check, treated: _Arm, control: _Arm) -> tuple[Verdict, str]:
-    needed = max(1, check.min_sample)
     if not treated.requests:
-        return Verdict.NO_DATA, _nothing(check, treated)
+        return Verdict.NO_DATA, _nothing(treated)
     if treated.value is None or not math.isfinite(treated.value):
         return Verdict.UNDECIDED, "the latencies do not add up to a number"
-    if treated.requests < needed:
-        if _bound_to_exceed(check, treated, needed):
-            words = f"{_found(check, treated)}, and more than {needed} requests are allowed to have"
-            return Verdict.REGRESSED, words
-        return Verdict.UNDECIDED, f"{treated.requests} of {needed} {_counted(check)}"
+    if treated.requests < max(1, check.min_sample):
+        return _early(check, treated)
     if check.over_control is None:
         return _against_limit(check, treated)
-    if control.value is None or not math.isfinite(control.value):
-        return Verdict.UNDECIDED, "nobody got another variant: there is nothing to compare with"
-    if control.requests < needed:
-        words = f"{control.requests} of {needed} {_counted(check)} of the other variants"
-        return Verdict.UNDECIDED, words
-    return _against_control(check, treated, control.value)
+    return _against_control(check, treated, control)
+
+
+def _early(check: Check, treated: _Arm) -> tuple[Verdict, str]:
+    needed = max(1, check.min_sample)
+    if _bound_to_exceed(check, treated, needed):
+        allowed = _allowed(check, check.limit or 0.0)
+        words = f"{_found(check, treated)}, which is too many even in {needed}: {allowed}"
+        return Verdict.REGRESSED, words
+    return Verdict.UNDECIDED, f"{treated.requests} of {needed} {_counted(check)}"
 
 
 def _against_limit(check: Check, treated: _Arm) -> tuple[Verdict, str]:
@@ -116,11 +116,17 @@ def _against_limit(check: Check, treated: _Arm) -> tuple[Verdict, str]:
     return (Verdict.REGRESSED if worse else Verdict.CLEAN), words
 
 
-def _against_control(check: Check, treated: _Arm, control: float) -> tuple[Verdict, str]:
+def _against_control(check: Check, treated: _Arm, others: _Arm) -> tuple[Verdict, str]:
     margin = check.over_control if check.over_control is not None else math.nan
-    value = treated.value or 0.0
+    value, control = treated.value or 0.0, others.value
+    needed = max(1, check.min_sample)
     if not math.isfinite(margin):
         return Verdict.UNDECIDED, "the check has no margin"
+    if control is None or not math.isfinite(control):
+        return Verdict.UNDECIDED, "nobody got another variant: there is nothing to compare with"
+    if others.requests < needed:
+        words = f"{others.requests} of {needed} {_counted(check)} of the other variants"
+        return Verdict.UNDECIDED, words
     if check.measure is Measure.LATENCY:
         allowed = control * (1 + margin)
         worse = value > allowed + _HAIR * abs(allowed)
@@ -160,7 +166,7 @@ def _share(part: int, whole: int) -> float | None:
 # --- in words
 
 
-def _nothing(check: Check, treated: _Arm) -> str:
+def _nothing(treated: _Arm) -> str:
     if treated.total:
         return f"none of {treated.total} requests has a latency"
     return "no requests"

@@ -3,10 +3,14 @@
 A row's time is the database's when the row arrived. A row that comes late, because an application
 could not reach the store for a while, falls into a later window and still counts exactly once; a
 batch that is sent again after a lost answer is recognised by its rows' ids.
+
+A window is counted once, some moments after its end. A row that is stamped in time and committed
+later than that would be in no count, so a batch that takes long is taken back: see ``PROMPT``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,9 +29,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from downhaul.analysis.model import Counts, Window
+from downhaul.errors import Unreachable
 from downhaul.store.database import Database
 
+PROMPT: Final = 0.5
+"""Seconds from a batch's stamp to its commit, at most: half of what counting stays behind."""
+
+KEPT: Final = 14 * 86_400.0
+"""Seconds that rows are kept unless said otherwise: two weeks."""
+
 _PIECE: Final = 5000  # rows that one statement deletes
+_SECOND: Final = 1_000_000
+
+
+class SlowWrite(Unreachable):
+    """A batch took so long that a count could have passed it by. Nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +83,13 @@ class RequestLog:
     def write(self, rows: Sequence[RequestRow]) -> None:
         """Append rows in one statement; those whose id is there already are left out.
 
-        Raises Unreachable.
+        Raises Unreachable; SlowWrite for many rows that took long: fewer may not.
         """
         if not rows:
             return
-        insert = postgresql.insert if self._database.dialect.notify else sqlite.insert
-        statement = insert(self._requests).on_conflict_do_nothing(index_elements=["id"])
+        insert = postgresql.insert if self._database.dialect.name == "postgresql" else sqlite.insert
+        # It names no column, as that would take the right to read the table.
+        statement = insert(self._requests).on_conflict_do_nothing()
         values = [
             {
                 "id": one.id,
@@ -90,8 +107,12 @@ class RequestLog:
         ]
         with self._database.writing() as connection:
             # One clock for all of a batch, which is read once.
+            begun = time.monotonic()
             now = connection.execute(select(self._clock)).scalar_one()
             connection.execute(statement, [{**one, "logged_at": now} for one in values])
+            took = time.monotonic() - begun
+            if took > PROMPT and len(rows) > 1:
+                raise SlowWrite(f"{len(rows)} requests took {took:.1f} s to write")
 
     def counts(
         self,
@@ -137,17 +158,21 @@ class RequestLog:
         return int(self._database.scalar(self._database.dialect.microseconds))
 
     def delete_before(self, at: int, *, limit: int = _PIECE) -> int:
-        """Delete the oldest rows from before ``at``, at most ``limit``; return how many."""
+        """Delete the oldest rows from before ``at``, at most ``limit``; return how many.
+
+        Of all environments: the oldest rows are found by their number, however long the log is.
+        """
         requests = self._requests
-        old = (
-            select(requests.c.number)
-            .where(requests.c.environment == self._environment, requests.c.logged_at < at)
-            .order_by(requests.c.number)
-            .limit(limit)
+        oldest = select(requests.c.number).order_by(requests.c.number).limit(limit).subquery()
+        statement = delete(requests).where(
+            requests.c.number.in_(select(oldest.c.number)), requests.c.logged_at < at
         )
         with self._database.writing() as connection:
-            done = connection.execute(delete(requests).where(requests.c.number.in_(old)))
-            return int(done.rowcount)
+            return int(connection.execute(statement).rowcount)
+
+    def sweep(self, *, keep: float = KEPT, limit: int = _PIECE) -> int:
+        """Delete one piece of what is older than ``keep`` seconds; return how many rows went."""
+        return self.delete_before(self.now() - round(keep * _SECOND), limit=limit)
 
     @property
     def _clock(self) -> ColumnElement[int]:
