@@ -17,7 +17,7 @@ import click
 from downhaul.cli.commands import command
 from downhaul.cli.exits import Exit
 from downhaul.cli.session import Session
-from downhaul.control.alerts import AlertEvent
+from downhaul.control.alerts import AlertEvent, LogAlert
 
 if TYPE_CHECKING:
     from downhaul.control import Operator
@@ -118,7 +118,9 @@ def run(
     address = None if listen is None else _address(listen)
     seconds, held = _seconds(tick, "--tick"), _seconds(lease, "--lease")
     with _logging(log_format), session.operator() as operator:
-        controller = controller_for(operator, alerts=(ToLog(),), lease=held, tick=seconds)
+        # The log of a controller has fields of its own; all other sinks are the configuration's.
+        others = [one for one in operator.alerts if not isinstance(one, LogAlert)]
+        controller = controller_for(operator, alerts=(ToLog(), *others), lease=held, tick=seconds)
         if once:
             _once(session, operator, controller)
         else:
