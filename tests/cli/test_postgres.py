@@ -55,3 +55,21 @@ def test_a_server_that_is_down_is_unreachable_and_shows_no_password(shell):
     done = shell("kill", "agent", "--reason", "errors", "--url", url, exit_code=5)
     assert "nothing is killed" in done.stderr
     assert "--local" in done.stderr
+
+
+@pytest.mark.rule("R3", "R8")
+def test_a_rollout_works_as_on_the_embedded_store(server):
+    server("db", "upgrade")
+    server("flags", "create", "agent", "--on", "--percent", "0")
+    server("rollout", "start", "--flag", "agent", "--unguarded", "test", "--reason", "v2")
+    server("controller", "run", "--once")
+    assert server.json("rollout", "status", "agent")["percent"] == 1.0
+    server("rollout", "rollback", "agent", "--reason", "enough")
+    assert server.json("rollout", "status", "agent")["phase"] == "rolled_back"
+    assert server.json("flags", "show", "agent")["exposure"] == "on at 0 %"
+    actions = [one["action"] for one in server.json("audit")["records"]]
+    assert [one for one in actions if one in ("planned", "started", "rolled_back")] == [
+        "planned",
+        "started",
+        "rolled_back",
+    ]
