@@ -40,8 +40,8 @@ def judge(check: Check, evidence: Evidence, variant: str, now: int) -> Finding:
     return Finding(
         check=check.name,
         verdict=verdict,
-        value=treated.value,
-        control=control.value,
+        value=_finite(treated.value),
+        control=_finite(control.value),
         requests=treated.requests,
         needed=max(1, check.min_sample),
         dry_run=check.dry_run,
@@ -161,6 +161,11 @@ def _others(arms: Mapping[str, Counts], variant: str) -> Counts:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number that JSON can hold, or None."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 # --- in words
