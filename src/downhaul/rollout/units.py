@@ -76,7 +76,7 @@ def weight_from(value: Any) -> int:
 def span_text(seconds: float) -> str:
     """Return a time in the units of a plan, at most two of them: ``1d 12h``, ``90 ms``, ``0s``."""
     if 0 < seconds < 1:
-        return f"{seconds * 1000:g} ms"
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 60 and seconds != int(seconds):  # noqa: PLR2004  (a minute)
         return f"{seconds:.3g}s"
     left = round(seconds)
