@@ -6,6 +6,8 @@ import time
 import pytest
 
 from downhaul.cli.rollout_words import NOBODY
+from downhaul.control.service import connect_operator, resolve_settings
+from downhaul.store.requests import RequestLog, RequestRow
 
 SLOW = ("--steps", "1,10,100", "--bake", "1h", "--unguarded", "watched by hand")
 QUICK = ("--steps", "50,100", "--bake", "1ms", "--interval", "10ms", "--unguarded", "test")
@@ -264,6 +266,35 @@ def test_without_requests_it_says_which_it_needs(plan):
     assert "requests for error_rate <= 5 %: none were seen" in said
 
 
+@pytest.mark.rule("R4", "R6")
+def test_a_guardrail_takes_it_back_and_says_what_it_saw(plan):
+    (plan.folder / "rollout.toml").write_text(f'interval = "10ms"\n{PLAN}')
+    plan("rollout", "start", "rollout.toml")
+    plan("controller", "run", "--once")
+    observe(plan, requests=60, errors=12)
+    until = time.monotonic() + 20
+    while phase(plan) == "progressing":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+        plan("controller", "run", "--once")
+    shown = plan("rollout", "status", "agent", "--wait", exit_code=3).stdout
+    assert "✖ rolled back" in shown
+    assert "error_rate 20 % BAD" in shown
+    assert exposure(plan) == "on at 0 %"
+    said = plan("rollout", "explain", "agent").stdout
+    assert "error_rate <= 5 %  regressed  20 % in 60 requests (needs 50)" in said
+
+
+def observe(shell, requests, errors):
+    """Log requests of the variant, some of which failed."""
+    with connect_operator(resolve_settings()) as operator:
+        rows = [
+            RequestRow(f"r{number}", "agent", "on", "split", number >= errors, number < errors, 5.0)
+            for number in range(requests)
+        ]
+        RequestLog(operator.control.rollouts.database, operator.environment).write(rows)
+
+
 # Told, and waited for
 
 
@@ -285,11 +316,13 @@ def test_the_audit_tells_it_all_by_flag(moving):
     assert actions[-1] == "rolled_back"
 
 
-@pytest.mark.parametrize("words", [("--wait",), ("--wait", "-w"), ("--wait", "--json")])
-def test_waiting_for_what_has_ended_tells_how(completed, words):
-    assert completed("rollout", "status", "agent", *words).stdout
+def test_waiting_for_what_has_ended_tells_how(completed):
+    ways = ((), ("-w",), ("--json",), ("-w", "--json"))
+    for words in ways:
+        assert completed("rollout", "status", "agent", "--wait", *words).stdout
     completed("rollout", "revert", "agent", "--reason", "numbers fell")
-    completed("rollout", "status", "agent", *words, exit_code=3)
+    for words in ways:
+        completed("rollout", "status", "agent", "--wait", *words, exit_code=3)
 
 
 def test_waiting_ends_at_a_pause_and_in_time(moving):

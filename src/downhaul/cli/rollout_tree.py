@@ -167,7 +167,8 @@ def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:
         check = words.check_of(rollout, one)
         name = _measured(one.check)
         text = f"{name} {words.value_of(one, check)}"
-        if control := words.control_of(one, check):
+        control = words.control_of(one, check)
+        if control and check is not None and check.over_control is not None:
             text += f" (control {control})"
         bad = one.verdict is Verdict.REGRESSED
         if bad:

@@ -116,7 +116,7 @@ def value_of(finding: Finding, check: Check | None) -> str:
 
 
 def control_of(finding: Finding, check: Check | None) -> str:
-    """Return what it was compared with, or nothing."""
+    """Return what the control had at the same time, or nothing."""
     return "" if finding.control is None else _in_unit(finding.control, check)
 
 
