@@ -261,8 +261,7 @@ def test_without_requests_it_says_which_it_needs(plan):
     plan("controller", "run", "--once")
     plan("controller", "run", "--once")
     said = plan("rollout", "explain", "agent").stdout
-    assert "guardrail  error_rate <= 5 %  no data" in said
-    assert "(needs 50)" in said
+    assert "guardrail  error_rate <= 5 %  no data  no requests (needs 50)" in said
     assert "requests for error_rate <= 5 %: none were seen" in said
 
 
@@ -282,7 +281,7 @@ def test_a_guardrail_takes_it_back_and_says_what_it_saw(plan):
     assert "error_rate 20 % BAD" in shown
     assert exposure(plan) == "on at 0 %"
     said = plan("rollout", "explain", "agent").stdout
-    assert "error_rate <= 5 %  regressed  20 % in 60 requests (needs 50)" in said
+    assert "error_rate <= 5 %  regressed  12 errors in 60 requests: 20 %" in said
 
 
 def observe(shell, requests, errors):

@@ -267,14 +267,13 @@ def _seen(rollout: Rollout, finding: Finding | None, needed: int) -> tuple[str, 
     """Return a verdict, and what it stands on."""
     if finding is None:
         return "not asked", f"needs {needed} requests"
-    check = words.check_of(rollout, finding)
     verdict = finding.verdict.value.replace("_", " ")
-    text = words.value_of(finding, check)
-    if control := words.control_of(finding, check):
-        text += f" against {control} of the control"
-    text += f" in {finding.requests} requests (needs {finding.needed})"
-    if finding.message:
-        text += f": {finding.message}"
+    text = finding.message
+    if not text:
+        value = words.value_of(finding, words.check_of(rollout, finding))
+        text = f"{value} in {finding.requests} requests"
+    if finding.requests < finding.needed:
+        text += f" (needs {finding.needed})"
     return (f"{verdict} (dry run)" if finding.dry_run else verdict), text
 
 
