@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import select
 
-from downhaul.errors import SchemaMissing
-from downhaul.overlay import KillRecord, Scope
+from downhaul.errors import ProviderError, SchemaMissing
+from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
@@ -82,7 +84,7 @@ class SqlControl:
         """Commit a kill or a revive and return it. Raises Unreachable."""
         environment = writing.environment_of_kill(self._environment, everywhere=everywhere)
         with self._database.writing() as connection:
-            return writing.write_kill(
+            record = writing.write_kill(
                 connection,
                 self._database,
                 environment,
@@ -91,6 +93,12 @@ class SqlControl:
                 killed=killed,
                 lift_others=lift_others,
             )
+        if killed:
+            # The kill is in force. Live rollouts that it ends are to be looked at now, and are
+            # looked at soon in any case.
+            with suppress(ProviderError):
+                self.rollouts.hurry(scope.name if scope.kind is ScopeKind.FLAG else None)
+        return record
 
     def changes(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None

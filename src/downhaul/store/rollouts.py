@@ -447,6 +447,18 @@ class RolloutStore:
 
     # Commands and intents
 
+    def hurry(self, flag: str | None = None) -> None:
+        """Make live rollouts due at once: a flag's, or all of them."""
+        rollouts = self._tables.rollouts
+        wanted = and_(rollouts.c.live, rollouts.c.environment == self.environment)
+        if flag is not None:
+            wanted = and_(wanted, rollouts.c.flag == flag)
+        with self.database.reading() as connection:
+            if connection.execute(select(rollouts.c.id).where(wanted).limit(1)).first() is None:
+                return
+        with self.database.writing() as connection:
+            connection.execute(update(rollouts).where(wanted).values(due_at=self._clock))
+
     def command(
         self, rollout: str, verb: str, step: int, options: Mapping[str, Any], change: Change
     ) -> int:
