@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.client.engine import Engine
@@ -82,7 +83,8 @@ def _unknown(engine: Engine, flag: str, context: ContextLike) -> Result:
     if everything is not None:
         return engine.view.killed(flag, everything)
     if Capability.RESOLVE in engine.provider.capabilities:
-        return engine.provider.resolve(flag, as_context(context), None)
+        resolved = engine.provider.resolve(flag, as_context(context), None)
+        return resolved if resolved.flag else replace(resolved, flag=flag)
     as_context(context)  # what can't be a context is told, whatever the flag
     status: ProviderStatus = engine.provider.status()
     code, message = ErrorCode.FLAG_NOT_FOUND, f"there is no flag {_shown(flag)}"

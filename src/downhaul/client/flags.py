@@ -353,6 +353,22 @@ class _FlagsOver(Flags):
     def explain(self, flag: str, context: ContextLike = None, default: Any = None) -> Explanation:
         return super().explain(flag, self._merged(context), default)
 
+    def observe(self, result: Result, context: ContextLike = None) -> Observation:
+        return super().observe(result, self._merged(context))
+
+    def record(
+        self,
+        result: Result,
+        context: ContextLike = None,
+        *,
+        success: bool = True,
+        error: bool = False,
+        latency_ms: float | None = None,
+    ) -> None:
+        super().record(
+            result, self._merged(context), success=success, error=error, latency_ms=latency_ms
+        )
+
     def _merged(self, context: ContextLike) -> ContextLike:
         try:
             return as_context(context).over(self._base)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
+import math
 import threading
 import time
 import uuid
@@ -33,7 +34,9 @@ CAPACITY: Final = 10_000
 
 BATCH: Final = 500
 EVERY: Final = 0.5  # seconds between two batches
+_GROWTH: Final = 25  # rows more in the next batch, after a store was slow
 _LONGEST: Final = 10.0  # seconds between two tries at a store that is away
+_BREATH: Final = 0.02  # seconds between two tries at the end
 _SUBJECT: Final = 16  # bytes of a subject's hash
 _HASH_KEY: Final = 64  # bytes of a key that blake2b takes
 _SPLIT: Final = frozenset({Reason.SPLIT, Reason.DEFAULT, Reason.STATIC})
@@ -169,6 +172,9 @@ class Journal:
         self._dropped = 0
         self._written = 0
         self._batch: list[RequestRow] = []
+        self._size = BATCH
+        self._away = False
+        self._deadline = 0.0
 
     def note(
         self,
@@ -191,16 +197,16 @@ class Journal:
                     result.flag,
                     result.variant,
                     _served_by(result),
-                    success,
-                    error,
-                    latency_ms,
+                    bool(success),
+                    bool(error),
+                    _milliseconds(latency_ms),
                     _key(context),
                     result.flag_version,
                 )
             )
             if self._thread is None:
                 self._start()
-            if len(self._waiting) >= BATCH:
+            if len(self._waiting) >= BATCH and not self._away:
                 self._wake.set()
         except Exception:  # noqa: BLE001  (an outcome is worth no application's request)
             self._dropped += 1
@@ -211,7 +217,11 @@ class Journal:
         return Logged(self._written, len(self._waiting) + len(self._batch), self._dropped)
 
     def close(self, timeout: float) -> None:
-        """Write what waits, within ``timeout`` seconds; what is left then is dropped."""
+        """Write what waits, within ``timeout`` seconds; what is left then is dropped.
+
+        A store that does not answer is tried again for half of that time.
+        """
+        self._deadline = time.monotonic() + timeout / 2
         self._closing.set()
         self._wake.set()
         thread = self._thread
@@ -241,9 +251,16 @@ class Journal:
             if not ending:
                 self._wake.wait(delay)
                 self._wake.clear()
-            delay = self._every if self._flush() else min(_LONGEST, delay * 2)
-            if ending and (delay > self._every or not (self._waiting or self._batch)):
-                return
+            taken = self._flush()
+            delay = self._every if taken else min(_LONGEST, delay * 2)
+            if not ending:
+                continue
+            if (taken and not self._waiting) or time.monotonic() > self._deadline:
+                break
+            time.sleep(_BREATH)
+        self._dropped += len(self._waiting) + len(self._batch)
+        self._waiting.clear()
+        self._batch = []
 
     def _flush(self) -> bool:
         """Write everything that waits; return whether the store took it."""
@@ -254,16 +271,25 @@ class Journal:
                 return True
             identity = self._sink.identity
             if not identity:
+                self._away = True
                 return False  # the store was not reached yet, and subjects' hashes need its key
+            if not self._batch:
+                self._batch = self._take(identity)
+            piece = self._batch[: self._size]
             try:
-                if not self._batch:
-                    self._batch = self._take(identity)
-                self._sink.write(self._batch)
+                self._sink.write(piece)
             except Exception as error:  # noqa: BLE001  (the store is away: the batch waits with the rest)
-                _log.warning("outcomes could not be written: %s", error)
+                if _was_slow(error) and len(piece) > 1:
+                    self._size = len(piece) // 2
+                    continue
+                if not self._away:
+                    _log.warning("outcomes wait, as they can't be written: %s", error)
+                self._away = True
                 return False
-            self._written += len(self._batch)
-            self._batch = []
+            self._away = False
+            self._size = min(BATCH, self._size + _GROWTH)
+            self._written += len(piece)
+            self._batch = self._batch[len(piece) :]
         return True
 
     def _take(self, identity: str) -> list[RequestRow]:
@@ -278,17 +304,24 @@ class Journal:
                 RequestRow(
                     # The same row bears the same id however often it is sent.
                     id=f"{self._prefix}-{self._numbered}",
-                    flag=one.flag,
-                    variant=one.variant,
+                    flag=_text(one.flag),
+                    variant=_text(one.variant),
                     served_by=one.served_by,
                     success=one.success,
                     error=one.error,
                     latency_ms=one.latency_ms,
                     subject=_hashed(one.key, key),
-                    flag_version=one.version,
+                    flag_version=_text(one.version),
                 )
             )
         return rows
+
+
+def _was_slow(error: Exception) -> bool:
+    """Return whether fewer rows at once may be taken."""
+    from downhaul.store.requests import SlowWrite  # noqa: PLC0415  (SQLAlchemy)
+
+    return isinstance(error, SlowWrite)
 
 
 def _served_by(result: Result) -> str:
@@ -298,6 +331,19 @@ def _served_by(result: Result) -> str:
     if "prerequisite" in result.metadata:
         return "off"
     return "split" if result.reason in _SPLIT else _SERVED_BY.get(result.reason, "other")
+
+
+def _milliseconds(latency: Any) -> float | None:
+    """Return a latency that a database takes, or None: one odd row must not hold up the rest."""
+    if latency is None:
+        return None
+    found = float(latency)
+    return found if 0 <= found < math.inf else None
+
+
+def _text(text: str) -> str:
+    """Return text that every database takes: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _key(context: Any) -> str:
