@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from downhaul._version import __version__
@@ -54,7 +54,6 @@ LEASE: Final = 15.0
 TICK: Final = 5.0
 _MARGIN: Final = 0.4  # of the lease: with less of it left, nothing is written at a provider
 _BATCH: Final = 25
-_MANY: Final = 8  # claims from which it is cheaper to read all flags at once
 _TURNS: Final = (
     6  # decisions about one rollout within a tick: two acts, their reading, and the rest
 )
@@ -192,6 +191,7 @@ class Controller:
                 self._store.release(claims)
             return self._unreachable(error)
         found = [self._try(claim, around, started) for claim in claims]
+        found += self._save(found)
         errors = tuple(one.error for one in found if one.error)
         report = TickReport(
             len(claims),
@@ -213,7 +213,11 @@ class Controller:
             return self._give_back(claim, "", None)
         try:
             self._points("claimed", claim.row.id)
-            return _Outcome(self._one(claim, around, started))
+            case = self._one(claim, around, started)
+            if case is None or case.saved:
+                self._points("saved", claim.row.id)
+                return _Outcome(0 if case is None else case.acts)
+            return _Outcome(case.acts, pending=(claim, case.save()))
         except LeaseLost as error:
             _log.warning("%s", error.message)
             return _Outcome(lost=True)
@@ -224,6 +228,24 @@ class Controller:
             _log.exception("rollout %s failed", claim.row.id)
             words = f"{claim.row.id}: {type(error).__name__}: {error}"
             return self._give_back(claim, words, self.interval)
+
+    def _save(self, found: Sequence[_Outcome]) -> list[_Outcome]:
+        """Commit what is left to be saved, all at once; one by one where that does not work."""
+        pending = [one.pending for one in found if one.pending is not None]
+        if not pending:
+            return []
+        try:
+            lost = self._store.save_all(pending)
+        except Exception:  # noqa: BLE001  (one that can't be kept must not stop the others)
+            if len(pending) > 1:
+                return [more for one in pending for more in self._save([_Outcome(pending=one)])]
+            claim = pending[0][0]
+            _log.exception("rollout %s could not be saved", claim.row.id)
+            words = f"{claim.row.id}: it could not be saved"
+            return [self._give_back(claim, words, self.interval)]
+        for claim, _ in pending:
+            self._points("saved", claim.row.id)
+        return [_Outcome(lost=True) for _ in lost]
 
     def _give_back(self, claim: Claim, error: str, due_in: float | None) -> _Outcome:
         with suppress(DownhaulError):
@@ -265,8 +287,11 @@ class Controller:
 
     # One rollout
 
-    def _one(self, claim: Claim, around: _Around, started: float) -> int:
-        """Decide and act until nothing is left to do now; save; return how many acts there were."""
+    def _one(self, claim: Claim, around: _Around, started: float) -> _Turn | None:
+        """Decide and act until nothing is left to do now; what then is not saved yet is returned.
+
+        None for a rollout that this code can't read, and leaves alone.
+        """
         try:
             plan = Plan.from_mapping(claim.row.plan)
             state = State.from_mapping(claim.row.state)
@@ -274,7 +299,7 @@ class Controller:
             was = flag_from_data(snapshot.document)
         except (KeyError, TypeError, ValueError) as error:
             self._leave_alone(claim, error)
-            return 0
+            return None
         evidence = _evidence(claim.row.evidence, state, claim.now)
         asked = tuple(_asked(one) for one in around.commands.get(claim.row.id, ()))
         case = _Turn(claim, plan, state, snapshot, was, evidence)
@@ -295,10 +320,7 @@ class Controller:
                 break
         else:
             case.due_in = 0.0
-        if not case.saved:
-            self._store.save(claim, case.save())
-        self._points("saved", claim.row.id)
-        return case.acts
+        return case
 
     def _observe(
         self, case: _Turn, around: _Around, asked: tuple[Asked, ...], *, first: bool
@@ -306,16 +328,18 @@ class Controller:
         row = case.claim.row
         flag, unreachable = None, ""
         try:
-            flag = (
-                around.flags.get(row.flag)
-                if first and around.flags is not None
-                else self._provider.get(row.flag)
-            )
+            if first and around.flags is not None:
+                found = around.flags.get(row.flag)
+                if isinstance(found, DownhaulError):
+                    raise found
+                flag = found
+            else:
+                flag = self._provider.get(row.flag)
         except DownhaulError as error:
             unreachable = error.message
         if first:
             self._recognise(case, flag)
-            case.findings, case.metrics_error = self._measure(case)
+            case.findings, case.metrics_error = self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
         return Seen(
@@ -344,7 +368,7 @@ class Controller:
                 case.state = replace(case.state, desired=flag_to_data(flag))
             case.settled[intent.id] = "confirmed" if arrived else "superseded"
 
-    def _measure(self, case: _Turn) -> tuple[tuple[Finding, ...] | None, str]:
+    def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
         """Take in what is new since the last look, and judge. None where the source is away."""
         plan, state = case.plan, case.state
         if not plan.checks or not state.started_at or state.phase in RETURNING:
@@ -352,7 +376,8 @@ class Controller:
         step = plan.steps[state.step]
         try:
             source = self._source(plan)
-            until = source.watermark()
+            until = around.watermarks.get(id(source)) or source.watermark()
+            around.watermarks[id(source)] = until
             if until > case.evidence.cursor:
                 sample = source.sample(
                     plan.flag,
@@ -465,12 +490,12 @@ class Controller:
     # Small parts
 
     def _surroundings(self, claims: Sequence[Claim]) -> _Around:
-        """Read what all claims of a tick share: commands, kills, and if they are many the flags."""
+        """Read what all claims of a tick share: commands, kills, and the flags of a database."""
         commands = self._store.commands(claim.row.id for claim in claims)
         kills = self._control.kills()
-        flags: Mapping[str, Flag] | None = None
-        if self._shared and len(claims) >= _MANY:
-            flags = self._provider.list().flags
+        flags: Mapping[str, Flag | DownhaulError] | None = None
+        if isinstance(self._provider, SqlProvider):
+            flags = self._provider.get_many(claim.row.flag for claim in claims)
         return _Around(commands, kills, flags)
 
     def _source(self, plan: Plan) -> MetricSource:
@@ -527,7 +552,8 @@ class _Around:
 
     commands: Mapping[str, list[CommandRow]]
     kills: Sequence[KillRecord]
-    flags: Mapping[str, Flag] | None
+    flags: Mapping[str, Flag | DownhaulError] | None
+    watermarks: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,6 +563,7 @@ class _Outcome:
     acts: int = 0
     lost: bool = False
     error: str = ""
+    pending: tuple[Claim, Save] | None = None
 
 
 class _Turn:

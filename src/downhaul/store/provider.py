@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy as copying
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final, Self
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from downhaul.backends.edits import with_on, with_rollout, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
-from downhaul.errors import Refused
+from downhaul.errors import DownhaulError, Refused
 from downhaul.flag import Flag, FlagSet, FlagSetDelta, Segment
 from downhaul.provider import (
     Capability,
@@ -145,6 +145,22 @@ class SqlProvider(FlagProvider):
         with self.database.reading() as connection:
             row = reading.kept(connection, self.database.tables, "flag", self.environment, key)
         return None if row is None else self._writer.decoded(key, row)
+
+    def get_many(self, keys: Iterable[str]) -> Mapping[str, Flag | DownhaulError]:
+        """Return those of the flags that are there, in one look; an error for a row that is broken.
+
+        Raises Unreachable.
+        """
+        wanted = tuple(keys)
+        with self.database.reading() as connection:
+            rows = reading.kept_flags(connection, self.database.tables, self.environment, wanted)
+        found: dict[str, Flag | DownhaulError] = {}
+        for key, row in rows.items():
+            try:
+                found[key] = self._writer.decoded(key, row)
+            except DownhaulError as error:
+                found[key] = error
+        return found
 
     def list(self) -> FlagSet:
         """Return all flags and segments as the database has them now. Raises Unreachable."""

@@ -133,6 +133,21 @@ class Kept:
     document: str
 
 
+def kept_flags(
+    connection: Connection, tables: Tables, environment: str, keys: tuple[str, ...]
+) -> dict[str, Kept]:
+    """Return the rows of those of the flags that are there, in one statement."""
+    flags = tables.flags
+    found = connection.execute(
+        select(flags.c.key, flags.c.version, flags.c.document).where(
+            flags.c.environment == environment,
+            flags.c.key.in_(keys),
+            flags.c.document.is_not(None),
+        )
+    )
+    return {key: Kept(str(version), document) for key, version, document in found}
+
+
 def kept(
     connection: Connection, tables: Tables, entity: str, environment: str, key: str
 ) -> Kept | None:

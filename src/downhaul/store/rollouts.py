@@ -408,6 +408,17 @@ class RolloutStore:
         with self.database.writing() as connection:
             self.save_in(connection, claim, save)
 
+    def save_all(self, saves: Sequence[tuple[Claim, Save]]) -> frozenset[str]:
+        """Commit several rollouts' next states at once; return the ids of those that were lost."""
+        lost = set()
+        with self.database.writing() as connection:
+            for claim, save in saves:
+                try:
+                    self.save_in(connection, claim, save)
+                except LeaseLost:  # its update met no row, and nothing of it was written
+                    lost.add(claim.row.id)
+        return frozenset(lost)
+
     def save_in(self, connection: Connection, claim: Claim, save: Save) -> None:
         """Write a rollout's next state within a transaction. Raises LeaseLost."""
         rollouts = self._tables.rollouts
