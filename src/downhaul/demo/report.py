@@ -1,87 +1,21 @@
-"""What the demo claims, whether it held, and how both are shown."""
+"""How the demo is shown: as it goes on stderr, and summed up on stdout."""
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from downhaul.demo.claims import Claim
 from downhaul.demo.imported import Imported
+from downhaul.demo.rollouts import RolloutsReport
 from downhaul.demo.story import BackendReport, StepReport
 
-_SECOND: Final = 1.0  # a kill that takes longer is no kill switch
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One sentence that the run had to make true."""
-
-    text: str
-    held: bool
-    measured: str
-
-
-def claims_of(reports: Sequence[BackendReport], imported: Imported) -> list[Claim]:
-    """Return every claim, with what was measured for it."""
-    claims = []
-    for report in reports:
-        name = report.backend
-        unlike = sum(step.unlike for step in report.steps)
-        kill = max(report.steps[-1].latencies)
-        claims += [
-            Claim(f"{name}: nobody lost the feature while it was raised", report.lost == 0,
-                  f"{report.lost} of {report.users} users"),
-            Claim(f"{name}: everybody was served what the flag says", unlike == 0,
-                  f"{unlike} answers differ"),
-            Claim(f"{name}: every process obeyed the kill within a second", kill < _SECOND,
-                  f"{kill * 1000:.0f} ms"),
-            Claim(f"{name}: nothing was served wrongly after the kill was seen",
-                  report.wrong_after_kill == 0, f"{report.wrong_after_kill} requests"),
-            Claim(f"{name}: no request failed", report.failed == 0,
-                  f"{report.failed} of {report.requests}"),
-        ]  # fmt: skip
-        if imported.expectations:
-            broken = imported.broken(report.imported)
-            claims.append(
-                Claim(f"{name}: the imported flags answer as their document demands", not broken,
-                      f"{len(imported.expectations) - len(broken)} of "
-                      f"{len(imported.expectations)} expectations"
-                      + "".join(f"; {one}" for one in broken[:3]))
-            )  # fmt: skip
-    if len(reports) > 1:
-        first, *others = reports
-        differ = sum(_apart(first, other) for other in others)
-        names = " and ".join(report.backend for report in reports)
-        claims.append(
-            Claim(f"{names} gave every user the same variant", differ == 0,
-                  f"{differ} users differ at some step")
-        )  # fmt: skip
-        if imported.questions:
-            differ = sum(
-                mine["variant"] != theirs["variant"] or mine["enabled"] != theirs["enabled"]
-                for other in others
-                for mine, theirs in zip(first.imported, other.imported, strict=True)
-            )
-            claims.append(
-                Claim(f"{names} answer every question on the imported flags alike", differ == 0,
-                      f"{differ} of {len(imported.questions)} differ")
-            )  # fmt: skip
-    return claims
-
-
-def _apart(one: BackendReport, other: BackendReport) -> int:
-    """Return how many users were answered differently by two backends, after any command."""
-    return len(
-        {
-            user
-            for command, answers in one.answers.items()
-            for user, variant in answers.items()
-            if other.answers[command][user] != variant
-        }
-    )
+_WIDTH: Final = 110  # of a line of the summary, if it can be
+_EXAMPLES: Final = 20  # answers that should not have been, in the document
 
 
 class Show:
@@ -89,24 +23,33 @@ class Show:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._heading: str | None = None
 
     def note(self, text: str) -> None:
         """Say what is going on."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
+    def backend(self, name: str) -> None:
+        """Say on which backend the story is told now."""
+        self.note(f"\n{name}")
+        self.act("somebody raises a flag by hand, and kills it")
+        self.note(f"    {'command':>9}  {'asked':>7}  {'served':>8}  {'lost':>4}  seen after")
+
+    def act(self, title: str) -> None:
+        """Say which act begins."""
+        self.note(f"\n  {title}")
+
+    def event(self, second: float, text: str) -> None:
+        """Show what happened to a rollout, or to who moves it."""
+        self.note(f"    {max(0.0, second):5.1f} s  {text}")
+
     def step(self, step: StepReport) -> None:
         """Show what one command did."""
-        if self._heading != step.backend:
-            self._heading = step.backend
-            self.note(f"\n{step.backend}")
-            self.note(f"  {'command':>9}  {'asked':>7}  {'served':>8}  {'lost':>4}  seen after")
         bar = "█" * round(step.share * 30)
         seen = " ".join(f"{second * 1000:.0f} ms" for second in step.latencies)
         lost = "all" if step.command == "kill" else str(step.lost)
         self.note(
-            f"  {step.command:>9}  {step.asked:>7.1%}  {step.share:>8.2%}  {lost:>4}  "
+            f"    {step.command:>9}  {step.asked:>7.1%}  {step.share:>8.2%}  {lost:>4}  "
             f"{seen:<14} {bar}"
         )
 
@@ -130,13 +73,29 @@ class Show:
                 f"imported {imported.source}: {len(imported.flag_set.flags)} flags, "
                 f"{len(imported.flag_set.segments)} segments; {_fidelity(imported)}"
             )
-        lines.append("")
-        lines += [f"  {'held' if c.held else 'FAILED':6}  {c.text}: {c.measured}" for c in claims]
+        for act in dict.fromkeys(claim.act for claim in claims):
+            lines += ["", act]
+            mine = [claim for claim in claims if claim.act == act]
+            for text in dict.fromkeys(claim.text for claim in mine):
+                lines += _lines([claim for claim in mine if claim.text == text])
         if skipped:
             lines += ["", f"PostgreSQL was left out: {skipped}"]
         held = sum(claim.held for claim in claims)
         lines += ["", f"{held} of {len(claims)} claims held."]
         sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _lines(claims: Sequence[Claim]) -> list[str]:
+    """Return one sentence with what each backend measured for it; once, if it is the same."""
+    held = all(claim.held for claim in claims)
+    text = f"  {'held' if held else 'FAILED':6}  {claims[0].text}"
+    if len({(claim.measured, claim.held) for claim in claims}) == 1:
+        return [f"{text}: {claims[0].measured}"]
+    told = [
+        f"{claim.backend} {claim.measured}{'' if claim.held else ' (FAILED)'}" for claim in claims
+    ]
+    line = f"{text}: {'; '.join(told)}"
+    return [line] if len(line) <= _WIDTH else [f"{text}:", *(f"            {one}" for one in told)]
 
 
 def _spread(seconds: Sequence[float]) -> str:
@@ -164,7 +123,16 @@ def _data(
         "schema_version": 1,
         "command": "demo",
         "held": all(claim.held for claim in claims),
-        "claims": [{"claim": c.text, "held": c.held, "measured": c.measured} for c in claims],
+        "claims": [
+            {
+                "act": one.act,
+                "backend": one.backend or None,
+                "claim": one.text,
+                "held": one.held,
+                "measured": one.measured,
+            }
+            for one in claims
+        ],
         "skipped": skipped,
         "imported": {
             "source": imported.source,
@@ -195,7 +163,39 @@ def _data(
                     }
                     for step in report.steps
                 ],
+                "rollouts": None if report.rollouts is None else _rollouts(report.rollouts),
             }
             for report in reports
         ],
+    }
+
+
+def _rollouts(report: RolloutsReport) -> dict[str, Any]:
+    return {
+        "controller_killed_at": report.killed_at,
+        "controller_held_lease": report.held,
+        "resumed_after": round(report.resumed, 3) if math.isfinite(report.resumed) else None,
+        "controller_slept": round(report.slept, 3),
+        "taken_back_ms": [round(one * 1000, 2) for one in report.taken_back],
+        "kill_ms": [round(one * 1000, 2) for one in report.kill],
+        "answers": report.logged,
+        "observed": report.observed,
+        "wrong": list(report.wrong[:_EXAMPLES]),
+        "stories": {
+            name: {
+                "variant": tale.variant,
+                "planned": tale.planned,
+                "raised": tale.raised,
+                "phase": tale.phase,
+                "because": tale.because,
+                "message": tale.message,
+                "seconds": round(tale.seconds, 3),
+                "answers": tale.answers,
+                "failed": tale.failed,
+                "users": tale.met,
+                "lost": tale.lost,
+                "moved": tale.moved,
+            }
+            for name, tale in report.tales.items()
+        },
     }

@@ -12,8 +12,10 @@ from downhaul.config import resolve
 from downhaul.control.results import OnConflict
 from downhaul.control.service import connect_operator, databases
 from downhaul.demo import imported as documents
+from downhaul.demo.claims import claims_of
 from downhaul.demo.imported import NOTHING, Imported
-from downhaul.demo.report import Show, claims_of
+from downhaul.demo.report import Show
+from downhaul.demo.rollouts import FULL, QUICK, Pace, RolloutStory, agent_flag
 from downhaul.demo.stores import missing_for_postgres, postgres_url, sqlite_url
 from downhaul.demo.story import BackendReport, demo_flag, tell_story, users_of
 from downhaul.demo.traffic import Application
@@ -45,15 +47,18 @@ def run(
         skipped = "as asked for"
     elif missing:
         skipped = f"not installed: {', '.join(missing)} (pip install {' '.join(missing)})"
+    pace = QUICK if quick else FULL
     reports = []
     with tempfile.TemporaryDirectory(prefix="downhaul-demo-") as name:
         folder = Path(name)
         reports.append(
-            _backend("SQLite", lambda: sqlite_url(folder), folder, people, imported, show)
+            _backend("SQLite", lambda: sqlite_url(folder), folder, people, imported, pace, show)
         )
         if skipped is None:
             show.note("\nstarting a PostgreSQL of the demo's own")
-            reports.append(_backend("PostgreSQL", postgres_url, folder, people, imported, show))
+            reports.append(
+                _backend("PostgreSQL", postgres_url, folder, people, imported, pace, show)
+            )
     claims = claims_of(reports, imported)
     show.summary(reports, claims, imported, skipped)
     return 0 if all(claim.held for claim in claims) else _FAILED
@@ -65,6 +70,7 @@ def _backend(
     folder: Path,
     people: list[str],
     imported: Imported,
+    pace: Pace,
     show: Show,
 ) -> BackendReport:
     with open_store() as url:
@@ -76,11 +82,19 @@ def _backend(
                 upgrade(database)
         with connect_operator(settings, actor="demo") as operator:
             operator.create(demo_flag(), reason="demo: the flag to let out")
+            operator.create(agent_flag(), reason="demo: which agent answers")
             if imported.flag_set.flags:
                 operator.import_flags(
                     imported.flag_set,
                     on_conflict=OnConflict.FAIL,
                     reason=f"demo: {imported.source}",
                 )
+            report = BackendReport(name, len(people), PROCESSES)
+            show.backend(name)
             with Application(url, copies, processes=PROCESSES, users=people) as application:
-                return tell_story(name, operator, application, imported.questions, show.step)
+                tell_story(report, operator, application, imported.questions, show.step)
+                story = RolloutStory(url, copies, operator, application, pace, show.act, show.event)
+                story.run()
+            report.rollouts = story.compare()
+            report.requests, report.failed = application.counts.requests, application.counts.failed
+            return report

@@ -1,4 +1,4 @@
-"""One run on one backend: raise a flag step by step under traffic, then kill it."""
+"""The first act on one backend: somebody raises a flag by hand under traffic, then kills it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downhaul.control.operator import Operator
+from downhaul.demo.rollouts import RolloutsReport
 from downhaul.demo.traffic import Application
 from downhaul.evaluator.bucketing import bucket
 from downhaul.flag import WHOLE, Flag, FlagType, weight_of
 
 FLAG: Final = "new_agent_version"
-STEPS: Final = (0, 1, 5, 10, 25, 50, 100)
+STEPS: Final = (0, 1, 10, 50, 100)
 
 Answers = Mapping[str, str | None]
 Tell = Callable[["StepReport"], None]
@@ -38,7 +39,10 @@ class StepReport:
 
 @dataclass(slots=True)
 class BackendReport:
-    """What one backend's run measured; ``answers`` has every user's variant after each command."""
+    """What one backend's run measured; ``answers`` has every user's variant after each command.
+
+    A request ``failed`` if it got no answer at all.
+    """
 
     backend: str
     users: int
@@ -49,6 +53,7 @@ class BackendReport:
     requests: int = 0
     failed: int = 0
     wrong_after_kill: int = 0
+    rollouts: RolloutsReport | None = None
 
     @property
     def lost(self) -> int:
@@ -79,14 +84,13 @@ def demo_flag() -> Flag:
 
 
 def tell_story(
-    backend: str,
+    report: BackendReport,
     operator: Operator,
     application: Application,
     questions: Sequence[tuple[str, Mapping[str, Any]]],
     tell: Tell,
-) -> BackendReport:
-    """Raise the flag through all steps and kill it, under traffic; return what was measured."""
-    report = BackendReport(backend, len(application.users), application.processes)
+) -> None:
+    """Raise the flag through all steps and kill it, under traffic; add what was measured."""
     application.begin_traffic(FLAG)
     before: Answers = application.sweep(FLAG)
     last = 0.0
@@ -97,11 +101,8 @@ def tell_story(
     report.imported = application.ask_all(questions)
     _kill(report, operator, application, before)
     tell(report.steps[-1])
-    counts = application.counts
-    report.requests = counts.requests + len(application.users) * (len(STEPS) + 2) + len(questions)
-    report.failed = counts.failed
-    report.wrong_after_kill += counts.wrong_after_kill
-    return report
+    application.end_traffic()
+    report.wrong_after_kill += application.counts.wrong_after_kill
 
 
 def _raise(

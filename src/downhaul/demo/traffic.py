@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import subprocess
@@ -16,16 +17,18 @@ from typing import Any, Final, Self
 
 from downhaul.errors import DownhaulError
 
+_RATE: Final = 500.0  # requests to agents a second, at most, at all processes together
+_WORKERS: Final = 4  # requests that are under way at one process at the same time
 _START: Final = 60.0  # seconds that a service may take to serve, on a busy machine
 
 
 class Service:
     """One process of the application, and how to ask it."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, log: Path) -> None:
         environment = {**os.environ, "DOWNHAUL_CACHE_DIR": str(folder)}
         self._process = subprocess.Popen(  # noqa: S603  (our own module, on this interpreter)
-            [sys.executable, "-m", "downhaul.demo.service", url],
+            [sys.executable, "-m", "downhaul.demo.service", url, str(log)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -49,13 +52,19 @@ class Service:
 
     def ask(self, flag: str, context: Any) -> dict[str, Any]:
         """Ask for one decision, over this thread's own connection."""
+        return self._post("/", {"flag": flag, "context": context})
+
+    def serve(self, user: str) -> dict[str, Any]:
+        """Let the agent that the user gets answer one request."""
+        return self._post("/agent", {"user": user})
+
+    def _post(self, path: str, data: Mapping[str, Any]) -> dict[str, Any]:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
             self._local.connection = connection
             self._connections.append(connection)
-        body = json.dumps({"flag": flag, "context": context})
-        connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        connection.request("POST", path, json.dumps(data), {"Content-Type": "application/json"})
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
         return answer
 
@@ -76,7 +85,7 @@ class Service:
 
 @dataclass(slots=True)
 class Counts:
-    """What the background traffic of one run saw."""
+    """What the background traffic of one run saw. A request ``failed`` if it got no answer."""
 
     requests: int = 0
     failed: int = 0
@@ -97,7 +106,8 @@ class Application:
     def __init__(self, url: str, folder: Path, *, processes: int, users: Sequence[str]) -> None:
         self.users = users
         self.counts = Counts()
-        self._services = [Service(url, folder) for _ in range(processes)]
+        self.logs = [folder / f"answers-{number}.log" for number in range(processes)]
+        self._services = [Service(url, folder, log) for log in self.logs]
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watch: _Watch | None = None
@@ -113,9 +123,7 @@ class Application:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(5)
+        self.end_traffic()
         for service in self._services:
             service.close()
 
@@ -125,17 +133,34 @@ class Application:
         return len(self._services)
 
     def begin_traffic(self, flag: str) -> None:
-        """Let requests for this flag run in the background, at every process, until the end."""
+        """Let questions about this flag run in the background, at every process."""
         for number, service in enumerate(self._services):
-            thread = threading.Thread(
-                target=self._drive, args=(number, service, flag), daemon=True, name="demo-traffic"
-            )
-            thread.start()
-            self._threads.append(thread)
+            self._begin(self._drive, number, service, flag)
+
+    def begin_work(self) -> None:
+        """Let all users ask their agents in turn, each at the same process, in the background."""
+        for number, service in enumerate(self._services):
+            mine = self.users[number :: len(self._services)]
+            for first in range(_WORKERS):
+                self._begin(self._work, service, mine[first::_WORKERS])
+
+    def end_traffic(self) -> None:
+        """Let what runs in the background come to its end."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._threads.clear()
+        self._stop.clear()
+
+    def _begin(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True, name="demo-traffic")
+        thread.start()
+        self._threads.append(thread)
 
     def sweep(self, flag: str) -> dict[str, str | None]:
         """Ask for every user once, spread over the processes; return each one's variant."""
         answers: dict[str, str | None] = {}
+        self._count(len(self.users))
         self._spread(
             self.users,
             lambda service, user: answers.__setitem__(user, service.ask(flag, user)["variant"]),
@@ -145,6 +170,7 @@ class Application:
     def ask_all(self, questions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
         """Ask (flag, context) questions, spread over the processes; answers in their order."""
         answers: list[dict[str, Any]] = [{} for _ in questions]
+        self._count(len(questions))
 
         def put(service: Service, number: int) -> None:
             flag, context = questions[number]
@@ -211,6 +237,26 @@ class Application:
                 self._judge(number, flag, begun, answer)
             # Half a processor is left for the services themselves.
             self._stop.wait(0.001)
+
+    def _work(self, service: Service, users: Sequence[str]) -> None:
+        pause = _WORKERS * len(self._services) / _RATE
+        due = time.monotonic()
+        for user in itertools.cycle(users):
+            # What was missed is not caught up on: a slow agent makes fewer requests, not a flood.
+            due = max(due + pause, time.monotonic())
+            if self._stop.wait(due - time.monotonic()):
+                return
+            try:
+                service.serve(user)
+            except (OSError, http.client.HTTPException):
+                with self._lock:
+                    self.counts.failed += 1
+                return
+            self._count(1)
+
+    def _count(self, requests: int) -> None:
+        with self._lock:
+            self.counts.requests += requests
 
     def _judge(self, number: int, flag: str, begun: float, answer: Mapping[str, Any]) -> None:
         watch = self._watch
