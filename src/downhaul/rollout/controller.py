@@ -62,6 +62,8 @@ _SECOND: Final = 1_000_000
 _AWAY: Final = 5.0  # seconds between two looks at a store that is away, at most
 _LAST_WORDS: Final = 2.0  # seconds for announcements when a controller ends
 _BEAT: Final = 5.0  # seconds between two heartbeats
+_SWEEP: Final = 600.0  # seconds between two looks for requests that were kept long enough
+_PIECE: Final = 5000  # requests that are deleted at once; while there are more, one each turn
 ALIVE: Final = 20.0
 """Seconds for which a heartbeat speaks."""
 
@@ -116,6 +118,7 @@ class Controller:
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
+        self._sweep_at = 0.0
         self._last_error = ""
 
     # Running
@@ -156,6 +159,7 @@ class Controller:
         with suppress(DownhaulError):
             self.deliver()
             self._store.leave(self.owner)
+        self._sweep()
         return whole
 
     def tick(self, *, only: str | None = None) -> TickReport:
@@ -525,8 +529,25 @@ class Controller:
         while not stop.wait(min(1.0, self.interval)):
             with suppress(DownhaulError):
                 self.deliver()
+            self._sweep()
         with suppress(DownhaulError):
             self.deliver()
+
+    def _sweep(self) -> None:
+        """Delete one piece of what the request log has kept long enough, if it is time to look."""
+        now = time.monotonic()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + _SWEEP
+        try:
+            gone = self._control.requests.sweep(limit=_PIECE)
+        except DownhaulError as error:
+            _log.warning("old requests could not be deleted: %s", error)
+            self._count("sweeps_failed")
+            return
+        self._count("requests_deleted", gone)
+        if gone >= _PIECE:
+            self._sweep_at = now
 
     def _send(self, event: AlertEvent) -> bool:
         sent = True
