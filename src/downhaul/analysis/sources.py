@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from downhaul.analysis.model import MetricSource
+from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import ConfigError
 from downhaul.store.database import Database
 
@@ -16,17 +17,25 @@ SQL: Final = "sql"
 def source_for(metrics: Mapping[str, Any], database: Database, environment: str) -> MetricSource:
     """Return the source that a plan names: the request log unless said.
 
-    ``database`` is the control store's. Raises ConfigError for what can't be a source.
+    ``database`` is the control store's. Raises ConfigError, with every problem, for what can't be a
+    source. Contacts nothing.
     """
-    name = str(metrics.get("source", REQUESTS))
+    name = metrics.get("source", REQUESTS)
     if name == REQUESTS:
-        from downhaul.analysis.requests_source import RequestsSource  # noqa: PLC0415
-        from downhaul.store.requests import RequestLog  # noqa: PLC0415
-
-        return RequestsSource(RequestLog(database, environment))
+        return _requests(metrics, database, environment)
     if name == SQL:
-        from downhaul.analysis.sql_source import SqlSource  # noqa: PLC0415
+        from downhaul.analysis.sql_source import SqlSource  # noqa: PLC0415  (few plans have one)
 
         return SqlSource.from_plan(metrics, database)
-    message = f'no metric source is called "{name}"'
-    raise ConfigError(message, hint=f"known: {REQUESTS}, {SQL}")
+    hint = did_you_mean(name, (REQUESTS, SQL), all_of="known")
+    raise ConfigError(f"no metric source is called {quoted(name)}", hint=hint)
+
+
+def _requests(metrics: Mapping[str, Any], database: Database, environment: str) -> MetricSource:
+    from downhaul.analysis.requests_source import LAG, RequestsSource  # noqa: PLC0415
+    from downhaul.analysis.sql_mapping import lag_of, refuse, unknown_fields  # noqa: PLC0415
+    from downhaul.store.requests import RequestLog  # noqa: PLC0415
+
+    lag, problems = lag_of(metrics, LAG, LAG)
+    refuse([*problems, *unknown_fields(metrics, ("source", "lag"))])
+    return RequestsSource(RequestLog(database, environment), lag=lag)
