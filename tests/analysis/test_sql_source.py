@@ -1,8 +1,11 @@
 """Counts out of somebody else's table, whatever its columns are called and hold."""
 
 import datetime as dt
+import re
+import tomllib
 import uuid
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -503,3 +506,17 @@ def test_a_url_with_a_secret_comes_out_of_the_environment(database, tmp_path, mo
     one = source(database, url={"env": "LOGS_URL"})
     with pytest.raises(Unreachable, match=r"logs\.db"):
         one.probe("agent", ())
+
+
+def test_what_the_page_shows_is_read(database):
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    metrics = tomllib.loads(block)["metrics"]
+    columns = (
+        "version TEXT, success INTEGER, error TEXT, latency_ms REAL, timestamp TEXT, flag TEXT"
+    )
+    row = ("2.0", 1, None, 5.0, START.isoformat(), "new_agent_version")
+    table(database, columns, row, name="agent_logs")
+    one = source_for(metrics, database, "production")
+    one.probe("new_agent_version", (800.0,))
+    assert one.sample("new_agent_version", window(), ()).arms["v2"].requests == 1
