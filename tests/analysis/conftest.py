@@ -19,3 +19,10 @@ def database(store_url):
     provider.database.create()
     yield provider.database
     provider.close()
+
+
+@pytest.fixture
+def fresh_postgres_database(fresh_postgres):
+    provider = build_provider(resolve(fresh_postgres, cache_dir=None, environ={}))
+    yield provider.database
+    provider.close()

@@ -266,6 +266,17 @@ def test_only_rows_that_equal_what_the_plan_says_are_counted(database):
         assert found.get("v2", 0) == many, where
 
 
+def test_a_type_of_the_databases_own_may_say_which_rows(fresh_postgres_database):
+    database = fresh_postgres_database
+    run(database, "CREATE TYPE team AS ENUM ('shop', 'till')")
+    rows = [("v2", True, START.isoformat(), who) for who in ("shop", "till", "till")]
+    run(database, "CREATE TABLE logs (version text, success boolean, timestamp text, who team)")
+    insert = "INSERT INTO logs VALUES (:version, :success, :at, CAST(:who AS team))"
+    names = ("version", "success", "at", "who")
+    run(database, insert, *(dict(zip(names, row, strict=True)) for row in rows))
+    assert requests(database, table="logs", where={"who": "till"}) == {"v2": 2}
+
+
 def test_a_row_that_was_written_twice_counts_once_by_its_id(database):
     rows = [("a", "v2", 1), ("a", "v2", 1), ("b", "v2", 0), (None, "v2", 1), (None, "v2", 1)]
     columns = "request TEXT, version TEXT, success INTEGER, timestamp TEXT"
@@ -292,6 +303,15 @@ def test_variants_lead_from_what_the_table_holds(database):
     table(database, "version TEXT, success INTEGER, timestamp TEXT", *rows)
     variants = {"v2": ["2.0", "2.1"], "v1": "1.0"}
     assert requests(database, table="logs", variants=variants) == {"v2": 2, "v1": 1, "x": 1}
+
+
+def test_a_value_that_is_called_as_our_variant_and_stands_for_none_is_another_arm(database):
+    rows = [(value, success, START.isoformat()) for value, success in (("2.0", 1), ("v2", 0))]
+    table(database, "version TEXT, success INTEGER, timestamp TEXT", *rows)
+    one = source(database, table="logs", variants={"v2": "2.0"})
+    arms = one.sample("agent", window(), ()).arms
+    assert (arms["v2"].requests, arms["v2"].errors) == (1, 0)
+    assert sum(counts.requests for counts in arms.values()) == 2
 
 
 def test_a_boolean_may_say_the_variant(database):
@@ -423,6 +443,20 @@ def test_a_table_that_went_or_changed_is_told_and_found_again(database):
     assert one.sample("agent", window(), ()).arms["v2"].requests == 1
 
 
+@pytest.mark.rule("R5")
+def test_a_column_that_went_is_no_good_news(database):
+    guide(database, ("v2", False, False, 5.0, after(1)))
+    one = source(database)
+    one.probe("agent", ())
+    assert one.sample("agent", window(), ()).arms["v2"].successes == 0
+    run(database, "ALTER TABLE agent_logs DROP COLUMN success")
+    for _ in range(2):  # without it, what is no error would count as a success
+        with pytest.raises(ConfigError, match='no column "success"'):
+            one.sample("agent", window(), ())
+    run(database, "ALTER TABLE agent_logs ADD COLUMN success BOOLEAN")
+    assert one.sample("agent", window(), ()).arms["v2"].successes == 0
+
+
 def test_an_empty_table_decides_nothing_about_its_times(tmp_path):
     from downhaul.backends.sqlite import database_at
 
@@ -469,6 +503,13 @@ def test_a_database_that_is_away_is_told(database, tmp_path):
         ({"source": "sql", "lag": -1}, r"too few"),
         ({"source": "sql", "lag": float("nan")}, r"no number of seconds"),
         ({"source": "sql", "time_unit": "h"}, r"no unit"),
+        ({"source": "sql", "time_unit": ["s"]}, r"no unit"),
+        ({"source": "sql", "latency_unit": {}}, r"no unit"),
+        ({"source": "sql", "where": {"region": 2**63}}, r"where\.region"),
+        ({"source": "sql", "where": {"share": float("nan")}}, r"where\.share"),
+        ({"source": "sql", "where": {"flag": "a\0b"}}, r"where\.flag"),
+        ({"source": "sql", "table": "a\0b"}, r"metrics\.table"),
+        ({"source": "sql", "columns": {"variant": "a\0b"}}, r"columns\.variant"),
         ({"source": "sql", "url": 3}, r"is no URL"),
         ({"source": "sql", "url": "memory:"}, r"no SQL database"),
         ({"source": "sql", "url": "postgresql://a:geheim@b/c"}, r"holds a secret"),

@@ -68,7 +68,7 @@ def read(metrics: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
     """Return what ``metrics`` of a plan says. Raises ConfigError with every problem."""
     problems = unknown_fields(metrics, _FIELDS)
     table = metrics.get("table", TABLE)
-    if not isinstance(table, str) or not table:
+    if not _is_name(table):
         problems.append(Problem("metrics.table", f"{quoted(table)} is no name of a table"))
     columns = _columns(metrics.get("columns", {}), problems)
     lag, wrong = lag_of(metrics, 0.0, LAG)
@@ -130,7 +130,7 @@ def _columns(given: Any, problems: list[Problem]) -> dict[str, str]:
         if role not in _ROLES:
             hint = did_you_mean(role, _ROLES, all_of="known")
             problems.append(Problem(path, "nothing of this name is read from a table", hint=hint))
-        elif not isinstance(name, str) or not name:
+        elif not _is_name(name):
             problems.append(Problem(path, f"{quoted(name)} is no name of a column"))
     return {role: str(name) for role, name in given.items()}
 
@@ -168,7 +168,7 @@ def _where(given: Any, problems: list[Problem]) -> dict[str, Any]:
         return {}
     for column, value in given.items():
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not values or not all(isinstance(one, _SCALARS) for one in values):
+        if not values or not all(_is_comparable(one) for one in values):
             message = f"{quoted(value)} is nothing that a column is equal to"
             problems.append(Problem(f"metrics.where.{column}", message))
     return dict(given)
@@ -176,11 +176,24 @@ def _where(given: Any, problems: list[Problem]) -> dict[str, Any]:
 
 def _unit(metrics: Mapping[str, Any], field: str, default: str, problems: list[Problem]) -> int:
     unit = metrics.get(field, default)
-    if unit not in UNITS:
+    if not isinstance(unit, str) or unit not in UNITS:
         hint = did_you_mean(unit, UNITS, all_of="known")
         problems.append(Problem(f"metrics.{field}", f"{quoted(unit)} is no unit", hint=hint))
         return UNITS[default]
-    return UNITS[str(unit)]
+    return UNITS[unit]
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and "\0" not in name
+
+
+def _is_comparable(value: Any) -> bool:
+    """Return whether a database can be asked for a value at all."""
+    if isinstance(value, str):
+        return "\0" not in value
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _url(given: Any, environ: Mapping[str, str], problems: list[Problem]) -> str:

@@ -68,6 +68,7 @@ class SqlSource:
         self._clock = clock
         self._logs = logs
         self._found: _Found | None = None
+        self._counted: frozenset[str] = frozenset()  # roles that counts stand on already
 
     @classmethod
     def from_plan(cls, metrics: Mapping[str, Any], control: Database) -> Self:
@@ -83,7 +84,7 @@ class SqlSource:
 
         Raises ConfigError with every problem, Unreachable.
         """
-        self._found = None
+        self._found, self._counted = None, frozenset()
         found = self._table()
         if thresholds and "latency_ms" not in found.roles:
             refuse([self._missing("latency_ms", found, "and the plan asks who is slow")])
@@ -115,9 +116,17 @@ class SqlSource:
             refuse([Problem("metrics.columns.variant", message)])
         arms: dict[str, Counts] = {}
         for row in rows:
-            variant = self._mapping.variants.get(str(row[0]), str(row[0]))
+            variant = self._variant(str(row[0]))
             arms[variant] = arms.get(variant, Counts()) + _counts(row, thresholds)
         return Sample(window, arms, _shown(query, self._logs.engine))
+
+    def _variant(self, held: str) -> str:
+        """Return whose counts a value's are; one that stands for none of our variants is its own.
+
+        The table's "v2" is not ours, where ours is said to be its "2.0".
+        """
+        variants = self._mapping.variants
+        return variants.get(held, f"{held} (unmapped)" if held in variants.values() else held)
 
     def _now(self) -> int:
         return int(self._clock.scalar(self._clock.dialect.microseconds))
@@ -135,7 +144,8 @@ class SqlSource:
             for role, name in self._mapping.columns.items()
             if name in table.columns
         }
-        wanted = self._mapping.named | {*_NEEDED}
+        # A column that went must not turn what it told of into good news (rule R5).
+        wanted = self._mapping.named | {*_NEEDED} | self._counted
         problems = [
             self._unknown(f"metrics.columns.{role}", self._mapping.columns[role], names)
             for role in self._mapping.columns
@@ -160,6 +170,7 @@ class SqlSource:
         refuse(problems, f"the table {quoted(self._mapping.table)} can't be used")
         empty, text = self._times_are_text(table, roles["time"]) if lite else (False, False)
         found = _Found(table, roles, lite, text)
+        self._counted = frozenset(roles)
         if not empty:  # of an empty table it is seen later how it keeps its times
             self._found = found
         return found
@@ -320,7 +331,7 @@ def _one_equal(found: _Found, column: Column[Any], value: Any) -> ColumnElement[
         return column == literal(value)
     if isinstance(column.type, types.Boolean) and isinstance(value, bool):
         return column.is_(value)
-    if textual(column):
+    if textual(column) and not isinstance(column.type, types.Enum):  # which equals no text
         return column == literal(str(value))
     return cast(column, Text) == literal(str(value))
 
