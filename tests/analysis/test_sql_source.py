@@ -512,6 +512,7 @@ def test_a_database_that_is_away_is_told(database, tmp_path):
         ({"source": "sql", "columns": {"variant": "a\0b"}}, r"columns\.variant"),
         ({"source": "sql", "url": 3}, r"is no URL"),
         ({"source": "sql", "url": "memory:"}, r"no SQL database"),
+        ({"source": "sql", "url": "sqlite:///logs.db"}, r"another file in each folder"),
         ({"source": "sql", "url": "postgresql://a:geheim@b/c"}, r"holds a secret"),
         ({"source": "sql", "url": {"env": "NOBODY_SET_THIS"}}, r"is not set"),
     ],

@@ -211,6 +211,20 @@ def test_an_identity_is_kept_as_a_hash_that_another_store_has_otherwise(make_jou
     assert "gold" not in repr(here.rows)
 
 
+def test_no_file_of_the_store_holds_a_key_or_an_attribute(tmp_path):
+    url = at(tmp_path)
+    with Flags.connect(url, cache_dir=None) as flags:
+        for number in range(20):
+            who = {"targeting_key": f"ana-{number}@example.org", "plan": "chrysoberyl"}
+            with flags.observe(flags.evaluate("agent", who), who):
+                pass
+        until(lambda: flags.status().requests.written == 20)
+        kept = b"".join(path.read_bytes() for path in tmp_path.glob("flags.db*"))
+    assert b"split" in kept  # the rows are in there, those that are still in the log ahead too
+    assert b"@example.org" not in kept
+    assert b"chrysoberyl" not in kept
+
+
 def test_a_context_below_all_calls_is_who_asked(store, make_journal):
     flags = Flags.in_memory([Flag.boolean("agent", percent=100)])
     journal = flags._engine.journal = make_journal(store)
@@ -326,6 +340,37 @@ def test_a_sink_that_cannot_be_made_drops(caplog):
     note(journal)
     until(lambda: journal.logged().dropped == 1)
     journal.close(1.0)
+
+
+def test_an_outcome_costs_microseconds_and_evaluating_beside_it_no_more(
+    store, make_journal, record_property
+):
+    flags = Flags.in_memory([Flag.boolean("agent", percent=100)])
+    flags._engine.journal = make_journal(store)
+    result = flags.evaluate("agent", "ana")
+
+    def observe():
+        with flags.observe(result, "ana"):
+            pass
+
+    def cost(call, many=400):
+        found = []
+        for _ in range(10):
+            begun = time.perf_counter()
+            for _ in range(many):
+                call()
+            found.append((time.perf_counter() - begun) / many * 1e6)
+            until(lambda: flags.status().requests.waiting == 0)
+        return min(found)  # the rest is what else the machine does
+
+    alone = cost(lambda: flags.evaluate("agent", "ana"))
+    observed = cost(observe)
+    beside = cost(lambda: flags.evaluate("agent", "ana"))
+    record_property("observe_us", round(observed, 2))
+    record_property("evaluate_us", [round(alone, 2), round(beside, 2)])
+    assert observed < 100  # some 3 on an idle machine; a write would take hundreds
+    assert beside < 5 * alone + 5
+    assert flags.status().requests.written == 4000
 
 
 def test_many_threads_lose_nothing(store, make_journal):

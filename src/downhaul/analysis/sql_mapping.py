@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from downhaul.config.urls import secrets_of
+from downhaul.config.urls import local_path, secrets_of
 from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import ConfigError, Problem
 
@@ -204,12 +204,22 @@ def _url(given: Any, environ: Mapping[str, str], problems: list[Problem]) -> str
         if not environ.get(name):
             hint = "set it where this runs, and where the controller runs"
             problems.append(Problem(path, f"the variable {quoted(name)} is not set", hint=hint))
-        return environ.get(name, "")
+        return _whole(environ.get(name, ""), problems)
     if not isinstance(given, str):
-        hint = 'such as "sqlite:///logs.db" or { env = "LOGS_URL" }'
+        hint = 'such as "sqlite:////srv/logs.db" or { env = "LOGS_URL" }'
         problems.append(Problem(path, "is no URL", hint=hint))
         return ""
     if secrets_of(given):
         hint = 'put it into the environment: url = { env = "LOGS_URL" }'
         problems.append(Problem(path, "holds a secret, and plans are kept and shown", hint=hint))
-    return given
+    return _whole(given, problems)
+
+
+def _whole(url: str, problems: list[Problem]) -> str:
+    """Return a URL; a file must be the same one wherever the controller runs."""
+    file = local_path(url)
+    if file is not None and not file.is_absolute():
+        message = f"{quoted(str(file))} is another file in each folder"
+        hint = "write its whole path: sqlite:////srv/logs.db"
+        problems.append(Problem("metrics.url", message, hint=hint))
+    return url
