@@ -250,6 +250,8 @@ class RolloutStory:
         rollout = self._start("broken", tale)
         self._await(rollout, lambda one: not one.state.live)
         self._finish(tale, rollout)
+        # The history is ahead of the processes, by as long as they need to follow.
+        self._application.latencies(lambda: None, AGENT, self._first_user(), GOOD)
         tale.moved = _moved(self._sweep(f"{BROKEN} was caught"), before)
 
     def _sleeper_and_way_back(self, stack: ExitStack) -> None:
