@@ -12,6 +12,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -115,9 +116,9 @@ def postgres_url(_shared_postgres: PostgresServer) -> str:
     return _shared_postgres.url
 
 
-@pytest.fixture
-def make_postgres_database(_shared_postgres: PostgresServer) -> Iterator[Callable[[], str]]:
-    """A function that makes an empty database and returns its URL; all go when the test ends."""
+@contextmanager
+def _databases(server: PostgresServer) -> Iterator[Callable[[], str]]:
+    """Give a function that makes an empty database and returns its URL; all go at the end."""
     import psycopg
     from psycopg import sql
 
@@ -125,16 +126,30 @@ def make_postgres_database(_shared_postgres: PostgresServer) -> Iterator[Callabl
 
     def make() -> str:
         names.append(f"test_{uuid.uuid4().hex[:12]}")
-        with psycopg.connect(_shared_postgres.url, autocommit=True) as connection:
+        with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(names[-1])))
-        return _shared_postgres.database_url(names[-1])
+        return server.database_url(names[-1])
 
     yield make
-    with psycopg.connect(_shared_postgres.url, autocommit=True) as connection:
+    with psycopg.connect(server.url, autocommit=True) as connection:
         for name in names:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+
+@pytest.fixture
+def make_postgres_database(_shared_postgres: PostgresServer) -> Iterator[Callable[[], str]]:
+    """A function that makes an empty database and returns its URL; all go when the test ends."""
+    with _databases(_shared_postgres) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_postgres(_shared_postgres: PostgresServer) -> Iterator[str]:
+    """URL of a database for the tests of one module, each in an environment of its own."""
+    with _databases(_shared_postgres) as make:
+        yield make()
 
 
 @pytest.fixture

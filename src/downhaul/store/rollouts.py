@@ -560,7 +560,7 @@ class RolloutStore:
                     one.rollout,
                     one.epoch,
                     one.operation,
-                    json.loads(one.detail),
+                    _document(one.detail),
                     one.state,
                     one.attempts,
                     one.at,
@@ -626,7 +626,7 @@ class RolloutStore:
         )
         with self.database.reading() as connection:
             return [
-                Announcement(one.id, json.loads(one.event), one.attempts)
+                Announcement(one.id, _document(one.event), one.attempts)
                 for one in connection.execute(query)
             ]
 
