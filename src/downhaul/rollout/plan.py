@@ -136,8 +136,8 @@ class Plan:
             "steps": [
                 {
                     "weight": step.weight,
-                    "bake": step.bake,
-                    "max_bake": step.max_bake,
+                    "bake": float(step.bake),  # whole numbers read back as floats: one digest
+                    "max_bake": float(step.max_bake),
                     "preview": step.preview,
                 }
                 for step in self.steps
@@ -147,10 +147,10 @@ class Plan:
             "unguarded": self.unguarded,
             "on_undecided": self.on_undecided.value,
             "on_metrics_lost": self.on_metrics_lost.value,
-            "metrics_lost_after": self.metrics_lost_after,
-            "max_duration": self.max_duration,
-            "revert_window": self.revert_window,
-            "interval": self.interval,
+            "metrics_lost_after": float(self.metrics_lost_after),
+            "max_duration": None if self.max_duration is None else float(self.max_duration),
+            "revert_window": float(self.revert_window),
+            "interval": float(self.interval),
             "audience": list(self.audience),
             "metrics": dict(self.metrics),
             "description": self.description,
@@ -160,8 +160,12 @@ class Plan:
     def from_mapping(cls, data: Mapping[str, Any]) -> Plan:
         """Return the plan that :meth:`as_mapping` wrote, by this or an earlier version.
 
-        A field that an earlier version did not write has its default.
+        A field that an earlier version did not write has its default. Raises ValueError for a plan
+        that a later version wrote.
         """
+        if int(data.get("schema", SCHEMA)) > SCHEMA:
+            message = f"the plan was written by a newer version (schema {data['schema']})"
+            raise ValueError(message)
         plan = cls(str(data["flag"]), str(data["variant"]), ())
         return cls(
             flag=plan.flag,
@@ -182,7 +186,7 @@ class Plan:
             on_undecided=OnUndecided(data.get("on_undecided", plan.on_undecided)),
             on_metrics_lost=OnMetricsLost(data.get("on_metrics_lost", plan.on_metrics_lost)),
             metrics_lost_after=float(data.get("metrics_lost_after", plan.metrics_lost_after)),
-            max_duration=data.get("max_duration"),
+            max_duration=None if data.get("max_duration") is None else float(data["max_duration"]),
             revert_window=float(data.get("revert_window", plan.revert_window)),
             interval=float(data.get("interval", plan.interval)),
             audience=tuple(data.get("audience", ())),

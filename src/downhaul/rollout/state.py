@@ -181,14 +181,14 @@ class State:
     def from_mapping(cls, data: Mapping[str, Any]) -> State:
         """Return the state that :meth:`as_mapping` wrote, by this or an earlier version.
 
-        Raises ValueError for one that a later version wrote: then nobody here may touch it.
+        Raises ValueError for one that a later version wrote, KeyError for what is no state: then
+        nobody here may touch it.
         """
         if int(data.get("schema", SCHEMA)) > SCHEMA:
             message = f"it was written by a newer version (schema {data['schema']})"
             raise ValueError(message)
         known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
-        if "phase" in known:
-            known["phase"] = Phase(known["phase"])
+        known["phase"] = Phase(data["phase"])  # what has none is no state, and must not begin anew
         if "act" in known:
             known["act"] = Act(known["act"])
         if "findings" in known:
