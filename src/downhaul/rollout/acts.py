@@ -26,14 +26,20 @@ def perform(
     action: Action,
     snapshot: ProviderSnapshot,
     change: Change,
+    *,
+    at_once: bool = False,
 ) -> Flag:
     """Do what was decided to ``flag``, which was read just now, and return it as it is then.
 
-    Raises what the provider's verbs raise: Refused, VersionConflict, Unreachable.
+    ``at_once`` raises in one write, and only if the flag is still as it was read: for a backend
+    that compares and sets, so that whoever comes late changes nothing. Raises what the provider's
+    verbs raise: Refused, VersionConflict, Unreachable.
     """
     match action.operation:
         case Operation.START | Operation.RAISE:
-            return _expose(provider, flag, variant, action, change)
+            expose = _expose_at_once if at_once else _expose
+            after = expose(provider, flag, variant, action, change)
+            return _read_back(provider, after, variant, action)
         case Operation.OFF:
             return provider.switch_off(flag.key, change) if flag.on else flag
         case Operation.LOWER:
@@ -93,6 +99,21 @@ def _expose(
         flag = provider.set_targets(flag.key, variant, audience, change)
     if action.operation is Operation.START and not flag.on:
         flag = provider.switch_on(flag.key, change)
+    return flag
+
+
+def _expose_at_once(
+    provider: FlagProvider, flag: Flag, variant: str, action: Action, change: Change
+) -> Flag:
+    """Write the whole flag as it is to be, if it is still as it was read."""
+    raised = aim(flag, variant, action)
+    if raised is None or raised == flag:
+        return flag
+    return provider.put(raised, change, expected=flag.version)
+
+
+def _read_back(provider: FlagProvider, flag: Flag, variant: str, action: Action) -> Flag:
+    """Return the flag if it reads back as it was written. Raises DownhaulError."""
     if weight_of_variant(flag, variant) != action.weight or not flag.on:
         raise DownhaulError(
             f'"{flag.key}" reads back as {weight_of_variant(flag, variant) / 1000:g} %'

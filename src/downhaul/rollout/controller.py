@@ -15,8 +15,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -26,12 +26,13 @@ from downhaul.analysis.judge import judge_all
 from downhaul.analysis.model import Finding, MetricSource, Window
 from downhaul.control.alerts import Alert, AlertEvent
 from downhaul.encoding import flag_from_data, flag_to_data
-from downhaul.errors import DownhaulError
+from downhaul.errors import DownhaulError, VersionConflict
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
-from downhaul.provider import Change, FlagProvider, ProviderSnapshot, utc_now
+from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot, utc_now
 from downhaul.rollout.acts import aim, perform, snapshot_from, the_flag
 from downhaul.rollout.decide import (
+    Action,
     Asked,
     Decision,
     Happening,
@@ -41,12 +42,20 @@ from downhaul.rollout.decide import (
     failed,
     retry_in,
 )
-from downhaul.rollout.drift import Drift, drift_of
+from downhaul.rollout.drift import Drift, drift_of, lies_between
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
 from downhaul.store.control import SqlControl
 from downhaul.store.provider import SqlProvider
-from downhaul.store.rollouts import Claim, CommandRow, EventRow, LeaseLost, Save
+from downhaul.store.rollouts import (
+    Announcement,
+    Claim,
+    CommandRow,
+    EventRow,
+    LeaseLost,
+    RolloutRow,
+    Save,
+)
 
 _log: Final = logging.getLogger("downhaul.controller")
 
@@ -280,7 +289,11 @@ class Controller:
         """
         told = 0
         for one in self._store.announcements():
-            if self._send(AlertEvent(**_event(one.event, one.id))):
+            event = _event(one)
+            if event is None:
+                _log.error("announcement %s can't be read, and is left out", one.id)
+                self._store.delivered(one.id)
+            elif self._send(event):
                 self._store.delivered(one.id)
                 told += 1
             else:
@@ -304,21 +317,21 @@ class Controller:
         except (KeyError, TypeError, ValueError) as error:
             self._leave_alone(claim, error)
             return None
-        evidence = _evidence(claim.row.evidence, state, claim.now)
-        asked = tuple(_asked(one) for one in around.commands.get(claim.row.id, ()))
+        kept = _evidence(claim.row)
+        evidence = kept or Evidence(step=state.step, cursor=claim.now)
         case = _Turn(claim, plan, state, snapshot, was, evidence)
         case.now = claim.now
-        if claim.row.evidence:
-            case.holds(evidence)
+        case.holds(kept)
+        asked = case.asked(around.commands.get(claim.row.id, ()))
         for turn in range(_TURNS):
             seen = self._observe(case, around, asked if turn == 0 else (), first=turn == 0)
             self._points("observed", claim.row.id)
             decision = decide(plan, case.state, seen)
             self._points("decided", claim.row.id)
             case.take(decision)
-            if seen.unreachable and case.state.phase in RETURNING:
-                self._hold_the_line(case, seen.unreachable)
-            if decision.action is None or not self._act(case, decision, seen, started):
+            if seen.unreachable:
+                self._hold_the_line(case, around, seen.unreachable)
+            if decision.action is None or not self._act(case, around, decision, seen, started):
                 break
             if case.saved:
                 break
@@ -332,14 +345,15 @@ class Controller:
         row = case.claim.row
         flag, unreachable = None, ""
         try:
-            if first and around.flags is not None:
-                found = around.flags.get(row.flag)
-                if isinstance(found, DownhaulError):
-                    raise found
-                flag = found
-            else:
-                flag = self._provider.get(row.flag)
-        except DownhaulError as error:
+            with _at_the_backend():
+                if first and around.flags is not None:
+                    found = around.flags.get(row.flag)
+                    if isinstance(found, DownhaulError):
+                        raise found
+                    flag = found
+                else:
+                    flag = self._provider.get(row.flag)
+        except _BackendFailed as error:
             unreachable = error.message
         if first:
             self._recognise(case, flag)
@@ -362,15 +376,14 @@ class Controller:
         if self._shared:
             return
         for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            meant = intent.detail.get("aim")
-            arrived = (
-                flag is not None
-                and meant is not None
-                and drift_of(flag_from_data(meant), flag, case.plan.variant) is Drift.NONE
-            )
-            if arrived and flag is not None:
+            aimed = intent.detail.get("aim")
+            meant = None if aimed is None else flag_from_data(aimed)
+            state = "superseded"
+            if flag is not None and meant is not None and case.wrote(meant, flag):
                 case.state = replace(case.state, desired=flag_to_data(flag))
-            case.settled[intent.id] = "confirmed" if arrived else "superseded"
+                if drift_of(meant, flag, case.plan.variant) is Drift.NONE:
+                    state = "confirmed"
+            case.settled[intent.id] = state
 
     def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
         """Take in what is new since the last look, and judge. None where the source is away."""
@@ -393,24 +406,28 @@ class Controller:
             return judge_all(plan.checks_at(state.step), case.evidence, plan.variant, until), ""
         except DownhaulError as error:
             return None, error.message
+        except Exception as error:  # noqa: BLE001  (a defect in a source must not stop a way back)
+            _log.exception("the metric source of rollout %s failed", case.claim.row.id)
+            return None, f"{type(error).__name__}: {error}"
 
-    def _act(self, case: _Turn, decision: Decision, seen: Seen, started: float) -> bool:
+    def _act(
+        self, case: _Turn, around: _Around, decision: Decision, seen: Seen, started: float
+    ) -> bool:
         """Write what was decided, and keep the state that follows; return whether it was done."""
         if self._left(started) < self.lease * _MARGIN:
             self._store.renew(case.claim, self.lease)
         try:
             if self._shared:
-                self._act_in_one(case, decision, seen)
+                with _at_the_backend():  # which is the store itself
+                    self._act_in_one(case, decision, seen)
             else:
                 self._act_with_intent(case, decision, seen)
-        except LeaseLost:
-            raise
         except _Moved:
             case.due_in = 0.0
             return False
-        except DownhaulError as error:
+        except _BackendFailed as error:
             case.fail(error.message, seen.now)
-            self._hold_the_line(case, error.message)
+            self._hold_the_line(case, around, error.message)
             return False
         case.acts += 1
         return True
@@ -420,14 +437,11 @@ class Controller:
         assert decision.action is not None  # noqa: S101  (the caller looked)
         assert isinstance(self._provider, SqlProvider)  # noqa: S101  (what `_shared` means)
         claim, action = case.claim, decision.action
-        change = self._change(case, action.operation)
+        change = self._change(case, action.operation, step=decision.step)
         self._points("before_write", claim.row.id)
         with self._store.holding(claim) as connection:
             provider = self._provider.within(connection)
-            flag = the_flag(provider, claim.row.flag)
-            if seen.flag is None or flag.version != seen.flag.version:
-                # Somebody wrote between the look and the lock: look again.
-                raise _Moved(f'"{claim.row.flag}" was changed meanwhile', flag=claim.row.flag)
+            flag = _unmoved(provider, action, seen)
             after = perform(provider, flag, case.plan.variant, action, case.snapshot, change)
             self._points("within_write", claim.row.id)
             self._store.note_intent(
@@ -442,54 +456,68 @@ class Controller:
         """Write down what is meant, do it at the provider, read back, and save."""
         assert decision.action is not None  # noqa: S101  (the caller looked)
         claim, action = case.claim, decision.action
-        meant = None if seen.flag is None else aim(seen.flag, case.plan.variant, action)
+        with _at_the_backend():  # which may be unable to take it
+            meant = None if seen.flag is None else aim(seen.flag, case.plan.variant, action)
         intent = self._store.intend(
             claim,
             action.operation,
             {
                 "weight": action.weight,
-                "step": case.state.step,
+                "step": decision.step,
                 "aim": None if meant is None else flag_to_data(meant),
             },
         )
         self._points("intended", claim.row.id)
-        change = replace(self._change(case, action.operation), id=intent)
+        change = replace(self._change(case, action.operation, step=decision.step), id=intent)
         self._store.renew(claim, self.lease)
+        renewed = time.monotonic()
         self._points("before_write", claim.row.id)
-        flag = the_flag(self._provider, claim.row.flag)
-        after = perform(self._provider, flag, case.plan.variant, action, case.snapshot, change)
+        try:
+            with _at_the_backend():
+                flag = _unmoved(self._provider, action, seen)
+                self._need_time(claim, renewed)
+                after = perform(
+                    self._provider,
+                    flag,
+                    case.plan.variant,
+                    action,
+                    case.snapshot,
+                    change,
+                    at_once=Capability.COMPARE_AND_SET in self._provider.capabilities,
+                )
+        except _Moved:
+            case.settled[intent] = "superseded"
+            raise
         self._points("after_write", claim.row.id)
         case.settled[intent] = "confirmed"
         following = case.followed(decision, after)
         self._store.save(claim, following.save())
         case.become(following)
 
-    def _hold_the_line(self, case: _Turn, why: str) -> None:
+    def _hold_the_line(self, case: _Turn, around: _Around, why: str) -> None:
         """Kill the flag where its backend can't be told to put it off (rules R4, K1).
 
         The overlay lives in the control store, which is another place than the backend that is
-        away. A person lifts it: no rollout ever does.
+        away. A person lifts it: no rollout ever does, and none says it again after that.
         """
-        state = case.state
-        returning = state.phase in RETURNING and state.act is not Act.OFF
-        if self._shared or not returning or state.failures != 1:
+        state, row = case.state, case.claim.row
+        if self._shared or state.phase not in RETURNING or state.act is Act.OFF:
             return
-        reason = f"rollout {case.claim.row.id} is rolling back, and its backend is away: {why}"
+        words = [one for one in around.kills if _covers(one, case.was)]
+        said = state.failures > 1 and any(one.sequence > state.failed_at for one in words)
+        if said or any(one.killed for one in words):
+            return
+        reason = f"rollout {row.id} is rolling back, and its backend is away: {why}"
         with suppress(DownhaulError):
-            scope = Scope(ScopeKind.FLAG, case.claim.row.flag)
             change = self._change(case, "kill", reason)
-            self._control.record_kill(scope, change, killed=True)
+            self._control.record_kill(Scope(ScopeKind.FLAG, row.flag), change, killed=True)
             case.tell(Happening("killed", reason, announce=True))
 
     def _leave_alone(self, claim: Claim, error: Exception) -> None:
         """Give back a rollout that this code can't read, without touching it."""
-        message = f"rollout {claim.row.id} can't be read here: {error}"
-        _log.error("%s", message)
+        _log.error("rollout %s can't be read here: %s", claim.row.id, error)
         self._count("unreadable")
-        self._store.save(
-            claim,
-            Save(claim.row.state, claim.row.phase, live=True, due_in=_BROKEN_RETRY),
-        )
+        self._store.release([claim], due_in=_BROKEN_RETRY)
 
     # Small parts
 
@@ -508,14 +536,23 @@ class Controller:
             self._sources[key] = self._source_for(plan)
         return self._sources[key]
 
-    def _change(self, case: _Turn, operation: str, reason: str = "") -> Change:
+    def _change(
+        self, case: _Turn, operation: str, reason: str = "", *, step: int | None = None
+    ) -> Change:
         row = case.claim.row
-        why = reason or f"rollout {row.id}: {operation}, step {case.state.step + 1}"
+        number = (case.state.step if step is None else step) + 1
+        why = reason or f"rollout {row.id}: {operation}, step {number}"
         return Change(f"controller ({row.actor})", why)
 
     def _left(self, started: float) -> float:
         """Return how much of the leases is left, by a clock that goes on while we are stopped."""
         return self.lease - (time.monotonic() - started)
+
+    def _need_time(self, claim: Claim, renewed: float) -> None:
+        """Raise _Moved where we were stopped for so long that another may have gone on."""
+        if self._left(renewed) < self.lease * _MARGIN:
+            message = f"the lease of rollout {claim.row.id} has nearly ended"
+            raise _Moved(message, flag=claim.row.flag)
 
     def _unreachable(self, error: DownhaulError) -> TickReport:
         if self._last_error != error.message:
@@ -565,6 +602,10 @@ class Controller:
 
 class _Moved(DownhaulError):
     """The flag is not as it was when it was decided upon. Nothing was written."""
+
+
+class _BackendFailed(DownhaulError):
+    """The backend did not answer, or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -617,9 +658,22 @@ class _Turn:
         self._done: dict[int, str] = {}
         self.acts_left = False
 
-    def holds(self, evidence: Evidence) -> None:
+    def holds(self, evidence: Evidence | None) -> None:
         """Remember that the row holds this evidence, and need not be given it again."""
         self._kept = evidence
+
+    def asked(self, rows: Sequence[CommandRow]) -> tuple[Asked, ...]:
+        """Return what people ask. A verb that only another version knows is refused."""
+        known = [one for one in rows if one.verb in _VERBS]
+        for one in rows:
+            if one not in known:
+                self._done[one.id] = f"refused: this version knows no {one.verb}"
+        return tuple(map(_asked, known))
+
+    def wrote(self, meant: Flag, now: Flag) -> bool:
+        """Return whether the flag is as a write of ours left it, or left off in the middle."""
+        was = self.state.desired
+        return was is not None and lies_between(flag_from_data(was), meant, now)
 
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
@@ -696,14 +750,50 @@ class _Turn:
         )
 
 
+_VERBS: Final = frozenset(one.value for one in Verb)
 _STUCK: Final = 3  # failures in a row after which people hear of it
 
 
-def _evidence(data: Mapping[str, Any], state: State, now: int) -> Evidence:
-    """Return the evidence as it is kept; for a new rollout an empty one, counting from now."""
-    if not data:
-        return Evidence(step=state.step, cursor=now)
-    return Evidence.from_mapping(data)
+def _unmoved(provider: FlagProvider, action: Action, seen: Seen) -> Flag:
+    """Return the flag, if it is as it was when it was decided upon. Raises _Moved.
+
+    To take the exposure off is right however the flag looks (rule R8).
+    """
+    key = seen.snapshot.key
+    flag = the_flag(provider, key)
+    if action.operation in (Operation.OFF, Operation.LOWER):
+        return flag
+    if seen.flag is None or flag.version != seen.flag.version:
+        raise _Moved(f'"{key}" was changed meanwhile', flag=key)
+    return flag
+
+
+@contextmanager
+def _at_the_backend() -> Iterator[None]:
+    """Tell what goes wrong at the backend, a plugin's defects too, from all else that does."""
+    try:
+        yield
+    except (LeaseLost, _Moved):
+        raise
+    except VersionConflict as error:  # somebody wrote between the look and the write
+        raise _Moved(error.message) from error
+    except DownhaulError as error:
+        raise _BackendFailed(error.message) from error
+    except Exception as error:
+        _log.exception("the backend's provider failed")
+        message = f"{type(error).__name__}: {error}"
+        raise _BackendFailed(message) from error
+
+
+def _evidence(row: RolloutRow) -> Evidence | None:
+    """Return the evidence as it is kept; None for a new rollout, or where it can't be read."""
+    if not row.evidence:
+        return None
+    try:
+        return Evidence.from_mapping(row.evidence)
+    except (KeyError, TypeError, ValueError) as error:
+        _log.error("the evidence of rollout %s can't be read: %s", row.id, error)
+        return None
 
 
 def _asked(row: CommandRow) -> Asked:
@@ -743,13 +833,17 @@ def _covers(record: KillRecord, flag: Flag) -> bool:
             return False
 
 
-def _event(event: Mapping[str, Any], number: int) -> dict[str, Any]:
-    return {
-        "what": str(event["what"]),
-        "subject": str(event["subject"]),
-        "actor": str(event["actor"]),
-        "reason": str(event["reason"]),
-        "environment": str(event["environment"]),
-        "at": utc_now(),
-        "after": {**event["detail"], "id": number},
-    }
+def _event(one: Announcement) -> AlertEvent | None:
+    """Return what people are told, or None for a row that somebody broke."""
+    try:
+        return AlertEvent(
+            what=str(one.event["what"]),
+            subject=str(one.event["subject"]),
+            actor=str(one.event["actor"]),
+            reason=str(one.event["reason"]),
+            environment=str(one.event["environment"]),
+            at=utc_now(),
+            after={**one.event["detail"], "id": one.id},
+        )
+    except (KeyError, TypeError):
+        return None

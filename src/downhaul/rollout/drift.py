@@ -6,10 +6,11 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
-from downhaul.backends.edits import weight_of_variant
+from downhaul.backends.edits import weight_of_variant, with_rollout
 from downhaul.control.diff import differences
 from downhaul.encoding import flag_to_data
-from downhaul.flag import Flag, Split
+from downhaul.errors import Refused
+from downhaul.flag import WHOLE, Flag, Split
 
 _ABOUT: Final = ("description", "owner", "tags", "type")
 """Fields that decide nothing: they may be edited while a rollout runs, and survive its restore."""
@@ -23,7 +24,7 @@ class Drift(StrEnum):
 
     NONE = "none"
     LOWERED = "lowered"
-    """Off, or a smaller part for the variant; nobody gets it who would not have had it."""
+    """Off, or a smaller part for the variant and nothing else: nobody gets it who did not."""
     RAISED = "raised"
     OTHER = "other"
     """Something else decides otherwise: targets, rules, variants, other parts of the split."""
@@ -38,11 +39,11 @@ def drift_of(desired: Flag, now: Flag, variant: str) -> Drift:
     was, has = exposure_of(desired, variant), exposure_of(now, variant)
     if has > was:
         return Drift.RAISED
-    if now.on and not desired.on:
-        return Drift.OTHER  # its targets and rules serve again, whatever the percentage
+    if not desired.on:
+        return Drift.OTHER  # its targets and rules serve again, or will serve otherwise
     if not now.on:
         return Drift.LOWERED
-    return Drift.LOWERED if has < was and _same_buckets(desired, now) else Drift.OTHER
+    return Drift.LOWERED if has < was and _is_lowered(desired, now, variant) else Drift.OTHER
 
 
 def exposure_of(flag: Flag, variant: str) -> float:
@@ -58,7 +59,36 @@ def foreign_changes(desired: Flag, now: Flag, variant: str) -> tuple[str, ...]:
     before, after = replace(desired, on=True), replace(now, on=True)
     if drift_of(before, after, variant) in (Drift.NONE, Drift.LOWERED):
         return ()
+    return differences_of(before, after)
+
+
+def lowered_below(snapshot: Flag, desired: Flag, variant: str) -> tuple[str, ...]:
+    """Return, in words, what somebody took away of that which was served before the rollout.
+
+    ``desired`` is the flag as the rollout last wrote or accepted it. A restore would serve it again.
+    """
+    fewer = exposure_of(desired, variant) < exposure_of(snapshot, variant)
+    if not fewer and (desired.on or not snapshot.on):
+        return ()
+    own = {name: value for name, value in _deciding(desired).items() if name in _OWN}
+    return tuple(
+        str(one) for one in differences(_deciding(snapshot), {**_deciding(snapshot), **own})
+    )
+
+
+def differences_of(before: Flag, after: Flag) -> tuple[str, ...]:
+    """Return, in words, each field that decides and differs."""
     return tuple(str(one) for one in differences(_deciding(before), _deciding(after)))
+
+
+def lies_between(was: Flag, meant: Flag, now: Flag) -> bool:
+    """Return whether all that decides is as it was or as it was meant to be.
+
+    A write of several parts that was cut off leaves such a flag, and a whole one too.
+    """
+    before, after, found = _deciding(was), _deciding(meant), _deciding(now)
+    fields = {*before, *after, *found}
+    return all(found.get(one) in (before.get(one), after.get(one)) for one in fields)
 
 
 def with_about(snapshot: Flag, now: Flag) -> Flag:
@@ -83,6 +113,22 @@ def _without(flag: Flag, fields: tuple[str, ...]) -> dict[str, Any]:
 
 def _data(flag: Flag) -> dict[str, Any]:
     return dict(flag_to_data(flag))
+
+
+def _is_lowered(desired: Flag, now: Flag, variant: str) -> bool:
+    """Return whether a lower percentage is all that differs: the others' parts follow from it."""
+    try:
+        lowered = with_rollout(desired, variant, int(exposure_of(now, variant)))
+    except Refused:
+        return False
+    return _served(lowered) == _served(now) and _same_buckets(desired, now)
+
+
+def _served(flag: Flag) -> tuple[tuple[str | None, int], ...]:
+    """Return the parts of the default in the order of their buckets."""
+    if isinstance(flag.default, str):
+        return ((flag.default, WHOLE),)
+    return tuple((one.variant, one.weight) for one in flag.default.weights if one.weight)
 
 
 def _same_buckets(one: Flag, other: Flag) -> bool:
