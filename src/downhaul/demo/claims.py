@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from downhaul.demo.agents import BROKEN, GOOD, MENDED
+from downhaul.demo.controller import LEASE
 from downhaul.demo.imported import Imported
 from downhaul.demo.rollouts import RolloutsReport, Tale
 from downhaul.demo.story import BackendReport
@@ -86,8 +87,8 @@ def _climb(report: RolloutsReport, users: int) -> Iterator[_Told]:
     yield (CLIMB, "it took every step once, in its order, and ended at 100 %",
            completed and tale.raised == tale.planned,
            f"{_steps(tale)} in {tale.seconds:.0f} s")  # fmt: skip
-    holding = ", and had held the lease" if report.held else ""
-    yield (CLIMB, "its controller was killed on the way, and another one finished",
+    holding = ", with the lease in hand" if report.held else ""
+    yield (CLIMB, "its controller got kill -9 on the way, and another one finished",
            completed and report.resumed < float("inf"),
            f"at {report.killed_at:g} %{holding}; the next step came {report.resumed:.1f} s later"
            )  # fmt: skip
@@ -101,8 +102,8 @@ def _caught(report: RolloutsReport, users: int) -> Iterator[_Told]:
     tale = report.broken
     by_metrics = tale.phase == Phase.ROLLED_BACK.value and tale.because == Because.REGRESSED.value
     yield (CAUGHT, "its own metrics took it back", by_metrics,
-           f"after {tale.seconds:.1f} s, {_steps(tale)}: {tale.message}")  # fmt: skip
-    yield (CAUGHT, "few met it before", tale.met <= users * _LITTLE,
+           f"after {tale.seconds:.1f} s, at {max(tale.raised, default=0):g} %: {tale.message}")  # fmt: skip
+    yield (CAUGHT, "few met it", tale.met <= users * _LITTLE,
            f"{tale.failed} of {tale.answers} requests failed; {tale.met} of {users} users met it"
            )  # fmt: skip
     yield (CAUGHT, "nobody met it later than a second after it was taken back",
@@ -115,7 +116,7 @@ def _sleeper(report: RolloutsReport, users: int) -> Iterator[_Told]:
     tale = report.by_hand
     slowest = max(report.taken_back, default=float("inf"))
     yield (SLEEPER, "a controller that slept with its lease in hand was refused when it woke",
-           report.refused, f"{report.slept:.1f} s late")  # fmt: skip
+           report.refused, f"asleep for {report.slept:.1f} s, with a lease of {LEASE:g} s")  # fmt: skip
     yield (SLEEPER, "each step was taken once, though two controllers were at it",
            tale.once, _steps(tale))  # fmt: skip
     yield (SLEEPER, "taken back by hand, it was gone at every process within a second",

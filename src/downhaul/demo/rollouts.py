@@ -408,8 +408,12 @@ class RolloutStory:
         return self._is_held(rollout)
 
     def _last_words(self) -> str:
+        answered = len(AnswerLog.read(self._application.logs).answers)
+        observed, _ = self._observed()
+        words = [f"{answered} requests were answered, and {observed} observed"]
         logs = sorted(self._folder.glob("controller-*.log"))
-        return "\n".join(f"{one.stem}: {line}" for one in logs for line in last_lines(one))
+        words += [f"{one.stem}: {line}" for one in logs for line in last_lines(one)]
+        return "\n".join(words)
 
     def _is_held(self, rollout: str) -> bool:
         return bool(self._control.rollouts.existing(rollout).lease_owner)
