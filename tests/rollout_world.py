@@ -8,6 +8,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from sqlalchemy import Engine
+
 from downhaul import Flag
 from downhaul.analysis.model import Check, Counts, Measure, Sample
 from downhaul.backends.edits import weight_of_variant
@@ -25,8 +27,9 @@ from downhaul.store.provider import SqlProvider
 
 WHO = Change("tester", "to see it hold")
 TICK = 5.0
-BAKE = 20.0
+BAKE = 10.0
 _numbers = itertools.count(1)
+_engines: dict[str, Engine] = {}
 
 
 class Clock:
@@ -150,7 +153,9 @@ class World:
         self.go(lambda: self.phase(flag) == phase, **options)
 
     def phase(self, flag: str = "agent") -> str:
-        return self.rollouts.get(flag).phase.value
+        row = self.store.latest_of(flag)
+        assert row is not None
+        return row.phase
 
     def state(self, flag: str = "agent"):
         return self.rollouts.get(flag).state
@@ -209,5 +214,8 @@ def a_world(url: str, provider: FlagProvider | None = None) -> World:
     """
     environment = f"test-{next(_numbers)}"
     store = provider_at(url, environment)
+    # Statements are compiled once for each engine, which takes longer than most tests.
+    engine = _engines.setdefault(url, store.database.engine)
+    object.__setattr__(store.database, "engine", engine)
     clock = Clock(store.database)
     return World(provider or store, store.control, environment, clock)

@@ -82,7 +82,7 @@ def test_a_bake_is_the_time_of_the_store_and_not_of_ticks(world):
 
 @pytest.mark.rule("R5")
 def test_after_an_absence_of_all_controllers_the_step_bakes_anew(world):
-    started(world, 10, 50)
+    started(world, 10, 50, bake=20)
     for _ in range(3):
         world.tick()
     world.tick(3600)
@@ -180,7 +180,7 @@ def test_metrics_that_stay_away_take_it_back_where_the_plan_says_so(world):
 
 @pytest.mark.rule("R10")
 def test_windows_follow_each_other_without_gap_or_overlap(world):
-    started(world, 10, 50, **GUARDED)
+    started(world, 10, 50, bake=20, **GUARDED)
     for _ in range(3):
         world.tick()
     world.traffic.error = Unreachable("away")
