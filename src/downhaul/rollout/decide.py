@@ -18,7 +18,14 @@ from typing import Any, Final
 from downhaul.analysis.model import Finding, Verdict
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
-from downhaul.rollout.drift import Drift, drift_of, exposure_of, foreign_changes
+from downhaul.rollout.drift import (
+    Drift,
+    differences_of,
+    drift_of,
+    exposure_of,
+    foreign_changes,
+    lowered_below,
+)
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.state import RETURNING, Act, Baked, Because, Phase, State, Verb
 
@@ -119,6 +126,11 @@ class Decision:
     refused: frozenset[int] = frozenset()
     fresh: bool = False
 
+    @property
+    def step(self) -> int:
+        """The step that the action is about."""
+        return (self.then or self.state).step
+
 
 class _Case:
     """One decision in the making: what has been settled so far."""
@@ -190,12 +202,11 @@ def decide(plan: Plan, state: State, seen: Seen) -> Decision:  # noqa: C901, PLR
     if _metrics_lost(case):
         return _return(case)
     if case.state.phase is Phase.PAUSED:
+        case.state = _freed(case.state)
         return case.end(plan.interval)
     if _out_of_time(case):
         return case.end(plan.interval)
-    if not case.state.entered:
-        return _enter(case, case.state)
-    return _bake(case)
+    return _bake(case) if case.state.entered else _begin_step(case)
 
 
 # What people ask
@@ -248,11 +259,13 @@ def _no_promotion(case: _Case) -> str:
     worse = [one for one in findings or () if one.verdict is Verdict.REGRESSED and not one.dry_run]
     if worse:
         return f"{worse[0].check} is bad: {worse[0].message}"
-    return _no_resumption(case) if state.phase is Phase.PAUSED else ""
+    if state.phase is Phase.PAUSED and _is_below(case):
+        return "its step is not at the backend any more: resume it first"
+    return _no_resumption(case)
 
 
-def _no_resumption(case: _Case) -> str:
-    """Return why a paused rollout can't go on from how the flag is now (rules R3, R7)."""
+def _no_resumption(case: _Case) -> str:  # noqa: PLR0911  (a reason each)
+    """Return why a rollout can't go on from how the flag is now (rules R3, R7)."""
     seen, state = case.seen, case.state
     if seen.unreachable:
         return f"the backend does not answer ({seen.unreachable})"
@@ -265,7 +278,18 @@ def _no_resumption(case: _Case) -> str:
         return "somebody raised it by hand: lower it again, cancel, or roll back"
     if state.started_at and not seen.flag.on:
         return "the flag is off, and a rollout turns nothing on: cancel it and start another"
-    return ""
+    drift = drift_of(desired, seen.flag, case.plan.variant)
+    if drift is Drift.NONE or _is_told(state, *_words(case, drift, seen.flag)):
+        return ""
+    return "somebody changed it by hand meanwhile: look at what, and ask again"
+
+
+def _is_below(case: _Case) -> bool:
+    """Return whether the flag serves less than the step that was entered: it was lowered."""
+    state, flag = case.state, case.seen.flag
+    if flag is None or not state.entered:
+        return False
+    return exposure_of(flag, case.plan.variant) < case.plan.steps[state.step].weight
 
 
 def _carry_out(case: _Case, asked: Asked) -> str:  # noqa: PLR0911  (a verb each)
@@ -278,8 +302,11 @@ def _carry_out(case: _Case, asked: Asked) -> str:  # noqa: PLR0911  (a verb each
             case.tell("paused", asked.reason, actor=asked.actor)
             return "paused"
         case Verb.RESUME:
+            below = _is_below(case)
             _accept(case, seen.flag)
             case.state = _resumed(case.state, case.plan, seen.now)
+            if below:
+                case.state = replace(case.state, entered=False)
             case.fresh = True
             case.tell("resumed", asked.reason, actor=asked.actor)
             return "resumed; the step bakes anew"
@@ -298,7 +325,8 @@ def _carry_out(case: _Case, asked: Asked) -> str:  # noqa: PLR0911  (a verb each
             return "cancelled; the flag stays as it is"
         case _:
             if state.phase in RETURNING:
-                case.state = replace(state, overwrite=state.overwrite or asked.overwrite)
+                overwrite = state.overwrite or asked.overwrite
+                case.state = replace(state, overwrite=overwrite, reasserted=0)
                 return "it is on its way back already"
             _begin_return(
                 case, Because.BY_HAND, asked.reason or "rolled back by hand", actor=asked.actor
@@ -324,7 +352,6 @@ def _resumed(state: State, plan: Plan, now: int) -> State:
     return replace(
         state,
         phase=Phase.PROGRESSING if begun else Phase.STARTING,
-        entered=state.entered and state.because not in _LOWERED,
         baked=0.0,
         waited=0.0,
         because="",
@@ -333,9 +360,6 @@ def _resumed(state: State, plan: Plan, now: int) -> State:
         hold_message="",
         limit_at=_limit(plan, now) if state.because == Because.TIME_LIMIT else state.limit_at,
     )
-
-
-_LOWERED: Final = frozenset({Because.DRIFT_LOWERED})
 
 
 # Kills, regressions, and the way back
@@ -365,7 +389,9 @@ def _begin_return(
 ) -> None:
     state = case.state
     if state.phase is Phase.LATCHED:  # the exposure is off already; only the restore is left
-        case.state = replace(state, phase=Phase.ROLLING_BACK, failures=0)
+        # Only what had completed has an end while it is live: it was on its way to be reverted.
+        phase = Phase.REVERTING if state.ended_at else Phase.ROLLING_BACK
+        case.state = replace(state, phase=phase, failures=0, reasserted=0)
     else:
         case.state = replace(
             _left(state, case.seen.now),
@@ -418,12 +444,16 @@ def _take_off(case: _Case, flag: Flag) -> Decision:
         state = replace(state, reasserted=state.reasserted + 1)
         case.tell("drift", "somebody turned it on again during the way back; it goes off again")
     case.state = state = replace(state, act=Act.EXPOSED, foreign=_foreign(case, flag))
-    action = Action(Operation.OFF)
-    if _is_lowered_back(case):
-        before = exposure_of(case.seen.snapshot, case.plan.variant)
-        action = Action(Operation.LOWER, weight=int(before))
     told = Happening("exposure_off", state.message, detail={"step": state.step})
-    return case.end(case.plan.interval, action, replace(state, act=Act.OFF, failures=0), (told,))
+    then = replace(state, act=Act.OFF, failures=0, hold="", hold_message="")
+    return case.end(case.plan.interval, _off(case), then, (told,))
+
+
+def _off(case: _Case) -> Action:
+    if not _is_lowered_back(case):
+        return Action(Operation.OFF)
+    before = exposure_of(case.seen.snapshot, case.plan.variant)
+    return Action(Operation.LOWER, weight=int(before))
 
 
 def _restore(case: _Case) -> Decision:
@@ -451,8 +481,10 @@ def _foreign(case: _Case, flag: Flag) -> tuple[str, ...]:
     state = case.state
     if state.desired is None:
         return state.accepted
-    found = foreign_changes(flag_from_data(state.desired), flag, case.plan.variant)
-    return (*state.accepted, *(one for one in found if one not in state.accepted))
+    desired = flag_from_data(state.desired)
+    found = foreign_changes(desired, flag, case.plan.variant)
+    less = lowered_below(case.seen.snapshot, desired, case.plan.variant)
+    return tuple(dict.fromkeys((*state.accepted, *found, *less)))
 
 
 def _latch(case: _Case) -> Decision:
@@ -468,21 +500,22 @@ def _latch(case: _Case) -> Decision:
 def _keep_latched(case: _Case) -> Decision:
     """Watch that what is off stays off until a person decides (rule R7)."""
     state, seen = case.state, case.seen
-    if seen.unreachable or seen.flag is None or not seen.flag.on:
-        return case.end(case.plan.interval)
-    if case.plan.strategy is Strategy.BLUE_GREEN and seen.snapshot.on:
+    if seen.unreachable or seen.flag is None or not _is_exposed(case, seen.flag):
         return case.end(case.plan.interval)
     if state.reasserted >= REASSERTIONS:
         return _called(case)
     then = replace(state, reasserted=state.reasserted + 1)
     told = Happening("drift", "somebody turned it on; it is off again", announce=True)
-    return case.end(case.plan.interval, Action(Operation.OFF), then, (told,))
+    return case.end(case.plan.interval, _off(case), then, (told,))
 
 
 def _called(case: _Case) -> Decision:
     """Say once that somebody turns the flag on as often as it is put off."""
     if case.state.hold != Because.DRIFT_RAISED:
-        message = "somebody keeps turning it on; it is not put off again: kill it, or cancel"
+        message = (
+            "somebody keeps turning it on; it is not put off again: kill it, or ask for the "
+            "rollback again"
+        )
         case.state = replace(case.state, hold=Because.DRIFT_RAISED.value, hold_message=message)
         case.tell("drift", message)
     return case.end(case.plan.interval)
@@ -537,23 +570,35 @@ def _drift(case: _Case) -> Decision | None:
     drift = drift_of(desired, seen.flag, plan.variant)
     if drift is Drift.NONE:
         return None
+    because, message = _words(case, drift, seen.flag)
+    if _is_told(state, because, message):
+        return None
+    changed = foreign_changes(desired, seen.flag, plan.variant)
     if drift is Drift.LOWERED:
         # A lower exposure is accepted: it is what is wanted from now on, and nobody raises it but a
         # person who resumes.
-        case.state = replace(state, desired=flag_to_data(seen.flag))
-        because, message = Because.DRIFT_LOWERED, "somebody lowered it by hand"
-        case.state = _paused(case.state, because, message)
-        case.tell("drift", message, drift=drift.value)
-        return case.end(plan.interval)
-    because = Because.DRIFT_RAISED if drift is Drift.RAISED else Because.DRIFT_OTHER
-    changed = foreign_changes(desired, seen.flag, plan.variant)
-    what = "raised it" if drift is Drift.RAISED else "changed it"
-    message = f"somebody {what} by hand: {'; '.join(changed)}"
-    if state.phase is Phase.PAUSED and state.because == because and state.message == message:
-        return None  # told already
-    case.state = _paused(state, because, message)
+        _accept(case, seen.flag)
+    case.state = _paused(case.state, because, message)
     case.tell("drift", message, drift=drift.value, changed=list(changed))
     return case.end(plan.interval)
+
+
+def _words(case: _Case, drift: Drift, flag: Flag) -> tuple[Because, str]:
+    """Return why a drift pauses, for programs and for people."""
+    if drift is Drift.LOWERED:
+        return Because.DRIFT_LOWERED, "somebody lowered it by hand"
+    because = Because.DRIFT_RAISED if drift is Drift.RAISED else Because.DRIFT_OTHER
+    what = "raised it" if drift is Drift.RAISED else "changed it"
+    desired = flag_from_data(case.state.desired or {})
+    changed = differences_of(desired, flag)
+    return because, f"somebody {what} by hand: {'; '.join(changed)}"
+
+
+def _is_told(state: State, because: Because, message: str) -> bool:
+    """Return whether it is paused for exactly this. What is lower is accepted once it is told."""
+    if because is Because.DRIFT_LOWERED or state.phase is not Phase.PAUSED:
+        return False
+    return state.because == because and state.message == message
 
 
 def _metrics_lost(case: _Case) -> bool:
@@ -594,8 +639,15 @@ def _limit(plan: Plan, now: int) -> int:
 # Rising
 
 
-def _enter(case: _Case, state: State) -> Decision:
-    """Put a step's exposure at the provider."""
+def _begin_step(case: _Case) -> Decision:
+    """Enter the first step, or one that was lowered by hand once a person resumed (rule R3)."""
+    if case.plan.checks and case.seen.findings is None:
+        return _hold(case, Because.METRICS_LOST, case.seen.metrics_error)
+    return _enter(case, case.state)
+
+
+def _enter(case: _Case, state: State, *told_before: Happening) -> Decision:
+    """Put a step's exposure at the provider. Until that is seen, the step before is the step."""
     plan, now = case.plan, case.seen.now
     step = plan.steps[state.step]
     first = not state.started_at
@@ -624,14 +676,13 @@ def _enter(case: _Case, state: State) -> Decision:
         detail={"step": state.step, "percent": step.percent},
         announce=True,
     )
-    case.state = state
     operation = Operation.START if first else Operation.RAISE
     targets = plan.audience if step.preview else None
     return case.end(
         plan.interval,
         Action(operation, weight=step.weight, targets=targets),
         then,
-        (told,),
+        (*told_before, told),
     )
 
 
@@ -646,7 +697,7 @@ def _bake(case: _Case) -> Decision:
     step = plan.steps[state.step]
     left = step.bake - state.baked
     if left > 0 and not case.promoted:
-        case.state = replace(state, hold="", hold_message="") if state.hold else state
+        case.state = _freed(state)
         return case.end(max(0.05, min(plan.interval, left)))
     waiting = _waits_for(plan, state.step, seen.findings, promoted=bool(case.promoted))
     if waiting is None:
@@ -689,11 +740,10 @@ def _waits_for(
     for one in deciding:
         if one.verdict is Verdict.REGRESSED and one.check in signals:
             return Because.SIGNAL, f"{one.check}: {one.message}"
-    missing = len({one.name for one in plan.checks_at(step) if not one.dry_run}) - len(
-        {one.check for one in deciding}
-    )
-    if missing > 0:
-        return Because.NO_DATA, f"{missing} checks were not made"
+    made = {one.check for one in deciding}
+    missing = {one.name for one in plan.checks_at(step) if not one.dry_run} - made
+    if missing:
+        return Because.NO_DATA, f"not looked at yet: {', '.join(sorted(missing))}"
     for one in deciding:
         if one.verdict is Verdict.UNDECIDED and not promoted:
             return Because.UNDECIDED, f"{one.check}: {one.message}"
@@ -703,8 +753,9 @@ def _waits_for(
 def _undecided(case: _Case, because: Because, message: str) -> Decision:
     plan, state = case.plan, case.state
     if plan.on_undecided is OnUndecided.PROMOTE and because is Because.UNDECIDED:
-        case.tell("promoted", f"undecided, and the plan goes on then: {message}")
-        return _advance(case)
+        words = f"undecided, and the plan goes on then: {message}"
+        detail = {"step": state.step}
+        return _advance(case, Happening("promoted", words, detail=detail, announce=True))
     if plan.on_undecided is OnUndecided.ROLLBACK and because is not Because.SIGNAL:
         _begin_return(case, because, message)
         return _return(case)
@@ -713,12 +764,12 @@ def _undecided(case: _Case, because: Because, message: str) -> Decision:
     return case.end(plan.interval)
 
 
-def _advance(case: _Case) -> Decision:
+def _advance(case: _Case, *told: Happening) -> Decision:
     plan, seen = case.plan, case.seen
     state = _left(case.state, seen.now)
     if state.step + 1 < len(plan.steps):
-        following = replace(state, step=state.step + 1, entered=False, hold="", hold_message="")
-        return _enter(case, following)
+        return _enter(case, replace(state, step=state.step + 1), *told)
+    case.happened += told
     case.state = _ended(state, Phase.COMPLETED, None, "", seen.now)
     case.tell("completed", f"{plan.variant} is at {plan.steps[-1].percent:g} %")
     return case.end(0.0)
@@ -729,7 +780,7 @@ def _advance(case: _Case) -> Decision:
 
 def _left(state: State, now: int) -> State:
     """Put the step that is left behind into the history."""
-    if not state.entered:
+    if not state.entered or any(one.entered_at == state.entered_at for one in state.history):
         return state
     baked = Baked(state.step, state.entered_at, now, state.baked, state.findings)
     return replace(state, history=(*state.history, baked))
@@ -740,11 +791,18 @@ def _hold(case: _Case, because: Because, message: str) -> Decision:
     if state.hold != because:
         case.tell("held", message, announce=False, because=because.value)
     case.state = replace(state, hold=because.value, hold_message=message)
-    if because is Because.PROVIDER:
+    if because is not Because.PROVIDER:
+        case.state = replace(case.state, failures=0, failed_at=0)
+    else:
         case.state = failed(case.state, message, case.seen.now)
         if case.state.failures == ALERT_AFTER:
             case.tell("stuck", f"the backend does not answer: {message}")
     return case.end(case.plan.interval)
+
+
+def _freed(state: State) -> State:
+    """Return the state without what held it: the backend answered, and nothing is to be written."""
+    return replace(state, hold="", hold_message="", failures=0, failed_at=0)
 
 
 def _paused(state: State, because: Because, message: str) -> State:

@@ -65,7 +65,7 @@ def foreign_changes(desired: Flag, now: Flag, variant: str) -> tuple[str, ...]:
 def lowered_below(snapshot: Flag, desired: Flag, variant: str) -> tuple[str, ...]:
     """Return, in words, what somebody took away of that which was served before the rollout.
 
-    ``desired`` is the flag as the rollout last wrote or accepted it. A restore would serve it again.
+    ``desired`` is the flag as the rollout last wrote or accepted it. A restore would give it back.
     """
     fewer = exposure_of(desired, variant) < exposure_of(snapshot, variant)
     if not fewer and (desired.on or not snapshot.on):
