@@ -101,8 +101,9 @@ def _climb(report: RolloutsReport, users: int) -> Iterator[_Told]:
 def _caught(report: RolloutsReport, users: int) -> Iterator[_Told]:
     tale = report.broken
     by_metrics = tale.phase == Phase.ROLLED_BACK.value and tale.because == Because.REGRESSED.value
+    reached = max(tale.raised, default=0.0)
     yield (CAUGHT, "its own metrics took it back", by_metrics,
-           f"after {tale.seconds:.1f} s, at {max(tale.raised, default=0):g} %: {tale.message}")  # fmt: skip
+           f"after {tale.seconds:.1f} s, at {reached:g} %: {tale.message}")  # fmt: skip
     yield (CAUGHT, "few met it", tale.met <= users * _LITTLE,
            f"{tale.failed} of {tale.answers} requests failed; {tale.met} of {users} users met it"
            )  # fmt: skip
@@ -116,7 +117,8 @@ def _sleeper(report: RolloutsReport, users: int) -> Iterator[_Told]:
     tale = report.by_hand
     slowest = max(report.taken_back, default=float("inf"))
     yield (SLEEPER, "a controller that slept with its lease in hand was refused when it woke",
-           report.refused, f"asleep for {report.slept:.1f} s, with a lease of {LEASE:g} s")  # fmt: skip
+           report.refused,
+           f"asleep for {report.slept:.1f} s, with a lease of {LEASE:g} s")  # fmt: skip
     yield (SLEEPER, "each step was taken once, though two controllers were at it",
            tale.once, _steps(tale))  # fmt: skip
     yield (SLEEPER, "taken back by hand, it was gone at every process within a second",
