@@ -1,4 +1,4 @@
-"""Single moments of a rollout, for the tests of its decisions: a plan, a state, and what is seen."""
+"""Single moments of a rollout, for tests of its decisions: a plan, a state, what is seen."""
 
 from dataclasses import replace
 from typing import Any
