@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
 from downhaul.store.rollouts import EventRow, NewRollout, RolloutRow, RolloutStore
 
+_log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000
 _WAIT: Final = 3.0  # seconds for a controller to take a command that we can't carry out ourselves
 _LOOK: Final = 0.1
@@ -194,15 +196,19 @@ class Rollouts:
     # Looking
 
     def list(self, *, live: bool = False, limit: int = 50) -> list[Rollout]:
-        """Return the newest rollouts first."""
+        """Return the newest rollouts first; those that can't be read here are only logged."""
         store = self._store("list rollouts")
         rows = store.newest(live=live, limit=limit)
         now, controllers = store.now(), store.controllers(ALIVE)
         pending = store.commands(row.id for row in rows)
-        return [
-            _rollout(row, now, controllers, tuple(one.verb for one in pending[row.id]))
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            asked = tuple(one.verb for one in pending[row.id])
+            try:
+                found.append(_rollout(row, now, controllers, asked))
+            except DownhaulError as error:
+                _log.warning("%s", error)
+        return found
 
     def get(self, id_or_flag: str) -> Rollout:
         """Return a rollout by its id; by a flag's key its live one, else its newest."""
@@ -219,7 +225,7 @@ class Rollouts:
     def foreign(self, id_or_flag: str) -> Sequence[str]:
         """Return, in words, what somebody else changed in the flag since the rollout wrote it."""
         row = self._row(id_or_flag)
-        state = State.from_mapping(row.state)
+        _, state = _read(row)
         flag = self._operator.provider.get(row.flag)
         if flag is None or state.desired is None:
             return list(state.accepted)
@@ -266,7 +272,7 @@ class Rollouts:
         _need_reason(reason, "revert")
         store = self._store("revert")
         row = self._row(id_or_flag)
-        state, plan = State.from_mapping(row.state), Plan.from_mapping(row.plan)
+        plan, state = _read(row)
         self._check_revertible(store, row, state, plan)
         following = replace(
             state,
@@ -308,7 +314,7 @@ class Rollouts:
                 hint=_after_the_end(row),
                 flag=row.flag,
             )
-        state = State.from_mapping(row.state)
+        _, state = _read(row)
         number = store.command(
             row.id,
             verb.value,
@@ -417,15 +423,19 @@ def _control(operator: Operator, verb: str) -> SqlControl:
     )
 
 
-def _rollout(row: RolloutRow, now: int, controllers: int, pending: tuple[str, ...]) -> Rollout:
+def _read(row: RolloutRow) -> tuple[Plan, State]:
     try:
-        plan, state = Plan.from_mapping(row.plan), State.from_mapping(row.state)
+        return Plan.from_mapping(row.plan), State.from_mapping(row.state)
     except (KeyError, TypeError, ValueError) as error:
         raise DownhaulError(
             f"rollout {row.id} can't be read here: {error}",
             hint="was it written by a newer version? its flag is left as it is",
             flag=row.flag,
         ) from error
+
+
+def _rollout(row: RolloutRow, now: int, controllers: int, pending: tuple[str, ...]) -> Rollout:
+    plan, state = _read(row)
     return Rollout(
         id=row.id,
         environment=row.environment,
