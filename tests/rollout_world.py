@@ -197,7 +197,9 @@ def store_at(url: str) -> Iterator[tuple[str, Clock]]:
     schema.upgrade(provider.database)
     clock = Clock(provider.database)
     clock.make()
-    yield url, clock
+    # Whoever closes the last connection to an SQLite file moves the whole log into it.
+    with provider.database.reading():
+        yield url, clock
     provider.close()
 
 
