@@ -42,7 +42,7 @@ from downhaul.rollout.decide import (
     failed,
     retry_in,
 )
-from downhaul.rollout.drift import Drift, drift_of, lies_between
+from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
 from downhaul.store.control import SqlControl
@@ -52,6 +52,7 @@ from downhaul.store.rollouts import (
     Claim,
     CommandRow,
     EventRow,
+    IntentRow,
     LeaseLost,
     RolloutRow,
     Save,
@@ -376,14 +377,8 @@ class Controller:
         if self._shared:
             return
         for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            aimed = intent.detail.get("aim")
-            meant = None if aimed is None else flag_from_data(aimed)
-            state = "superseded"
-            if flag is not None and meant is not None and case.wrote(meant, flag):
-                case.state = replace(case.state, desired=flag_to_data(flag))
-                if drift_of(meant, flag, case.plan.variant) is Drift.NONE:
-                    state = "confirmed"
-            case.settled[intent.id] = state
+            arrived = flag is not None and case.recognises(intent, flag)
+            case.settled[intent.id] = "confirmed" if arrived else "superseded"
 
     def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
         """Take in what is new since the last look, and judge. None where the source is away."""
@@ -441,7 +436,7 @@ class Controller:
         self._points("before_write", claim.row.id)
         with self._store.holding(claim) as connection:
             provider = self._provider.within(connection)
-            flag = _unmoved(provider, action, seen)
+            flag = _unmoved(provider, action, seen, held=True)
             after = perform(provider, flag, case.plan.variant, action, case.snapshot, change)
             self._points("within_write", claim.row.id)
             self._store.note_intent(
@@ -474,7 +469,7 @@ class Controller:
         self._points("before_write", claim.row.id)
         try:
             with _at_the_backend():
-                flag = _unmoved(self._provider, action, seen)
+                flag = _unmoved(self._provider, action, seen, held=False)
                 self._need_time(claim, renewed)
                 after = perform(
                     self._provider,
@@ -647,6 +642,7 @@ class _Turn:
         self.was = was
         self.evidence = evidence
         self._kept: Evidence | None = None  # what the row holds already
+        self._off = False  # found to be, by a controller that ended before it could tell
         self.now = 0
         self.acts = 0
         self.due_in = 0.0
@@ -670,16 +666,32 @@ class _Turn:
                 self._done[one.id] = f"refused: this version knows no {one.verb}"
         return tuple(map(_asked, known))
 
-    def wrote(self, meant: Flag, now: Flag) -> bool:
-        """Return whether the flag is as a write of ours left it, or left off in the middle."""
-        was = self.state.desired
-        return was is not None and lies_between(flag_from_data(was), meant, now)
+    def recognises(self, intent: IntentRow, flag: Flag) -> bool:
+        """Return whether what was intended arrived. What was cut off in the middle is ours too."""
+        variant = self.plan.variant
+        match intent.operation:
+            case Operation.START | Operation.RAISE:
+                if self.state.desired is None or intent.detail.get("aim") is None:
+                    return False
+                meant = flag_from_data(intent.detail["aim"])
+                if lies_between(flag_from_data(self.state.desired), meant, flag):
+                    self.state = replace(self.state, desired=flag_to_data(flag))
+                return drift_of(meant, flag, variant) is Drift.NONE
+            case Operation.OFF | Operation.LOWER:
+                self._off = exposure_of(flag, variant) <= float(intent.detail.get("weight", 0))
+                return self._off
+            case _:
+                return drift_of(self.was, flag, variant) is Drift.NONE
 
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
         self.state = decision.state
         self.due_in = decision.due_in
         self._events += decision.happened
+        if self._off and self.state.act is Act.OFF:
+            self._off = False
+            detail = {"step": self.state.step}
+            self.tell(Happening("exposure_off", self.state.message, detail=detail))
         self._done |= {
             number: f"refused: {words}" if number in decision.refused else words
             for number, words in decision.done.items()
@@ -754,14 +766,15 @@ _VERBS: Final = frozenset(one.value for one in Verb)
 _STUCK: Final = 3  # failures in a row after which people hear of it
 
 
-def _unmoved(provider: FlagProvider, action: Action, seen: Seen) -> Flag:
+def _unmoved(provider: FlagProvider, action: Action, seen: Seen, *, held: bool) -> Flag:
     """Return the flag, if it is as it was when it was decided upon. Raises _Moved.
 
-    To take the exposure off is right however the flag looks (rule R8).
+    To take the exposure off is right however the flag looks (rule R8), where the claim is ``held``
+    for certain; one whose lease ended meanwhile could put off what another has restored.
     """
     key = seen.snapshot.key
     flag = the_flag(provider, key)
-    if action.operation in (Operation.OFF, Operation.LOWER):
+    if held and action.operation in (Operation.OFF, Operation.LOWER):
         return flag
     if seen.flag is None or flag.version != seen.flag.version:
         raise _Moved(f'"{key}" was changed meanwhile', flag=key)
