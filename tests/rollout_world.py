@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from sqlalchemy import Engine
 
@@ -123,6 +124,18 @@ class World:
         self.rollouts = Rollouts(self.operator)
         self.traffic = Traffic(clock)
         self.controller = self.another("first")
+
+    @classmethod
+    def at(cls, place: Any) -> Self:
+        """Return the world of a place: URLs of its ``flags`` and ``control``, an environment."""
+        store = provider_at(place.control, place.environment)
+        provider = store if place.shared else provider_at(place.flags, place.environment)
+        return cls(provider, store.control, place.environment, Clock(store.database))
+
+    def close(self) -> None:
+        self.operator.close()
+        self.control.close()
+        self.provider.close()
 
     def another(self, owner: str | None = None, **options) -> Controller:
         return Controller(
