@@ -357,7 +357,8 @@ class Controller:
         except _BackendFailed as error:
             unreachable = error.message
         if first:
-            self._recognise(case, flag)
+            if not unreachable:
+                self._recognise(case, flag)
             case.findings, case.metrics_error = self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
@@ -370,6 +371,7 @@ class Controller:
             findings=case.findings,
             metrics_error=case.metrics_error,
             asked=asked,
+            put_off=case.put_off,
         )
 
     def _recognise(self, case: _Turn, flag: Flag | None) -> None:
@@ -642,7 +644,7 @@ class _Turn:
         self.was = was
         self.evidence = evidence
         self._kept: Evidence | None = None  # what the row holds already
-        self._off = False  # found to be, by a controller that ended before it could tell
+        self.put_off = False  # found to be, by a controller that ended before it could tell
         self.now = 0
         self.acts = 0
         self.due_in = 0.0
@@ -678,8 +680,8 @@ class _Turn:
                     self.state = replace(self.state, desired=flag_to_data(flag))
                 return drift_of(meant, flag, variant) is Drift.NONE
             case Operation.OFF | Operation.LOWER:
-                self._off = exposure_of(flag, variant) <= float(intent.detail.get("weight", 0))
-                return self._off
+                self.put_off = exposure_of(flag, variant) <= float(intent.detail.get("weight", 0))
+                return self.put_off
             case _:
                 return drift_of(self.was, flag, variant) is Drift.NONE
 
@@ -688,8 +690,8 @@ class _Turn:
         self.state = decision.state
         self.due_in = decision.due_in
         self._events += decision.happened
-        if self._off and self.state.act is Act.OFF:
-            self._off = False
+        if self.put_off and self.state.act is Act.OFF:
+            self.put_off = False
             detail = {"step": self.state.step}
             self.tell(Happening("exposure_off", self.state.message, detail=detail))
         self._done |= {

@@ -94,7 +94,8 @@ class Seen:
     ``flag`` is None where it is not there; ``unreachable`` says why it could not be asked for, and
     then ``flag`` means nothing. ``kill`` is a kill of the flag that stands, or that stood at any
     time since the rollout began. ``findings`` is None where the metric source did not answer;
-    ``metrics_error`` says why. ``snapshot`` is the flag as it was before the rollout.
+    ``metrics_error`` says why. ``snapshot`` is the flag as it was before the rollout. ``put_off``
+    says that a controller put it off on the way back, and ended before it could keep that.
     """
 
     now: int
@@ -105,6 +106,7 @@ class Seen:
     findings: tuple[Finding, ...] | None = ()
     metrics_error: str = ""
     asked: tuple[Asked, ...] = ()
+    put_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,8 +395,9 @@ def _begin_return(
         phase = Phase.REVERTING if state.ended_at else Phase.ROLLING_BACK
         case.state = replace(state, phase=phase, failures=0, reasserted=0)
     else:
+        _accept_less(case)
         case.state = replace(
-            _left(state, case.seen.now),
+            _left(case.state, case.seen.now),
             phase=Phase.ROLLING_BACK,
             because=because.value,
             message=message,
@@ -404,6 +407,18 @@ def _begin_return(
             failures=0,
         )
     case.tell("rolling_back", message, actor=actor, because=because.value, **detail)
+
+
+def _accept_less(case: _Case) -> None:
+    """Take in what somebody lowered since the last look: nothing of the way back was sent yet.
+
+    Later it can't be told from what the way back takes off, and a restore would give it back.
+    """
+    seen, desired = case.seen, case.state.desired
+    if seen.unreachable or seen.put_off or seen.flag is None or desired is None:
+        return
+    if drift_of(flag_from_data(desired), seen.flag, case.plan.variant) is Drift.LOWERED:
+        _accept(case, seen.flag)
 
 
 def _return(case: _Case) -> Decision:
