@@ -20,6 +20,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    case,
     delete,
     func,
     insert,
@@ -378,7 +379,7 @@ class RolloutStore:
         if due_in is not None:
             values["due_at"] = self._clock + int(due_in * _SECOND)
         with self.database.writing() as connection:
-            for claim in claims:
+            for claim in sorted(claims, key=lambda one: one.row.id):
                 connection.execute(
                     update(rollouts)
                     .where(rollouts.c.id == claim.row.id, rollouts.c.epoch == claim.epoch)
@@ -412,7 +413,7 @@ class RolloutStore:
         """Commit several rollouts' next states at once; return the ids of those that were lost."""
         lost = set()
         with self.database.writing() as connection:
-            for claim, save in saves:
+            for claim, save in sorted(saves, key=lambda one: one[0].row.id):
                 try:
                     self.save_in(connection, claim, save)
                 except LeaseLost:  # its update met no row, and nothing of it was written
@@ -422,12 +423,16 @@ class RolloutStore:
     def save_in(self, connection: Connection, claim: Claim, save: Save) -> None:
         """Write a rollout's next state within a transaction. Raises LeaseLost."""
         rollouts = self._tables.rollouts
+        # A command or a kill that came after the claim made it due, and was not looked at yet.
+        hurried = and_(rollouts.c.due_at > claim.row.due_at, rollouts.c.due_at <= self._clock)
         values: dict[str, Any] = {
             "state": dumps(save.state),
             "phase": save.phase,
             "live": save.live,
             "revision": rollouts.c.revision + 1,
-            "due_at": self._clock + int(save.due_in * _SECOND),
+            "due_at": case(
+                (hurried, rollouts.c.due_at), else_=self._clock + int(save.due_in * _SECOND)
+            ),
             "updated_at": self._clock,
         }
         if save.evidence is not None:
@@ -468,6 +473,10 @@ class RolloutStore:
             if connection.execute(select(rollouts.c.id).where(wanted).limit(1)).first() is None:
                 return
         with self.database.writing() as connection:
+            if self.database.dialect.notify:
+                # In the order in which controllers save theirs, so that neither waits in a circle.
+                rows = select(rollouts.c.id).where(wanted).order_by(rollouts.c.id)
+                connection.execute(rows.with_for_update()).all()
             connection.execute(update(rollouts).where(wanted).values(due_at=self._clock))
 
     def command(
