@@ -25,10 +25,12 @@ from downhaul.store import schema
 from downhaul.store.control import SqlControl
 from downhaul.store.database import Database
 from downhaul.store.provider import SqlProvider
+from downhaul.store.rollouts import EventRow
 
 WHO = Change("tester", "to see it hold")
 TICK = 5.0
 BAKE = 10.0
+LEASE = 15.0
 _numbers = itertools.count(1)
 _engines: dict[str, Engine] = {}
 
@@ -182,6 +184,15 @@ class World:
         """What the variant gets of the default, or 0 for a flag that is off."""
         kept = self.kept(flag)
         return weight_of_variant(kept, variant) / 1000 if kept.on else 0.0
+
+    def reopen(self, flag: str = "agent") -> None:
+        """Ask for a revert that no controller has taken yet."""
+        row = self.store.latest_of(flag)
+        assert row is not None
+        state = {**row.state, "phase": "reverting", "act": "exposed", "message": "worse"}
+        self.store.reopen(
+            row.id, row.revision, state, "reverting", EventRow("reverting", "ana", "worse")
+        )
 
     def told(self, flag: str = "agent") -> list[str]:
         """What happened to the flag's rollout, in order."""

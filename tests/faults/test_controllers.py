@@ -8,14 +8,13 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from rollout_world import BAKE, TICK, WHO, World, plan_for, store_at
+from rollout_world import BAKE, LEASE, TICK, WHO, World, plan_for, store_at
 
 from .controllers import Controllers, Place
 
 pytestmark = [pytest.mark.fault, pytest.mark.rule("R2")]
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "apart"]
-LEASE = 15.0
 WRITING = ("before_write", "after_write")
 _numbers = itertools.count(1)
 
