@@ -128,7 +128,8 @@ def _work(order: dict[str, Any]) -> dict[str, Any]:
 
     ``at`` and ``signal``: the point to be hit at, and with what, the ``nth`` time that it is come
     by. ``ticks``: how many; with ``until_done``, until no rollout is live. ``skew``: by how many
-    seconds this host's clock is wrong. ``idle``: PostgreSQL's patience with a stopped transaction.
+    seconds this host's clock is wrong. ``requests``: count those of the log. ``idle``: how long
+    PostgreSQL waits for a transaction that is stopped.
     """
     from rollout_world import World
 
@@ -144,6 +145,8 @@ def _work(order: dict[str, Any]) -> dict[str, Any]:
         )
         patient = dataclasses.replace(database.dialect, limits=limits)
         object.__setattr__(database, "dialect", patient)
+    if order.get("requests"):
+        world.count_requests()
     passed = 0
 
     def at(name: str, _rollout: str) -> None:
