@@ -497,6 +497,7 @@ def test_a_baked_step_with_clean_checks_is_raised():
     decision = look(BAKED)
     assert decision.action == Action(Operation.RAISE, weight=50_000)
     assert (decision.then.step, decision.then.baked, decision.then.waited) == (1, 0.0, 0.0)
+    assert (decision.then.entered_at, decision.then.started_at) == (NOW, BAKED.started_at)
     assert [one.step for one in decision.then.history] == [0]
     assert decision.then.history[0].findings == CLEAN
     assert [(one.action, one.announce) for one in decision.afterwards] == [("raised", True)]
@@ -642,6 +643,8 @@ def test_it_pauses_when_its_time_is_up():
     plan = replace(CANARY, max_duration=3600.0)
     started = look(new_state(), BEFORE, plan, findings=()).then
     assert started.limit_at == NOW + 3600 * SECOND
+    raised = look(state_at(baked=BAKE, limit_at=NOW + 1), plan=plan)
+    assert raised.then.limit_at == NOW + 1
     late = look(state_at(baked=BAKE, limit_at=NOW), plan=plan)
     assert (late.action, late.state.phase) == (None, Phase.PAUSED)
     assert late.state.because == Because.TIME_LIMIT

@@ -123,7 +123,7 @@ class Rollout(RuleBasedStateMachine):
         self.before = flag_from_data(self.snapshot.document)
         self.at_once = at_once
         self.now = NOW
-        self.row = json.dumps(State(desired=flag_to_data(self.before)).as_mapping())
+        self.state = State(desired=flag_to_data(self.before))
         self.intents = []
         self.asked = []
         self.killed = False
@@ -159,10 +159,6 @@ class Rollout(RuleBasedStateMachine):
         """The flag, whether or not the backend answers."""
         return self.backend.list().flags.get("agent")
 
-    @property
-    def state(self):
-        return State.from_mapping(json.loads(self.row))
-
     # What happens to it
 
     @rule(verb=st.sampled_from([Verb.RESUME, Verb.PROMOTE, Verb.PAUSE]), late=st.booleans())
@@ -175,10 +171,6 @@ class Rollout(RuleBasedStateMachine):
 
     def ask(self, verb, step=0, *, overwrite=False):
         self.asked.append(Asked(len(self.asked) + 1, verb, step, "ana", "", overwrite))
-
-    @rule(what=st.sampled_from(sorted(FINDINGS)))
-    def measure(self, what):
-        self.findings = what
 
     @rule(part=st.sampled_from([0, 1, 3, 30, 80, 100]))
     def move_by_hand(self, part):
@@ -234,10 +226,11 @@ class Rollout(RuleBasedStateMachine):
         self.now += int(seconds * SECOND)
         self.look(fault)
 
-    @rule()
-    def bake(self):
-        """Let a whole bake pass, under the eyes of a controller."""
-        for _ in range(int(BAKE / TICK)):
+    @rule(findings=st.sampled_from(sorted(FINDINGS)), bakes=st.sampled_from([0.1, 1, 1, 3.2]))
+    def bake(self, findings="clean", bakes=1):
+        """Let time pass, under the eyes of a controller."""
+        self.findings = findings
+        for _ in range(int(bakes * BAKE / TICK)):
             self.now += int(TICK * SECOND)
             self.look("")
 
@@ -316,7 +309,8 @@ class Rollout(RuleBasedStateMachine):
 
     def save(self, state):
         before = self.state
-        self.row = json.dumps(state.as_mapping())
+        row = json.dumps(state.as_mapping())
+        self.state = State.from_mapping(json.loads(row))
         assert self.state == state
         if before.live and state.phase in (Phase.ROLLED_BACK, Phase.REVERTED):
             self.check_way_back()
@@ -342,6 +336,7 @@ class Rollout(RuleBasedStateMachine):
         assert action.weight == self.plan.steps[decision.then.step].weight
         if state.started_at and state.entered and decision.then.step > state.step:
             assert seen.findings in (*GOOD, UNDECIDED)
+            assert exposure_of(seen.flag, "on") >= self.plan.steps[state.step].weight
             promoted = any(one.verb is Verb.PROMOTE for one in seen.asked)
             if seen.findings is UNDECIDED and not promoted:
                 assert self.plan.on_undecided is OnUndecided.PROMOTE
@@ -358,7 +353,9 @@ class Rollout(RuleBasedStateMachine):
             assert had <= have
         elif operation is Operation.RESTORE:
             assert have == self.served(self.before) or have == had
-            assert not self.taken_off or not now.on
+            assert exposure_of(was, "on") <= exposure_of(self.before, "on")  # it was taken off
+            assert decision.then.overwrite or not (self.taken_off and now.on)
+            assert decision.then.overwrite or "eve" not in str(was.targets)
         else:
             assert have <= had
 
@@ -402,5 +399,8 @@ anything = pytest.mark.rule("K5", "R2", "R3", "R5", "R7", "R8", "R9")
 
 TestRollout = anything(Rollout.TestCase)
 TestRollout.settings = settings(
-    stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow], deadline=None
+    max_examples=2 * settings().max_examples,
+    stateful_step_count=20,
+    suppress_health_check=[HealthCheck.too_slow],
+    deadline=None,
 )
