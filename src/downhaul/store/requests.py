@@ -19,6 +19,8 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    Select,
+    bindparam,
     case,
     cast,
     delete,
@@ -74,6 +76,7 @@ class RequestLog:
         self._environment = environment
         self._identity = identity
         self._requests = database.tables.requests
+        self._queries: dict[tuple[float, ...], Select[Any]] = {}
 
     @property
     def identity(self) -> str:
@@ -122,9 +125,25 @@ class RequestLog:
         served_by: Iterable[str] = ("split",),
     ) -> dict[str, Counts]:
         """Return the counts of a window by variant. Raises Unreachable."""
+        limits = tuple(thresholds)
+        asked = {
+            "flag": flag,
+            "since": window.since,
+            "until": window.until,
+            "served_by": list(served_by),
+        }
+        with self._database.reading() as connection:
+            return {
+                str(row["variant"]): _counts(row, limits)
+                for row in connection.execute(self._counting(limits), asked).mappings()
+            }
+
+    def _counting(self, limits: tuple[float, ...]) -> Select[Any]:
+        """Return the query of :meth:`counts`, which takes longer to put together than to answer."""
+        if limits in self._queries:
+            return self._queries[limits]
         requests = self._requests
         known = requests.c.latency_ms.is_not(None)
-        limits = list(thresholds)
         columns: list[ColumnElement[Any]] = [
             func.count().label("requests"),
             _number(requests.c.error).label("errors"),
@@ -140,18 +159,15 @@ class RequestLog:
             select(requests.c.variant, *columns)
             .where(
                 requests.c.environment == self._environment,
-                requests.c.flag == flag,
-                requests.c.logged_at >= window.since,
-                requests.c.logged_at < window.until,
-                requests.c.served_by.in_(list(served_by)),
+                requests.c.flag == bindparam("flag"),
+                requests.c.logged_at >= bindparam("since"),
+                requests.c.logged_at < bindparam("until"),
+                requests.c.served_by.in_(bindparam("served_by", expanding=True)),
             )
             .group_by(requests.c.variant)
         )
-        with self._database.reading() as connection:
-            return {
-                str(row["variant"]): _counts(row, limits)
-                for row in connection.execute(query).mappings()
-            }
+        self._queries[limits] = query
+        return query
 
     def now(self) -> int:
         """Return the database's time in microseconds since 1970. Raises Unreachable."""
