@@ -1,0 +1,198 @@
+"""What a decision writes: in an order that serves nobody on the way, and as good twice as once."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, reject
+from rollout_cases import BEFORE, WHO
+from rollout_strategies import flags_to_raise
+
+from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
+from downhaul.backends.memory import MemoryProvider
+from downhaul.encoding import flag_from_data
+from downhaul.errors import DownhaulError, FlagNotFound, Refused, VersionConflict
+from downhaul.flag import Flag, FlagSet, Split, Weight
+from downhaul.provider import Capability
+from downhaul.rollout.acts import aim, perform, snapshot_data, snapshot_from, the_flag
+from downhaul.rollout.decide import Action, Operation
+from downhaul.rollout.drift import Drift, drift_of
+
+START = Action(Operation.START, weight=10_000)
+RAISE = Action(Operation.RAISE, weight=50_000)
+LOWER = Action(Operation.LOWER, weight=0)
+OFF = Action(Operation.OFF)
+RESTORE = Action(Operation.RESTORE)
+DARK = with_on(BEFORE, False)
+RUNNING = with_rollout(BEFORE, "on", 10_000)
+
+
+class Place:
+    """A provider with one flag, as it was when its snapshot was taken."""
+
+    def __init__(self, flag, provider=MemoryProvider, before=None):
+        self.provider = provider(FlagSet.of([before or flag]), validate=False)
+        self.snapshot = self.provider.snapshot(flag.key)
+        if before is not None:
+            self.provider.put(flag, WHO)
+        self.first = len(self.provider.history(flag.key))
+
+    @property
+    def flag(self):
+        return the_flag(self.provider, "agent")
+
+    def do(self, action, flag=None, **options):
+        flag = flag or self.flag
+        return perform(self.provider, flag, "on", action, self.snapshot, WHO, **options)
+
+    @property
+    def written(self):
+        """What was written since, the oldest first."""
+        records = self.provider.history("agent")[::-1][self.first :]
+        return [(one.action, flag_from_data(one.after)) for one in records]
+
+
+def same(one, other):
+    return drift_of(one, other, "on") is Drift.NONE
+
+
+@pytest.mark.rule("R3")
+def test_a_start_sets_the_part_then_who_previews_then_on():
+    place = Place(DARK)
+    after = place.do(replace(START, targets=("qa",)))
+    assert [name for name, _ in place.written] == ["rollout", "targets", "on"]
+    assert [flag.on for _, flag in place.written] == [False, False, True]
+    assert same(after, aim(DARK, "on", replace(START, targets=("qa",))))
+    assert after.targets[-1].keys == {"qa"}
+    assert after.targets[0] == DARK.targets[0]
+
+
+@pytest.mark.rule("R3")
+def test_a_raise_writes_the_part_alone_and_never_turns_on():
+    place = Place(RUNNING)
+    assert weight_of_variant(place.do(RAISE), "on") == 50_000
+    assert [name for name, _ in place.written] == ["rollout"]
+    off = Place(with_on(RUNNING, False))
+    with pytest.raises(DownhaulError, match="50 % and off, and 50 % was written"):
+        off.do(RAISE)
+    assert not off.flag.on
+
+
+@pytest.mark.rule("R3")
+@pytest.mark.parametrize("action", [START, RAISE])
+def test_at_once_is_one_write_of_what_was_read_or_none(action):
+    flag = DARK if action is START else RUNNING
+    place = Place(flag)
+    after = place.do(replace(action, targets=("qa",)), at_once=True)
+    assert len(place.written) == 1
+    assert same(after, aim(flag, "on", replace(action, targets=("qa",))))
+    moved = Place(flag)
+    read = moved.flag
+    moved.provider.put(replace(read, version="", description="new"), WHO)
+    with pytest.raises(VersionConflict):
+        moved.do(action, read, at_once=True)
+    assert same(moved.flag, flag)
+
+
+@pytest.mark.rule("R2")
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("action", [START, RAISE, OFF, LOWER])
+def test_twice_is_as_good_as_once(action, at_once):
+    place = Place(DARK if action is START else RUNNING)
+    once = place.do(action, at_once=at_once)
+    writes = len(place.written)
+    assert same(place.do(action, at_once=at_once), once)
+    if action is not LOWER:  # the provider is asked to, and changes nothing
+        assert len(place.written) == writes
+
+
+@pytest.mark.rule("R8")
+def test_off_writes_nothing_but_the_switch():
+    place = Place(RUNNING)
+    assert same(place.do(OFF), with_on(RUNNING, False))
+
+
+@pytest.mark.rule("R8", "R9")
+def test_a_part_that_cannot_be_lowered_is_put_off():
+    holes = replace(RUNNING, default=Split((Weight("on", 10_000), Weight(None, 90_000))))
+    with pytest.raises(Refused):
+        with_rollout(holes, "on", 0)
+    assert same(Place(holes).do(LOWER), with_on(holes, False))
+
+
+@pytest.mark.rule("R8")
+def test_a_restore_brings_back_what_decides_and_keeps_what_is_told_about_it():
+    changed = replace(with_targets(RUNNING, "on", ["eve"]), on=False, description="new", owner="bo")
+    place = Place(changed, before=BEFORE)
+    back = place.do(RESTORE)
+    assert same(back, BEFORE)
+    assert (back.description, back.owner) == ("new", "bo")
+
+
+@pytest.mark.rule("R8")
+def test_a_restore_over_what_somebody_wrote_meanwhile_is_none():
+    place = Place(with_on(RUNNING, False), before=BEFORE)
+    read = place.flag
+    place.provider.put(with_targets(read, "on", ["eve"]), WHO)
+    with pytest.raises(VersionConflict):
+        place.do(RESTORE, read)
+    assert place.flag.targets[-1].keys == {"eve"}
+
+
+def test_a_document_that_is_not_ours_is_restored_as_it_is():
+    class Foreign(MemoryProvider):
+        capabilities = MemoryProvider.capabilities - {Capability.FLAG_SET}
+
+    place = Place(replace(RUNNING, on=False, owner="bo"), Foreign, before=BEFORE)
+    assert place.do(RESTORE).owner == BEFORE.owner
+
+
+def test_a_write_that_reads_back_otherwise_is_told():
+    class Stubborn(MemoryProvider):
+        def set_rollout(self, key, variant, weight, change):
+            return self.get(key)
+
+    with pytest.raises(DownhaulError, match="reads back as 10 %, and 50 % was written"):
+        Place(RUNNING, Stubborn).do(RAISE)
+
+
+def test_the_preview_keeps_who_was_named_already():
+    named = with_targets(DARK, "on", ["ana"])
+    after = Place(named).do(replace(START, targets=("qa",)))
+    assert after.targets[-1].keys == {"ana", "qa"}
+
+
+@pytest.mark.parametrize("action", [OFF, LOWER, RESTORE])
+def test_only_what_rises_has_an_aim(action):
+    assert aim(RUNNING, "on", action) is None
+
+
+@pytest.mark.rule("R2")
+@given(flags_to_raise())
+def test_every_flag_is_written_as_it_was_aimed_at_and_comes_back_whole(drawn):
+    flag, plan = drawn
+    place = Place(flag)
+    now = the_flag(place.provider, flag.key)
+    for number, step in enumerate(plan.steps):
+        targets = plan.audience if step.preview else None
+        operation = Operation.RAISE if number else Operation.START
+        action = Action(operation, weight=step.weight, targets=targets)
+        try:
+            meant = aim(now, plan.variant, action)
+        except Refused:  # a lint refuses the plan
+            reject()
+        now = perform(place.provider, now, plan.variant, action, place.snapshot, WHO)
+        assert drift_of(meant, now, plan.variant) is Drift.NONE
+    now = perform(place.provider, now, plan.variant, OFF, place.snapshot, WHO)
+    assert now == replace(now, on=False)
+    now = perform(place.provider, now, plan.variant, RESTORE, place.snapshot, WHO)
+    assert replace(now, version="") == replace(flag, version="")
+
+
+def test_a_snapshot_is_kept_as_data():
+    taken = Place(RUNNING).snapshot
+    assert snapshot_from(snapshot_data(taken)) == taken
+
+
+def test_a_flag_that_is_gone_is_said_to_be():
+    with pytest.raises(FlagNotFound, match="is gone"):
+        the_flag(MemoryProvider(FlagSet.of([Flag.boolean("other")])), "agent")
