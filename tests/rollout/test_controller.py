@@ -766,6 +766,8 @@ def test_an_announcement_that_was_sent_and_not_settled_is_sent_again_under_its_n
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delivered", lambda _: None)  # it died before it settled it
         teller.deliver()
+    assert world.another("other", alerts=(sink,)).deliver() == 0  # it is in somebody's hands
+    world.clock.advance(61)
     teller.deliver()
     first, second = sink.events
     assert (first.what, first.after["id"]) == (second.what, second.after["id"])

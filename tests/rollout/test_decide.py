@@ -428,6 +428,7 @@ def test_on_the_way_back_what_serves_goes_off_before_anything_else():
         lambda one: (
             one.state.phase in RETURNING
             and one.flag in ("wanted", "raised")
+            and one.after.phase is not Phase.STOPPED  # cancelled, once it had been off
             and drift_of(one.seen.snapshot, one.seen.flag, "on") is not Drift.NONE
         )
     )

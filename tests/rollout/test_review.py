@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rollout_world import ERRORS, TICK, WHO, plan_for
 
-from downhaul.errors import Unreachable
+from downhaul.errors import Refused, Unreachable
 from downhaul.overlay import Scope, ScopeKind
 from downhaul.store.rollouts import Save
 
@@ -167,3 +167,84 @@ class Death(BaseException):
 def _away(_key):
     message = "it timed out"
     raise Unreachable(message)
+
+
+@pytest.mark.rule("R8")
+def test_a_cancel_ends_a_way_back_whose_restore_is_refused_for_good(world, monkeypatch):
+    world.flag(percent=25)
+    world.rollouts.start(plan_for("agent", 50, 100, guardrails=(ERRORS,)))
+    world.go(lambda: world.percent() == 50)
+
+    def refuse(*_, **__):
+        message = "what it refers to is gone"
+        raise Refused(message)
+
+    monkeypatch.setattr(type(world.provider), "restore", refuse)
+    assert world.rollouts.rollback("agent", "INC-1").rollout.phase == "rolling_back"
+    world.clock.advance(2)
+    ended = world.rollouts.cancel("agent", "arranged by hand")
+    assert ended.applied
+    assert world.phase() == "stopped"
+    assert world.percent() == 0
+
+
+@pytest.mark.rule("X3", "R4")
+def test_a_clock_that_goes_back_blinds_nobody(world):
+    world.flag()
+    world.rollouts.start(plan_for("agent", 50, 100, bake=24 * HOUR, guardrails=(ERRORS,)))
+    world.go(lambda: world.percent() == 50)
+    world.clock.advance(HOUR)
+    world.tick()
+    world.clock.advance(-HOUR)
+    world.tick()
+    world.traffic.arms["on"].errors = 0.9
+    world.go_to("rolled_back")
+
+
+@pytest.mark.rule("R4")
+def test_a_rollback_waits_for_no_metric_source(world, monkeypatch):
+    world.flag()
+    world.rollouts.start(plan_for("agent", 50, 100, bake=HOUR, guardrails=(ERRORS,)))
+    world.go(lambda: world.percent() == 50)
+
+    def hang(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("downhaul.rollout.controller.Controller._measure", hang)
+    assert world.rollouts.rollback("agent", "INC-1").applied
+    assert world.phase() == "rolled_back"
+
+
+def test_a_sink_that_fails_makes_no_other_hear_twice(world):
+    class Sink:
+        def __init__(self, broken):
+            self.broken, self.heard = broken, []
+
+        def send(self, event):
+            if self.broken:
+                raise OSError
+            self.heard.append(event.after["id"])
+
+    good, bad = Sink(broken=False), Sink(broken=True)
+    world.flag()
+    world.rollouts.start(plan_for("agent", 50, 100))
+    world.go(lambda: world.percent() == 50)
+    teller = world.another("teller", alerts=(good, bad))
+    for _ in range(5):
+        teller.deliver()
+        world.clock.advance(100)
+    assert len(good.heard) == len(set(good.heard)) > 0
+    bad.broken = False
+    world.clock.advance(400)
+    teller.deliver()
+    assert sorted(bad.heard) == sorted(good.heard)
+
+
+@pytest.mark.rule("K5")
+def test_a_revive_of_what_nobody_killed_ends_no_rollout(world):
+    world.flag()
+    world.rollouts.start(plan_for("agent", 50, 100, bake=HOUR))
+    world.go(lambda: world.percent() == 50)
+    world.control.record_kill(Scope.parse("*"), WHO, killed=False, lift_others=True)
+    world.tick()
+    assert world.phase() == "progressing"

@@ -64,7 +64,8 @@ class Check:
         if self.measure is Measure.SLOW_RATE:
             what = f"slower than {self.slower_than:g} ms"
         sign = ">=" if self.measure is Measure.SUCCESS_RATE else "<="
-        return f"{what} {sign} {allowed}"
+        window = "" if self.window is None else f" in {self.window:g} s"
+        return f"{what} {sign} {allowed}{window}"
 
 
 class Verdict(StrEnum):

@@ -69,6 +69,9 @@ _TURNS: Final = (
 )
 _BROKEN_RETRY: Final = 60.0  # seconds until a row that can't be read is looked at again
 _SECOND: Final = 1_000_000
+_ASTRAY: Final = 60 * _SECOND  # a cursor so far ahead was set by another clock
+_HOLD: Final = 60.0  # seconds in which no other controller sends what this one is sending
+_MOST_TRIES: Final = 200  # of one announcement: about sixteen hours
 _AWAY: Final = 5.0  # seconds between two looks at a store that is away, at most
 _LAST_WORDS: Final = 2.0  # seconds for announcements when a controller ends
 _BEAT: Final = 5.0  # seconds between two heartbeats
@@ -122,6 +125,7 @@ class Controller:
         self._store = control.rollouts
         self._source_for = source_for
         self._sources: dict[str, MetricSource] = {}
+        self._taken: dict[int, set[int]] = {}  # which sinks took an announcement that others didn't
         self._alerts = tuple(alerts)
         self._points = points or (lambda _name, _rollout: None)
         self._shared = isinstance(provider, SqlProvider) and provider.control is control
@@ -286,17 +290,21 @@ class Controller:
     def deliver(self) -> int:
         """Give announcements that are due to the alerts; return how many were delivered.
 
-        At least once: one that was sent and not marked is sent again, with the same id.
+        At least once: one that was sent and not marked is sent again, with the same id. One that
+        some sink does not take is given up after many tries, and the log says so.
         """
         told = 0
-        for one in self._store.announcements():
+        for one in self._store.take_announcements(_HOLD):
             event = _event(one)
             if event is None:
                 _log.error("announcement %s can't be read, and is left out", one.id)
                 self._store.delivered(one.id)
-            elif self._send(event):
+            elif self._send(event, one.id):
                 self._store.delivered(one.id)
                 told += 1
+            elif one.attempts >= _MOST_TRIES:
+                _log.error("announcement %s is given up after %s tries", one.id, one.attempts)
+                self._store.delivered(one.id)
             else:
                 self._store.undelivered(one.id, float(min(300, 2 ** min(one.attempts, 9))))
                 self._count("alerts_failed")
@@ -319,6 +327,9 @@ class Controller:
             self._leave_alone(claim, error)
             return None
         kept = _evidence(claim.row)
+        if kept is not None and kept.cursor > claim.now + _ASTRAY:
+            _log.warning("rollout %s counts anew: the store's clock went back", claim.row.id)
+            kept = None
         evidence = kept or Evidence(step=state.step, cursor=claim.now)
         case = _Turn(claim, plan, state, snapshot, was, evidence)
         case.now = claim.now
@@ -359,7 +370,9 @@ class Controller:
         if first:
             if not unreachable:
                 self._recognise(case, flag)
-            case.findings, case.metrics_error = self._measure(case, around)
+            # Who takes it back or ends it does not wait for a metric source.
+            if not any(one.verb in (Verb.ROLLBACK, Verb.CANCEL) for one in asked):
+                case.findings, case.metrics_error = self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
         return Seen(
@@ -583,15 +596,21 @@ class Controller:
         if gone >= _PIECE:
             self._sweep_at = now
 
-    def _send(self, event: AlertEvent) -> bool:
-        sent = True
-        for alert in self._alerts:
+    def _send(self, event: AlertEvent, number: int) -> bool:
+        """Give the event to the sinks that have not taken it yet; return whether all have."""
+        taken = self._taken.setdefault(number, set())
+        for at, alert in enumerate(self._alerts):
+            if at in taken:
+                continue
             try:
                 alert.send(event)
+                taken.add(at)
             except Exception:  # noqa: BLE001  (whatever a sink does, the others are served)
-                sent = False
                 _log.exception("alert %s failed for %s", type(alert).__name__, event.subject)
-        return sent
+        if len(taken) < len(self._alerts):
+            return False
+        del self._taken[number]
+        return True
 
     def _count(self, name: str, value: float = 1.0) -> None:
         self._counts[name] = self._counts.get(name, 0.0) + value
@@ -830,7 +849,12 @@ def _killed(kills: Sequence[KillRecord], flag: Flag, since: int) -> str:
     """
     covering = [one for one in kills if _covers(one, flag)]
     standing = [one for one in covering if one.killed]
-    lifted = [one for one in covering if not one.killed and one.sequence > since]
+    # A revive that found no kill here says that it lifts those of other stores; it ended nothing.
+    lifted = [
+        one
+        for one in covering
+        if not one.killed and one.sequence > since and one.lifts != one.sequence
+    ]
     for one in (*standing, *lifted):
         return f"{one.scope} by {one.actor}: {one.reason}"
     return ""

@@ -238,6 +238,8 @@ def _refusal(case: _Case, asked: Asked) -> str:
         Verb.REVERT: (),
         Verb.CANCEL: (Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED, Phase.LATCHED),
     }  # fmt: skip
+    if asked.verb is Verb.CANCEL and phase in RETURNING and case.state.act is Act.OFF:
+        return ""  # off for sure; what is left is a restore that the backend may refuse for good
     if phase not in allowed[asked.verb]:
         return f"{asked.verb} means nothing to a rollout that is {_spoken(phase)}"
     if asked.verb is Verb.PROMOTE and asked.step != step:

@@ -333,6 +333,9 @@ class Rollouts:
         if command is None or command.done_at is None:
             if not now.state.live:
                 store.dismiss(number, "the rollout had ended")
+                back = verb is Verb.ROLLBACK and now.phase in (Phase.ROLLED_BACK, Phase.REVERTED)
+                outcome = f"it had ended already: {_outcome(now)}"
+                return CommandResult(verb.value, now, back, outcome, refused=not back)
             return CommandResult(verb.value, now, applied=False, outcome=_not_yet(now))
         refused = command.outcome.startswith("refused: ")
         outcome = command.outcome.removeprefix("refused: ")

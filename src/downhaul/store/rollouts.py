@@ -44,6 +44,7 @@ REHEARSAL: Final = "rehearsal"
 
 _SECOND: Final = 1_000_000
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_ASTRAY: Final = 60  # seconds ahead of the clock from which a row was written by another clock
 _ABANDONED: Final = 24 * 3600  # seconds after which a controller's row is swept away
 
 
@@ -320,7 +321,14 @@ class RolloutStore:
         another is claiming right now are skipped.
         """
         rollouts = self._tables.rollouts
-        free = or_(rollouts.c.lease_owner.in_(("", owner)), rollouts.c.lease_until <= self._clock)
+        # Written in the future: the database's clock went back (another server took over), and
+        # leases and due times of then say nothing.
+        astray = rollouts.c.updated_at > self._clock + _ASTRAY * _SECOND
+        free = or_(
+            rollouts.c.lease_owner.in_(("", owner)),
+            rollouts.c.lease_until <= self._clock,
+            astray,
+        )
         candidates = select(rollouts.c.id).where(
             rollouts.c.live,
             rollouts.c.environment == self.environment,
@@ -328,7 +336,7 @@ class RolloutStore:
             free,
         )
         if only is None:
-            candidates = candidates.where(rollouts.c.due_at <= self._clock)
+            candidates = candidates.where(or_(rollouts.c.due_at <= self._clock, astray))
         else:
             candidates = candidates.where(rollouts.c.id == only)
         candidates = candidates.order_by(rollouts.c.due_at).limit(limit)
@@ -638,6 +646,28 @@ class RolloutStore:
                 Announcement(one.id, _document(one.event), one.attempts)
                 for one in connection.execute(query)
             ]
+
+    def take_announcements(self, hold: float, limit: int = 50) -> list[Announcement]:
+        """Return announcements that are due, and leave them to nobody else for ``hold`` seconds."""
+        found = self.announcements(limit)
+        if not found:
+            return []
+        outbox = self._tables.outbox
+        mine = []
+        with self.database.writing() as connection:
+            for one in found:
+                taken = connection.execute(
+                    update(outbox)
+                    .where(
+                        outbox.c.id == one.id,
+                        outbox.c.delivered_at.is_(None),
+                        outbox.c.due_at <= self._clock,
+                    )
+                    .values(due_at=self._clock + int(hold * _SECOND))
+                )
+                if taken.rowcount:
+                    mine.append(one)
+        return mine
 
     def delivered(self, number: int) -> None:
         """Settle an announcement."""
