@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from downhaul.control.desk import Desk
+from downhaul.control.raising import refuse_raising
 from downhaul.control.results import ImportResult, ImportRow, OnConflict
 from downhaul.documents import check_flag, check_segment
 from downhaul.encoding import flag_to_data, segment_to_data
@@ -30,9 +31,10 @@ def import_flags(
     """Write every flag and segment of the set, each after those that it names.
 
     One that exists and is the same is left alone; one that differs is a conflict. Nothing is
-    written unless the whole set can be: raises DocumentError, VersionConflict, and
-    UnsupportedCapability before the first write. What fails later (the backend went away, somebody
-    wrote in between) stops it, and the result says how far it came; a second run goes on there.
+    written unless the whole set can be: raises DocumentError, VersionConflict, Refused (it would
+    raise what a live rollout lets out) and UnsupportedCapability before the first write. What fails
+    later (the backend went away, somebody wrote in between) stops it, and the result says how far
+    it came; a second run goes on there.
     """
     there = desk.provider.list()
     if flag_set.segments and not desk.has(Capability.SEGMENTS):
@@ -48,6 +50,9 @@ def import_flags(
             for row in rows
         ]
     _check(flag_set, there, rows)
+    for row in rows:
+        if row.action == "replace" and row.entity == "flag":
+            refuse_raising(desk, there.flags[row.key], flag_set.flags[row.key])
     if dry_run:
         return ImportResult(tuple(rows), change, dry_run=True)
     return _write(desk, flag_set, there, rows, change, progress)
