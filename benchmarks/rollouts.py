@@ -2,9 +2,9 @@
 
     python benchmarks/rollouts.py [--rollouts 1000] [--seconds 30] [--store sqlite|postgresql]
 
-Every rollout is looked at each 5 seconds, while another process logs requests of all their flags.
-"Lag" is how long after it was due a rollout was claimed. "At most" is how many looks a second there
-are when all rollouts are due at once, and the share of a core is the controller's own.
+Every rollout is looked at each ``--interval`` (5) seconds, while another process logs requests of
+all their flags. "Lag" is how long after it was due a rollout was claimed. "At most" is how many
+looks a second there are when all are due at once. The share of a core is the controller's own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from downhaul.store.requests import RequestRow
 from downhaul.store.rollouts import Claim
 from downhaul.store.schema import upgrade
 
-_INTERVAL = 5.0
 _HOUR = 3600.0
 _BATCH = 100  # requests that the writer logs at once, four times a second
 _GUARDRAILS = (
@@ -46,15 +45,15 @@ _GUARDRAILS = (
 )
 
 
-def measure(url: str, count: int, seconds: float) -> dict[str, Any]:
+def measure(url: str, count: int, interval: float, seconds: float) -> dict[str, Any]:
     """Return how one controller does with so many rollouts on an empty store."""
     provider = provider_at(url)
     upgrade(provider.database)
     operator = Operator(provider, provider.control, actor="benchmark")
     flags = [f"flag-{number}" for number in range(count)]
-    _begin(operator, flags)
+    _begin(operator, flags, interval)
     controller = controller_for(operator, alerts=())
-    found: dict[str, Any] = {"rollouts": count, "interval_s": _INTERVAL}
+    found: dict[str, Any] = {"rollouts": count, "interval_s": interval}
     begun = time.perf_counter()
     _told(f"  {count} first steps")
     acted = 0
@@ -62,14 +61,14 @@ def measure(url: str, count: int, seconds: float) -> dict[str, Any]:
         acted += controller.tick().acted
     found["first_steps_per_s"] = round(count / (time.perf_counter() - begun), 1)
     with _requests(url, count):
-        found |= _steady(controller, provider.control.rollouts, seconds)
+        found |= _steady(controller, provider.control.rollouts, interval, seconds)
     found |= _at_most(controller, provider.control.rollouts, count)
     operator.close()
     provider.close()
     return found
 
 
-def _begin(operator: Operator, flags: list[str]) -> None:
+def _begin(operator: Operator, flags: list[str], interval: float) -> None:
     """Begin a rollout of each flag, whose first step takes longer than all of this."""
     rollouts, change = Rollouts(operator), Change("benchmark")
     steps = (Step(10_000, _HOUR, 3 * _HOUR), Step(100_000, _HOUR, 3 * _HOUR))
@@ -77,11 +76,11 @@ def _begin(operator: Operator, flags: list[str]) -> None:
         if number % 100 == 0:
             _told(f"  {number} of {len(flags)} begun")
         operator.provider.put(Flag.boolean(flag, percent=0), change)
-        plan = Plan(flag, "on", steps, guardrails=_GUARDRAILS, interval=_INTERVAL)
+        plan = Plan(flag, "on", steps, guardrails=_GUARDRAILS, interval=interval)
         rollouts.start(plan, "to measure")
 
 
-def _steady(controller: Controller, store: Any, seconds: float) -> dict[str, Any]:
+def _steady(controller: Controller, store: Any, interval: float, seconds: float) -> dict[str, Any]:
     """Let it run, and return how late it was, and what it took."""
     lags: list[float] = []
     claim = store.claim
@@ -95,7 +94,7 @@ def _steady(controller: Controller, store: Any, seconds: float) -> dict[str, Any
     runs = threading.Thread(target=controller.run, args=(stop,))
     runs.start()
     _told("  warming up")
-    time.sleep(2 * _INTERVAL)  # what was begun at once is spread by then
+    time.sleep(2 * interval)  # what was begun at once is spread by then
     store.claim = counted
     _told(f"  {seconds:g} seconds")
     begun, used = time.perf_counter(), time.process_time()
@@ -164,6 +163,7 @@ def main() -> None:
     """Measure on each store, and print what was found as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rollouts", type=int, default=1000)
+    parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--store", choices=("sqlite", "postgresql"))
     parser.add_argument("--log", nargs=2, metavar=("URL", "FLAGS"), help=argparse.SUPPRESS)
@@ -177,7 +177,7 @@ def main() -> None:
             if url is None or asked.store not in (None, name):
                 continue
             _told(name)
-            found[name] = measure(url, asked.rollouts, asked.seconds)
+            found[name] = measure(url, asked.rollouts, asked.interval, asked.seconds)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 
