@@ -391,8 +391,9 @@ class Controller:
         """Find what an earlier controller had sent when it ended, and whether it arrived."""
         if self._shared:
             return
+        whole = Capability.COMPARE_AND_SET in self._provider.capabilities
         for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            arrived = flag is not None and case.recognises(intent, flag)
+            arrived = flag is not None and case.recognises(intent, flag, whole=whole)
             case.settled[intent.id] = "confirmed" if arrived else "superseded"
 
     def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
@@ -687,17 +688,23 @@ class _Turn:
                 self._done[one.id] = f"refused: this version knows no {one.verb}"
         return tuple(map(_asked, known))
 
-    def recognises(self, intent: IntentRow, flag: Flag) -> bool:
-        """Return whether what was intended arrived. What was cut off in the middle is ours too."""
+    def recognises(self, intent: IntentRow, flag: Flag, *, whole: bool) -> bool:
+        """Return whether what was intended arrived.
+
+        What was cut off in the middle is ours too, unless the backend takes only ``whole`` writes:
+        there, what lies between is somebody else's.
+        """
         variant = self.plan.variant
         match intent.operation:
             case Operation.START | Operation.RAISE:
                 if self.state.desired is None or intent.detail.get("aim") is None:
                     return False
                 meant = flag_from_data(intent.detail["aim"])
-                if lies_between(flag_from_data(self.state.desired), meant, flag):
+                arrived = drift_of(meant, flag, variant) is Drift.NONE
+                before = flag_from_data(self.state.desired)
+                if arrived or (not whole and lies_between(before, meant, flag)):
                     self.state = replace(self.state, desired=flag_to_data(flag))
-                return drift_of(meant, flag, variant) is Drift.NONE
+                return arrived
             case Operation.OFF | Operation.LOWER:
                 self.put_off = exposure_of(flag, variant) <= float(intent.detail.get("weight", 0))
                 return self.put_off

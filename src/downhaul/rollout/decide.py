@@ -238,8 +238,8 @@ def _refusal(case: _Case, asked: Asked) -> str:
         Verb.REVERT: (),
         Verb.CANCEL: (Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED, Phase.LATCHED),
     }  # fmt: skip
-    if asked.verb is Verb.CANCEL and phase in RETURNING and case.state.act is Act.OFF:
-        return ""  # off for sure; what is left is a restore that the backend may refuse for good
+    if asked.verb is Verb.CANCEL and phase in RETURNING and _is_off(case):
+        return ""  # what is left is a restore, which the backend may refuse for good
     if phase not in allowed[asked.verb]:
         return f"{asked.verb} means nothing to a rollout that is {_spoken(phase)}"
     if asked.verb is Verb.PROMOTE and asked.step != step:
@@ -438,6 +438,14 @@ def _return(case: _Case) -> Decision:
     if case.state.foreign and not case.state.overwrite:
         return _latch(case)
     return _restore(case)
+
+
+def _is_off(case: _Case) -> bool:
+    """Return whether the exposure was taken off, and is seen to be off now."""
+    seen = case.seen
+    if seen.unreachable or case.state.act is not Act.OFF:
+        return False
+    return seen.flag is None or not _is_exposed(case, seen.flag)
 
 
 def _is_exposed(case: _Case, flag: Flag) -> bool:

@@ -54,7 +54,7 @@ def exposure_of(flag: Flag, variant: str) -> float:
 def foreign_changes(desired: Flag, now: Flag, variant: str) -> tuple[str, ...]:
     """Return, in words, what differs from the flag that the rollout last wrote or accepted.
 
-    Being off, or at a smaller part, is not counted: to restore undoes no harm of that.
+    Being off, or at a smaller part, is not counted here; see :func:`lowered_below`.
     """
     before, after = replace(desired, on=True), replace(now, on=True)
     if drift_of(before, after, variant) in (Drift.NONE, Drift.LOWERED):
