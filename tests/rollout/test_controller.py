@@ -11,6 +11,7 @@ from sqlalchemy import update
 from downhaul.backends.memory import MemoryProvider
 from downhaul.errors import Unreachable
 from downhaul.overlay import Scope
+from downhaul.rollout import controller as module
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.plan import Step as PlanStep
 
@@ -53,7 +54,7 @@ def test_on_is_written_at_the_start_and_never_again(world):
     started(world, 10, 50, on=False)
     assert world.kept().on
     world.provider.switch_off("agent", WHO)
-    for _ in range(10):
+    for _ in range(6):
         world.tick()
     assert not world.kept().on
     assert world.phase() == "paused"
@@ -73,7 +74,7 @@ def test_a_tick_moves_many_rollouts_and_a_broken_one_stops_no_other(world):
 @pytest.mark.rule("R3", "R5")
 def test_a_bake_is_the_time_of_the_store_and_not_of_ticks(world):
     started(world, 10, 50)
-    for _ in range(20):
+    for _ in range(8):
         world.tick(0)
     assert world.percent() == 10
     world.go(lambda: world.percent() == 50)
@@ -148,7 +149,7 @@ def test_without_requests_nothing_rises_and_at_last_it_pauses(world):
 def test_a_metric_source_that_fails_holds_and_is_told_once(world, error):
     started(world, 10, 50, **GUARDED)
     world.traffic.error = error
-    for _ in range(20):
+    for _ in range(8):
         world.tick()
     assert (world.phase(), world.percent()) == ("progressing", 10)
     assert str(error) in world.state().hold_message
@@ -208,7 +209,7 @@ def test_a_kill_ends_a_rollout_and_a_revive_does_not_go_on_with_it(world, scope)
     assert (world.phase(), world.state().because) == ("stopped", "killed")
     assert world.percent() == 10  # the overlay keeps everybody off, and the flag is not touched
     world.control.record_kill(Scope.parse(scope), WHO, killed=False)
-    for _ in range(10):
+    for _ in range(6):
         world.tick(60)
     assert (world.phase(), world.percent()) == ("stopped", 10)
 
@@ -258,7 +259,7 @@ def test_what_somebody_lowered_is_accepted_and_pauses(world, how):
     else:
         world.provider.set_rollout("agent", "on", 2_000, WHO)
     lowered = world.percent()
-    for _ in range(10):
+    for _ in range(6):
         world.tick()
     assert (world.phase(), world.state().because) == ("paused", "drift_lowered")
     assert world.percent() == lowered
@@ -268,7 +269,7 @@ def test_what_somebody_lowered_is_accepted_and_pauses(world, how):
 def test_what_somebody_raised_pauses_and_is_told(world):
     started(world, 10, 50)
     world.provider.set_rollout("agent", "on", 40_000, WHO)
-    for _ in range(10):
+    for _ in range(6):
         world.tick()
     assert (world.phase(), world.state().because) == ("paused", "drift_raised")
     assert world.percent() == 40  # taken back by people only
@@ -435,7 +436,7 @@ def test_a_row_of_a_newer_version_is_left_alone_for_one_that_can_read_it(world, 
     newer = {**getattr(row, column), "schema": schema, "unheard_of": True}
     break_row(world, "agent", column, json.dumps(newer))
     before = raw(world)
-    for _ in range(10):
+    for _ in range(6):
         world.tick()
     assert raw(world) == before
     assert world.percent() == 10
@@ -527,7 +528,7 @@ def vendor(world_of):
 def test_a_backend_that_is_away_freezes_it_and_the_step_is_written_once_it_is_back(vendor):
     started(vendor, 10, 50)
     vendor.provider.away = True
-    for _ in range(20):
+    for _ in range(8):
         vendor.tick()
     assert (vendor.phase(), vendor.state().hold) == ("progressing", "provider")
     assert vendor.told().count("stuck") == 1
@@ -793,13 +794,14 @@ def test_an_announcement_that_is_broken_keeps_no_other_from_people(world):
 # Running
 
 
-def test_one_look_for_cron_takes_everything_that_is_due(here):
-    for number in range(30):
+def test_one_look_for_cron_takes_everything_that_is_due(here, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 3)
+    for number in range(7):
         here.flag(f"flag-{number}")
         here.rollouts.start(plan_for(f"flag-{number}", 10, 100), "")
     report = here.controller.run_once()
-    assert (report.claimed, report.acted) == (30, 30)
-    assert all(here.percent(f"flag-{number}") == 10 for number in range(30))
+    assert (report.claimed, report.acted) == (7, 7)
+    assert all(here.percent(f"flag-{number}") == 10 for number in range(7))
     assert here.store.controllers(15) == 0  # it said that it left
 
 
@@ -828,7 +830,7 @@ def test_kills_that_can_not_be_read_hold_everything(here, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(here.control, "kills", away)
-        for _ in range(10):
+        for _ in range(6):
             assert here.tick().unreachable
     assert here.percent() == 10
     assert here.store.live_of("agent").lease_owner == ""

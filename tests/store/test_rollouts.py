@@ -472,7 +472,7 @@ def test_rehearsals_are_kept_by_flag_the_newest_first(store):
 
 
 @pytest.mark.parametrize("column", ["plan", "state", "snapshot", "evidence"])
-@pytest.mark.parametrize("text", ["{broken", "[1, 2]", '"words"', "", "null"])
+@pytest.mark.parametrize("text", ["{broken", "[1, 2]"])
 def test_a_document_that_is_none_spoils_its_own_row_alone(store, column, text):
     spoilt, sound = create(store, "spoilt"), create(store, "sound")
     rollouts = store.database.tables.rollouts
