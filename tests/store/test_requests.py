@@ -18,6 +18,12 @@ from downhaul.store.requests import RequestLog, RequestRow, SlowWrite
 SECOND = 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let a busy machine be slow: what becomes of a slow batch is a test of its own."""
+    monkeypatch.setattr(module, "PROMPT", 60.0)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request, tmp_path):
     if request.param == "sqlite":
