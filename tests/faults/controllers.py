@@ -128,8 +128,8 @@ def _work(order: dict[str, Any]) -> dict[str, Any]:
 
     ``at`` and ``signal``: the point to be hit at, and with what, the ``nth`` time that it is come
     by. ``ticks``: how many; with ``until_done``, until no rollout is live. ``skew``: by how many
-    seconds this host's clock is wrong. ``requests``: count those of the log. ``idle``: how long
-    PostgreSQL waits for a transaction that is stopped.
+    seconds this host's clock is wrong. ``batch``: how many it claims at once. ``requests``: count
+    those of the log. ``idle``: how long PostgreSQL waits for a transaction that is stopped.
     """
     from rollout_world import World
 
@@ -156,7 +156,8 @@ def _work(order: dict[str, Any]) -> dict[str, Any]:
             if passed == order.get("nth", 1):
                 os.kill(os.getpid(), order["signal"])
 
-    controller = world.another(f"child-{os.getpid()}", points=at)
+    options = {name: order[name] for name in ("batch",) if name in order}
+    controller = world.another(f"child-{os.getpid()}", points=at, **options)
     did: dict[str, Any] = {"claimed": 0, "acted": 0, "lost": 0, "errors": []}
     left = order.get("ticks", 1)
     while left > 0:

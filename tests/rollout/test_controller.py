@@ -11,7 +11,6 @@ from sqlalchemy import update
 from downhaul.backends.memory import MemoryProvider
 from downhaul.errors import Unreachable
 from downhaul.overlay import Scope
-from downhaul.rollout import controller as module
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.plan import Step as PlanStep
 
@@ -794,12 +793,12 @@ def test_an_announcement_that_is_broken_keeps_no_other_from_people(world):
 # Running
 
 
-def test_one_look_for_cron_takes_everything_that_is_due(here, monkeypatch):
-    monkeypatch.setattr(module, "_BATCH", 3)
+def test_one_look_for_cron_takes_everything_that_is_due(here):
+    cron = here.another("cron", batch=3)
     for number in range(7):
         here.flag(f"flag-{number}")
         here.rollouts.start(plan_for(f"flag-{number}", 10, 100), "")
-    report = here.controller.run_once()
+    report = cron.run_once()
     assert (report.claimed, report.acted) == (7, 7)
     assert all(here.percent(f"flag-{number}") == 10 for number in range(7))
     assert here.store.controllers(15) == 0  # it said that it left

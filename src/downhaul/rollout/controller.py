@@ -62,8 +62,8 @@ _log: Final = logging.getLogger("downhaul.controller")
 
 LEASE: Final = 15.0
 TICK: Final = 5.0
+BATCH: Final = 25
 _MARGIN: Final = 0.4  # of the lease: with less of it left, nothing is written at a provider
-_BATCH: Final = 25
 _TURNS: Final = (
     6  # decisions about one rollout within a tick: two acts, their reading, and the rest
 )
@@ -100,8 +100,9 @@ class TickReport:
 class Controller:
     """Moves the rollouts of one environment at one provider.
 
-    ``source_for`` makes the metric source of a plan. ``lease`` and ``tick`` are seconds. ``points``
-    is called on the way through a tick, for tests that stop a controller there.
+    ``source_for`` makes the metric source of a plan. ``lease`` and ``tick`` are seconds.
+    ``batch`` is how many rollouts a tick claims at most; the rest is left to whoever looks next.
+    ``points`` is called on the way through a tick, for tests that stop a controller there.
     """
 
     def __init__(
@@ -114,12 +115,14 @@ class Controller:
         alerts: Sequence[Alert] = (),
         lease: float = LEASE,
         tick: float = TICK,
+        batch: int = BATCH,
         points: Points | None = None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.environment = control.rollouts.environment
         self.lease = lease
         self.interval = tick
+        self.batch = batch
         self._provider = provider
         self._control = control
         self._store = control.rollouts
@@ -147,7 +150,7 @@ class Controller:
         while not stop.is_set():
             report = self.tick()
             failures = failures + 1 if report.unreachable else 0
-            if report.claimed >= _BATCH:
+            if report.claimed >= self.batch:
                 continue
             # Due times decide what a tick claims, so a look in between costs one statement.
             wait = min(self.interval, 1.0) if not failures else min(_AWAY, 2.0 ** (failures - 1))
@@ -168,7 +171,7 @@ class Controller:
                 whole.errors + report.errors,
                 whole.unreachable or report.unreachable,
             )
-            if report.claimed < _BATCH:
+            if report.claimed < self.batch:
                 break
         with suppress(DownhaulError):
             self.deliver()
@@ -186,7 +189,7 @@ class Controller:
             claims = self._store.claim(
                 self.owner,
                 lease=self.lease,
-                limit=_BATCH if only is None else 1,
+                limit=self.batch if only is None else 1,
                 provider=self._provider.name,
                 only=only,
             )
