@@ -12,7 +12,7 @@ from sybil import Sybil
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-pytest_plugins = ["fixtures_postgres", "pytester"]
+pytest_plugins = ["fixtures_plugins", "fixtures_postgres", "pytester"]
 
 # How far properties search. `make test-all` sets `long`; a deadline would only measure the machine.
 settings.register_profile("default", max_examples=50, deadline=None)

@@ -15,10 +15,13 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 from downhaul.context import Context
 from downhaul.errors import ReadOnly, UnsupportedCapability
+from downhaul.evaluator.asking import (
+    portable_attribute as portable_attribute,  # noqa: PLC0414  (what a provider writes a rule for)
+)
 from downhaul.flag import Flag, FlagKind, Segment
 from downhaul.flag import FlagSet as FlagSet  # noqa: PLC0414  (what a provider publishes ...
 from downhaul.flag import FlagSetDelta as FlagSetDelta  # noqa: PLC0414  ... is named here too)
@@ -153,8 +156,9 @@ class FlagProvider:
     called once each by the core (``close`` maybe more often); all else may come from any thread.
     """
 
-    name: ClassVar[str] = ""
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    name: str = ""
+    capabilities: frozenset[Capability] = frozenset()
+    """What it can do. An object that lacks what it takes (an admin token) declares less."""
 
     # Evaluating
 

@@ -75,7 +75,8 @@ def test_convert_prints_and_writes_nothing(shell, file):
     assert not (shell.folder / "downhaul.db").exists()
 
 
-def test_an_unknown_source_says_what_there_is(shell, file):
+def test_an_unknown_source_says_what_there_is(shell, file, not_installed):
+    not_installed("launchdarkly")
     done = shell("flags", "convert", file, "--from", "launchdarkly", exit_code=1)
     assert "pip install" in done.stderr
 

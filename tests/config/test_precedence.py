@@ -155,7 +155,7 @@ def test_declarations_are_kept_by_key(place):
         off = "off"
         tags = ["agents", "beta"]
         rollout = "portable"
-        salt = "pepper"
+        salt = "-1577348401"
         scheme = "split"
         """
     )
@@ -165,7 +165,7 @@ def test_declarations_are_kept_by_key(place):
         "off",
         ("agents", "beta"),
         config.RolloutMode.PORTABLE,
-        "pepper",
+        "-1577348401",
         Scheme.SPLIT,
     )
 

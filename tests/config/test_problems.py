@@ -56,7 +56,8 @@ def test_every_problem_is_listed_at_once_with_its_line_and_its_fix(place):
 
 
 @pytest.mark.rule("X1")
-def test_check_names_unknown_schemes_of_both_urls(place):
+def test_check_names_unknown_schemes_of_both_urls(place, not_installed):
+    not_installed("launchdarkly")
     place.write('[provider]\nurl = "unlaesh+https://x"\n[control]\nurl = "launchdarkly://"')
     one, two = place.check()
     assert (one.origin, one.path) == ("downhaul.toml:2", "provider.url")
@@ -182,3 +183,21 @@ def test_the_public_names_are_complete():
     )
     with pytest.raises(AttributeError):
         config.nothing  # noqa: B018
+
+
+@pytest.mark.rule("E10")
+@pytest.mark.parametrize(
+    "table, told",
+    [
+        ('scheme = "split"', "a rollout by Split's hash needs its seed as the salt, not None"),
+        ('scheme = "split"\nsalt = "x"', "a rollout by Split's hash needs its seed as the salt"),
+        ('scheme = "random"', "a portable rollout needs a bucket that stays: no scheme `random`"),
+    ],
+)
+def test_a_portable_rollout_that_can_not_bucket_is_a_problem(place, table, told):
+    place.write(f'[provider]\nurl = "file:x.toml"\n[flags.one]\nrollout = "portable"\n{table}\n')
+    with pytest.raises(ConfigError) as refused:
+        place.resolve()
+    [problem] = refused.value.problems
+    assert problem.message.startswith(told)
+    assert "downhaul.toml:4" in str(refused.value)

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
 
 from downhaul.errors import ConfigError, DocumentError, ReadOnly, UnsupportedCapability
@@ -49,8 +49,8 @@ class FileProvider(FlagProvider):
     The file may come later: until then the provider is NOT_READY and goes on looking.
     """
 
-    name: ClassVar[str] = "file"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+    name: str = "file"
+    capabilities: frozenset[Capability] = frozenset(
         {Capability.FLAG_SET, Capability.READ, Capability.WATCH}
     )
 

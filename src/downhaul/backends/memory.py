@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from downhaul.backends.changelog import ChangeLog
 from downhaul.backends.delivery import Delivery
@@ -57,8 +57,8 @@ class MemoryProvider(FlagProvider):
     for a flag that something is wrong with must still go off. ``control`` keeps the kills.
     """
 
-    name: ClassVar[str] = "memory"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.RESOLVE}
+    name: str = "memory"
+    capabilities: frozenset[Capability] = frozenset(Capability) - {Capability.RESOLVE}
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine
@@ -33,7 +33,7 @@ _PREFIX: Final = "downhaul_"
 class SqliteProvider(SqlProvider):
     """Flags in one SQLite file, which may be an application's own. ``poll`` is in seconds."""
 
-    name: ClassVar[str] = "sqlite"
+    name: str = "sqlite"
 
     def __init__(
         self,

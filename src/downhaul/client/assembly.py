@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from downhaul.client.declared import Declarations
 from downhaul.client.engine import Engine, Keeper
 from downhaul.client.observing import Sink
 from downhaul.overlay import KillRecord, KillRegister, Overlay
-from downhaul.provider import ControlStore, FlagSet, ProviderStatus
+from downhaul.provider import ControlStore, FlagProvider, FlagSet, ProviderStatus
 
 
 def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
@@ -38,6 +39,30 @@ def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
         make_keeper,
         off_on_unknown_kills=settings.control.on_unknown_kills == "off",
         make_sink=make_sink,
+        declarations=settings.flags,
+        control=control,
+    )
+
+
+def over_provider(
+    provider: FlagProvider, control: ControlStore | None, declarations: Declarations | None
+) -> Engine:
+    """Return an engine, not yet started, over a provider that somebody made.
+
+    Kills are ``control``'s, or those of the provider's own store, or else of this process alone.
+    """
+    if control is None:
+        control = getattr(provider, "control", None)
+    if control is None:
+        from downhaul.backends.memory_control import MemoryControl  # noqa: PLC0415  (as in_memory)
+
+        control = MemoryControl()
+    return Engine(
+        provider,
+        lambda on_overlay: MemoryKeeper(control, on_overlay),
+        make_sink=lambda: getattr(control, "requests", None),
+        declarations=declarations,
+        control=control,
     )
 
 
@@ -46,7 +71,8 @@ def in_memory(flag_set: FlagSet) -> Engine:
     from downhaul.backends.memory import MemoryProvider  # noqa: PLC0415  (tests pay for it)
 
     provider = MemoryProvider(flag_set)
-    return Engine(provider, lambda on_overlay: MemoryKeeper(provider.control, on_overlay))
+    control = provider.control
+    return Engine(provider, lambda on_overlay: MemoryKeeper(control, on_overlay), control=control)
 
 
 class MemoryKeeper:

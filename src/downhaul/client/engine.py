@@ -15,6 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from downhaul.client.declared import (
+    Declarations,
+    known_flag,
+    known_flags,
+    portable_flags,
+)
 from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
 from downhaul.evaluator.compile import World
@@ -22,6 +28,7 @@ from downhaul.evaluator.view import View
 from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
 from downhaul.provider import (
     Capability,
+    ControlStore,
     FlagProvider,
     FlagSet,
     FlagSetDelta,
@@ -90,7 +97,11 @@ class Keeper(Protocol):
 
 
 class Engine:
-    """Feeds a view from a provider and a keeper, and tells callbacks."""
+    """Feeds a view from a provider and a keeper, and tells callbacks.
+
+    ``control`` is where an operator of these flags writes kills; None where there is nowhere.
+    ``declarations`` say what a provider that resolves doesn't tell of its flags.
+    """
 
     def __init__(
         self,
@@ -99,9 +110,13 @@ class Engine:
         *,
         off_on_unknown_kills: bool = False,
         make_sink: Callable[[], Sink | None] = lambda: None,
+        declarations: Declarations | None = None,
+        control: ControlStore | None = None,
     ) -> None:
         self.provider = provider
-        self.view = View(World(provider=provider.name))
+        self.control = control
+        self._declared: Declarations = {}
+        self.view = View(self._world(declarations or {}))
         self.overrides = Overrides(self.view, provider.name)
         self.revision = ""
         self.loaded = False  # whether flags ever came, be it none
@@ -165,14 +180,20 @@ class Engine:
 
     def replaced(self, flag_set: FlagSet) -> None:
         """Serve this flag set from now on, and tell of the flags that it changes."""
-        touched = self.view.replace(flag_set.flags, flag_set.segments)
+        known = known_flags(flag_set.flags, self._declared)
+        touched = self.view.replace(known, flag_set.segments)
         self.loaded = True
         self.revision = flag_set.revision
         self._tell(touched)
 
     def changed(self, delta: FlagSetDelta) -> None:
         """Serve these changes from now on, and tell of the flags whose decisions depend on them."""
-        touched = self.view.change(delta.flags, delta.segments)
+        flags = delta.flags
+        if self._declared:
+            flags = {
+                key: known_flag(told, key, self._declared.get(key)) for key, told in flags.items()
+            }
+        touched = self.view.change(flags, delta.segments)
         self.revision = delta.revision
         self._tell(touched)
 
@@ -208,6 +229,19 @@ class Engine:
             return said
         overlay = self.view.world.overlay
         return overlay.everything is None and name not in overlay.switches
+
+    def _world(self, declarations: Declarations) -> World:
+        """Return the world to begin with. Who publishes rules says all there is to know itself."""
+        name = self.provider.name
+        if Capability.RESOLVE not in self.provider.capabilities:
+            return World(provider=name)
+        self._declared = declarations
+        return World(
+            flags=known_flags({}, declarations),
+            provider=name,
+            ask=self.provider.resolve,
+            portable=portable_flags(declarations),
+        )
 
     def _tell(self, keys: Iterable[str]) -> None:
         told = frozenset(keys)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from downhaul.client.answers import enabled_slowly, explained, settle
-from downhaul.client.assembly import connected, in_memory
+from downhaul.client.assembly import connected, in_memory, over_provider
 from downhaul.client.engine import ChangeCallback, Engine, FlagsStatus
 from downhaul.client.fitting import fitted
 from downhaul.client.guard import guarding
@@ -18,10 +18,11 @@ from downhaul.context import Context, ContextLike, as_context
 from downhaul.evaluator.batch import results_of
 from downhaul.evaluator.outcome import CallersDefault
 from downhaul.flag import Flag, Segment
-from downhaul.provider import FlagSet
+from downhaul.provider import ControlStore, FlagProvider, FlagSet
 from downhaul.result import Result
 
 if TYPE_CHECKING:
+    from downhaul.config import Declaration
     from downhaul.control.operator import Operator
     from downhaul.evaluator.explain import Explanation
 
@@ -96,6 +97,25 @@ class Flags:
         """Return a client over flags of this process alone, for tests and tools."""
         engine = in_memory(FlagSet.of(flags, segments))
         engine.start(1.0)
+        return _client(engine, context)
+
+    @classmethod
+    def over(
+        cls,
+        provider: FlagProvider,
+        *,
+        control: ControlStore | None = None,
+        declarations: Mapping[str, Declaration] | None = None,
+        ready_within: float = 2.0,
+        context: ContextLike = None,
+    ) -> Flags:
+        """Return a client over a provider that you made: for tests of providers, and tools.
+
+        Kills are read from ``control``, or from the provider's own control store, or else live in
+        this process alone; no copy of them is kept on disk. Applications use :meth:`connect`.
+        """
+        engine = over_provider(provider, control, declarations)
+        engine.start(ready_within)
         return _client(engine, context)
 
     def with_context(self, context: ContextLike) -> Flags:
@@ -269,9 +289,9 @@ class Flags:
         """Return what changes these flags: see :class:`downhaul.control.operator.Operator`."""
         from downhaul.control.operator import Operator  # noqa: PLC0415  (not for those who only ask)
 
-        provider = self._engine.provider
-        options.setdefault("control", getattr(provider, "control", None))
-        return Operator(provider, actor=actor, **options)
+        engine = self._engine
+        options.setdefault("control", engine.control)
+        return Operator(engine.provider, actor=actor, **options)
 
     # Life
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from downhaul.config.secret import Secret
 from downhaul.config.settings import RolloutMode
 from downhaul.errors import Problem
+from downhaul.evaluator.asking import portable_bucketing
 from downhaul.flag import FlagKind, Scheme
 
 _IN_WORDS: Final = {
@@ -74,12 +83,18 @@ class AlertsTable(_Table):
 class DeclarationTable(_Table):
     """``[flags."key"]``."""
 
-    kind: FlagKind = FlagKind.BOOLEAN
+    kind: FlagKind | None = None
     off: str | None = None
     tags: list[str] = Field(default_factory=list)
     rollout: RolloutMode = RolloutMode.NATIVE
     salt: str | None = None
     scheme: Scheme = Scheme.DOWNHAUL
+
+    @model_validator(mode="after")
+    def _can_bucket(self) -> Self:
+        if self.rollout is RolloutMode.PORTABLE:
+            portable_bucketing(self.scheme, self.salt)
+        return self
 
 
 class Document(_Table):

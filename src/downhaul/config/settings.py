@@ -28,11 +28,12 @@ class RolloutMode(StrEnum):
 class Declaration:
     """What the core must know of a flag that lives elsewhere: a table ``[flags."key"]``.
 
-    ``off`` is the variant that a killed flag serves; ``salt`` and ``scheme`` say how a ``portable``
-    rollout buckets.
+    ``kind`` None leaves it to what the backend tells, else boolean. ``off`` is the variant that a
+    killed flag serves; ``salt`` and ``scheme`` say how a ``portable`` rollout buckets (see
+    :func:`downhaul.evaluator.asking.portable_bucketing`).
     """
 
-    kind: FlagKind = FlagKind.BOOLEAN
+    kind: FlagKind | None = None
     off: str | None = None
     tags: tuple[str, ...] = ()
     rollout: RolloutMode = RolloutMode.NATIVE

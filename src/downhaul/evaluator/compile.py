@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from downhaul.context import Context, as_context
+from downhaul.evaluator.asking import Ask
 from downhaul.evaluator.clauses import (
     Predicate,
     Surroundings,
@@ -33,7 +34,7 @@ from downhaul.evaluator.outcome import (
     plain,
 )
 from downhaul.evaluator.shapes import always, keyless_of, native_split, targeted, whole_flag
-from downhaul.flag import Flag, Prerequisite, Rule, Scheme, Segment, Split
+from downhaul.flag import Bucketing, Flag, Prerequisite, Rule, Scheme, Segment, Split
 from downhaul.overlay import NO_KILLS, Overlay
 from downhaul.references import Node
 from downhaul.result import Reason
@@ -55,6 +56,10 @@ class World:
     overlay: Overlay = NO_KILLS
     provider: str = ""
     clock: Callable[[], dt.datetime] = utc_clock
+    ask: Ask | None = None
+    """A backend that resolves: what is not killed is asked there, ``flags`` are what is known."""
+    portable: Mapping[str, Bucketing] = field(default_factory=lambda: MappingProxyType({}))
+    """Flags that are asked with their bucket in the context, by key (rule E10)."""
 
 
 class Compiler:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from downhaul.context import Context
+from downhaul.evaluator.asking import portable_attribute
 from downhaul.evaluator.bucketing import bucket_of
 from downhaul.evaluator.clauses import bucket_key, compile_clause, opens, reader
 from downhaul.evaluator.compile import Compiler, World
@@ -71,13 +72,25 @@ def story(world: World, key: str, context: Context, result: Result) -> tuple[Ste
     Of a flag that isn't in the world the result alone tells.
     """
     flag = world.flags.get(key)
-    if flag is not None:
+    if flag is not None and world.ask is None:
         return tuple(_Walk(world, flag, context).steps())
-    kill = world.overlay.kill_of(key)
+    kill = world.overlay.kill_of(key, flag.tags if flag is not None else ())
     if kill is not None:
-        return (_killed(kill, "its off variant, or the caller's default where nobody knows it"),)
+        return (_killed(kill, _off(flag) if flag is not None else _SAFE),)
+    return (_asked(world, key, result),)
+
+
+def _asked(world: World, key: str, result: Result) -> Step:
     why = result.error_message or f"decided by {result.provider}"
-    return (Step("flag", matched=True, why=why),)
+    vendor = result.metadata.get("vendor_reason")
+    if vendor:
+        why = f"{why}, which says {vendor}"
+    if key in world.portable:
+        why = f"{why}; its bucket went along as {portable_attribute(key)}"
+    return Step("flag", matched=True, why=why)
+
+
+_SAFE: Final = "its off variant, or the caller's default where nobody knows it"
 
 
 def _killed(kill: KillRecord, serves: str) -> Step:

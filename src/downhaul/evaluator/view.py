@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from downhaul.evaluator.asking import asking, asking_enabled
 from downhaul.evaluator.compile import Compiler, World
 from downhaul.evaluator.needs import requires
 from downhaul.evaluator.outcome import (
@@ -92,13 +93,14 @@ class View:
     def decision(self, key: str) -> tuple[Flag | None, Decide[Result]]:
         """Return a flag and its decision, of one moment; no flag where another's word stands above.
 
-        That is a kill or an override. Raises KeyError for a flag that nobody knows.
+        That is a kill, an override, or a backend that is asked. Raises KeyError for a flag that
+        nobody knows.
         """
         with self._lock:
             decide = self._compiled(self.results[key])
             flag = self._world.flags.get(key)
             killed = flag is not None and self._world.overlay.kill_of(key, flag.tags) is not None
-            own = None if killed or key in self._wrapped else flag
+            own = None if killed or key in self._wrapped or self._world.ask else flag
             complaints = self._complaints()
         _tell(complaints)
         return own, decide
@@ -200,6 +202,9 @@ class View:
         flag = world.flags.get(key)
         if flag is None:
             return _without_flag(key, world, for_enabled=for_enabled)
+        if world.ask is not None and world.overlay.kill_of(key, flag.tags) is None:
+            asked = asking(flag, world.ask, world.portable.get(key))
+            return asking_enabled(flag, asked) if for_enabled else asked
         if for_enabled:
             return _enabled(flag, self._compiler)
         decide: Decide[Any] = self._compiler.flag(flag, result_leaf(flag, world.provider))

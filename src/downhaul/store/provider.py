@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 from sqlalchemy import Connection
 
@@ -46,7 +46,7 @@ class SqlProvider(FlagProvider):
     on this machine's disk: what is served while the database can't be reached at the start.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = _CAPABILITIES
+    capabilities: frozenset[Capability] = _CAPABILITIES
 
     def __init__(
         self,

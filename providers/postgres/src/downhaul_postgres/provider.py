@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from downhaul.store.database import Database
 from downhaul.store.lastknown import FlagCopy, copies_of
@@ -20,7 +20,7 @@ _SILENCE: Final = 3.5  # seconds beyond a poll after which what is served counts
 class PostgresProvider(SqlProvider):
     """Flags in one schema of a PostgreSQL database. ``poll`` is in seconds."""
 
-    name: ClassVar[str] = NAME
+    name: str = NAME
 
     def __init__(
         self,
