@@ -153,6 +153,8 @@ def _kill_details(result: KillResult) -> list[str]:
         lines.append(f"  overlay  committed  {result.took * 1000:.1f} ms")
     if result.at_provider is AtProvider.SWITCHED_OFF:
         lines.append("  backend  switched off")
+    elif result.at_provider is AtProvider.OWED:
+        lines.append("  backend  not switched off yet; a controller goes on trying")
     elif result.at_provider is AtProvider.NOT_OFFERED and not result.dry_run:
         lines.append("  backend  takes no writes; the overlay alone holds it down")
     return lines

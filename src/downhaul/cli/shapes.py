@@ -75,7 +75,7 @@ _KILLED: Final = {
     "record": or_null(_RECORD),
     "before": or_null(_RECORD),
     "kill_file": TEXT_OR_NULL,
-    "at_provider": one_of("not_needed", "switched_off", "not_offered", "left"),
+    "at_provider": one_of("not_needed", "switched_off", "not_offered", "owed", "left"),
     "covers": list_of(TEXT),
     "flag_before": or_null(_DOCUMENT),
     "flag": or_null(_DOCUMENT),

@@ -8,11 +8,13 @@ percentage is first set back to the first step, and only then is the overlay lif
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import AlertEvent
 from downhaul.control.describe import exposed, has_percentages_in_rules, is_partial, rising_variant
@@ -22,6 +24,11 @@ from downhaul.errors import DownhaulError, ReadOnly, Refused, Unreachable, Unsup
 from downhaul.flag import WHOLE, Flag, Split, weight_of
 from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
 from downhaul.provider import Capability, ControlStore, FlagSet, utc_now
+
+if TYPE_CHECKING:
+    from downhaul.store.owed import Debts  # SQLAlchemy stands behind it
+
+_log: Final = logging.getLogger("downhaul.control")
 
 FIRST_STEP: Final = 1.0
 """The percentage at which a revived flag starts again."""
@@ -220,6 +227,8 @@ def _switch_off_at_vendor(desk: Desk, result: KillResult) -> KillResult:
         return result
     if Capability.WRITE not in desk.provider.capabilities:
         return dataclasses.replace(result, at_provider=AtProvider.NOT_OFFERED)
+    # First the debt, then the attempt: whoever dies in between leaves somebody to try.
+    debts, debt = _owe(desk, result)
     outcome: list[Flag | Exception] = []
 
     def switch_off() -> None:
@@ -233,14 +242,48 @@ def _switch_off_at_vendor(desk: Desk, result: KillResult) -> KillResult:
     worker.start()
     worker.join(_VENDOR_DEADLINE)
     if outcome and isinstance(outcome[0], Flag):
+        if debts is not None:
+            with suppress(DownhaulError):  # a controller will find it off, and settle it
+                debts.settle(debt, "confirmed")
         return dataclasses.replace(result, at_provider=AtProvider.SWITCHED_OFF, flag=outcome[0])
     why = str(outcome[0]) if outcome else f"no answer within {_VENDOR_DEADLINE:g} s"
+    at_provider, next_ = _who_retries(debts)
     warning = (
-        f"{desk.provider.name} did not switch it off ({why}); nobody will retry. "
+        f"{desk.provider.name} did not switch it off ({why}); {next_}. "
         "The kill holds all the same for every process that reads it"
     )
     return dataclasses.replace(
-        result, at_provider=AtProvider.LEFT, warnings=(*result.warnings, warning)
+        result, at_provider=at_provider, warnings=(*result.warnings, warning)
+    )
+
+
+def _owe(desk: Desk, result: KillResult) -> tuple[Debts | None, str]:
+    """Write down what the backend is to do, where the control store can; return where, and the id.
+
+    A store that can't, or not now, must not hold up the attempt itself.
+    """
+    made = getattr(desk.control, "debts", None)
+    if made is None or result.record is None:
+        return None, ""
+    debts: Debts = made(desk.provider.name)
+    try:
+        return debts, debts.owe(result.record, desk.change(result.reason))
+    except DownhaulError as error:
+        _log.warning("what the backend is to do could not be written down: %s", error)
+        return None, ""
+
+
+def _who_retries(debts: Debts | None) -> tuple[AtProvider, str]:
+    if debts is None:
+        return AtProvider.LEFT, "nobody will retry"
+    try:
+        alive = debts.controllers()
+    except DownhaulError:  # whether one is alive can't be seen, so nothing is promised
+        alive = 0
+    if alive:
+        return AtProvider.OWED, "a controller goes on trying"
+    return AtProvider.LEFT, (
+        "no controller is alive, so nobody will retry until one is: downhaul controller run"
     )
 
 

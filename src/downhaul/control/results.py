@@ -59,8 +59,10 @@ class AtProvider(StrEnum):
     SWITCHED_OFF = "switched_off"
     NOT_OFFERED = "not_offered"
     """The provider takes no writes; the overlay alone holds the flag down."""
+    OWED = "owed"
+    """It failed or took too long. The overlay holds, and a controller goes on trying."""
     LEFT = "left"
-    """It failed or took too long. The overlay holds; nobody retries."""
+    """As ``owed``, but no controller is alive: nobody retries until one is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,13 @@ from downhaul.rollout.decide import (
     retry_in,
 )
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
 from downhaul.store.control import SqlControl
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
+    ALIVE,
     Announcement,
     Claim,
     CommandRow,
@@ -77,8 +79,6 @@ _LAST_WORDS: Final = 2.0  # seconds for announcements when a controller ends
 _BEAT: Final = 5.0  # seconds between two heartbeats
 _SWEEP: Final = 600.0  # seconds between two looks for requests that were kept long enough
 _PIECE: Final = 5000  # requests that are deleted at once; while there are more, one each turn
-ALIVE: Final = 20.0
-"""Seconds for which a heartbeat speaks."""
 
 Points = Callable[[str, str], None]
 """Called with a point's name and the rollout's id on the way through a tick, to inject faults."""
@@ -132,6 +132,7 @@ class Controller:
         self._alerts = tuple(alerts)
         self._points = points or (lambda _name, _rollout: None)
         self._shared = isinstance(provider, SqlProvider) and provider.control is control
+        self._switch_offs = SwitchOffs(provider, control, self._count)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -146,6 +147,11 @@ class Controller:
             target=self._aside, args=(stop,), name="downhaul-announce", daemon=True
         )
         aside.start()
+        # Of its own, because a backend that hangs must delay neither rollouts nor announcements.
+        owed = threading.Thread(
+            target=self._pay, args=(stop,), name="downhaul-switch-off", daemon=True
+        )
+        owed.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
@@ -174,6 +180,7 @@ class Controller:
             if report.claimed < self.batch:
                 break
         with suppress(DownhaulError):
+            self._switch_offs.look()
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
@@ -583,6 +590,12 @@ class Controller:
             self._sweep()
         with suppress(DownhaulError):
             self.deliver()
+
+    def _pay(self, stop: threading.Event) -> None:
+        """Do at the backend what kills left to be done there."""
+        while not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._switch_offs.look()
 
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""

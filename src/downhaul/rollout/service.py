@@ -19,7 +19,7 @@ from downhaul.flag import Flag
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, Change
 from downhaul.rollout.acts import snapshot_data
-from downhaul.rollout.controller import ALIVE, Controller, Points
+from downhaul.rollout.controller import Controller, Points
 from downhaul.rollout.drift import foreign_changes
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.results import (
@@ -32,7 +32,7 @@ from downhaul.rollout.results import (
 )
 from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
-from downhaul.store.rollouts import EventRow, NewRollout, RolloutRow, RolloutStore
+from downhaul.store.rollouts import ALIVE, EventRow, NewRollout, RolloutRow, RolloutStore
 
 _log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000

@@ -11,8 +11,9 @@ from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.owed import Debts
 from downhaul.store.requests import RequestLog
-from downhaul.store.rollouts import RolloutStore
+from downhaul.store.rollouts import ALIVE, RolloutStore
 from downhaul.store.watch import Watcher
 
 _ENTITIES = ("flag", "segment", "kill")
@@ -37,6 +38,15 @@ class SqlControl:
     def requests(self) -> RequestLog:
         """The request log beside the kills."""
         return RequestLog(self._database, self._environment, lambda: self.identity)
+
+    def debts(self, provider: str) -> Debts:
+        """Return what kills left to be done at a provider that keeps its flags elsewhere."""
+        return Debts(
+            self._database,
+            self._environment,
+            provider,
+            lambda: self.rollouts.controllers(ALIVE),
+        )
 
     def start(self, listener: KillListener) -> None:
         """Tell the listener of every kill there is, and of each to come."""

@@ -52,6 +52,10 @@ class LeaseLost(ProviderError):
     """Another controller holds the rollout by now. Nothing was written."""
 
 
+ALIVE: Final = 20.0
+"""Seconds for which a controller's heartbeat speaks."""
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutRow:
     """A rollout as it is kept. Documents are JSON data, times microseconds since 1970."""
