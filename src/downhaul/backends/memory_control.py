@@ -6,8 +6,9 @@ import datetime as dt
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from downhaul.backends.changelog import ChangeLog
 from downhaul.backends.delivery import Delivery
@@ -108,6 +109,30 @@ class MemoryControl:
                 self._delivery.add(partial(self._listener.kills, [record]))
         self._delivery.run()
         return record
+
+    def record_change(
+        self,
+        entity: str,
+        key: str,
+        action: str,
+        change: Change,
+        *,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+        version: str = "",
+    ) -> None:
+        """Append what was written at a provider that keeps no history."""
+        self._changes.add(
+            entity,
+            key,
+            action,
+            change,
+            before=before,
+            after=after,
+            environment=self.environment,
+            at=_rfc3339(int(self._clock() * 1_000_000)),
+            version=version,
+        )
 
     def changes(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from downhaul.control import flags, importing, kills, local, restore, stale
 from downhaul.control.alerts import Alert, Dispatcher
+from downhaul.control.audited import audited
 from downhaul.control.desk import Desk
 from downhaul.control.results import (
     FlagResult,
@@ -53,7 +54,13 @@ class Operator:
             message = "who is changing this? An actor is named for every write"
             raise Refused(message, hint="pass actor=, --actor or DOWNHAUL_ACTOR")
         self._desk = Desk(
-            provider, control, actor.strip(), marked, environment, Dispatcher(alerts), kill_file
+            audited(provider, control),
+            control,
+            actor.strip(),
+            marked,
+            environment,
+            Dispatcher(alerts),
+            kill_file,
         )
         self._owns = owns
 

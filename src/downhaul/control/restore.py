@@ -100,12 +100,14 @@ def _fetch(desk: Desk, key: str | None, limit: int, before: int | None) -> list[
 
 
 def _pages(desk: Desk, key: str) -> Iterator[ChangeRecord]:
-    """Give every record of the flag, newest first."""
-    if not desk.has(Capability.HISTORY):
+    """Give every record of the flag, newest first: the provider's, or else what we recorded."""
+    own = desk.has(Capability.HISTORY)
+    if not own and desk.control is None:
         raise UnsupportedCapability(Capability.HISTORY.value, provider=desk.provider.name)
+    history = desk.provider.history if own or desk.control is None else desk.control.changes
     before: int | None = None
     while True:
-        page = desk.provider.history(key, limit=_PAGE, before=before)
+        page = history(key, limit=_PAGE, before=before)
         yield from page
         if len(page) < _PAGE:
             return

@@ -25,6 +25,7 @@ from downhaul.analysis.evidence import Evidence
 from downhaul.analysis.judge import judge_all
 from downhaul.analysis.model import Finding, MetricSource, Window
 from downhaul.control.alerts import Alert, AlertEvent
+from downhaul.control.audited import audited
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, VersionConflict
 from downhaul.flag import Flag
@@ -123,7 +124,7 @@ class Controller:
         self.lease = lease
         self.interval = tick
         self.batch = batch
-        self._provider = provider
+        self._provider = provider = audited(provider, control)
         self._control = control
         self._store = control.rollouts
         self._source_for = source_for

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import select
 
@@ -109,6 +112,30 @@ class SqlControl:
             with suppress(ProviderError):
                 self.rollouts.hurry(scope.name if scope.kind is ScopeKind.FLAG else None)
         return record
+
+    def record_change(
+        self,
+        entity: str,
+        key: str,
+        action: str,
+        change: Change,
+        *,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+        version: str = "",
+    ) -> None:
+        """Append what was written at a provider that keeps no history. Raises Unreachable."""
+        write = writing.Write(entity, key, action, before, after)
+        with self._database.writing() as connection:
+            writing.record_change(
+                connection,
+                self._database,
+                self._environment,
+                write,
+                change,
+                version,
+                uuid.uuid4().hex,
+            )
 
     def changes(
         self, key: str | None = None, *, limit: int = 100, before: int | None = None
