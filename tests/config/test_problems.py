@@ -42,7 +42,7 @@ def test_every_problem_is_listed_at_once_with_its_line_and_its_fix(place):
             "  downhaul.toml:4  provider.token  the environment variable UNLEASH_TOKEN is not set "
             "(set UNLEASH_TOKEN, or write the value another way)"
         ),
-        '  downhaul.toml:5  provider.wrap  no wrapper is called "failovr" (known: none yet)',
+        '  downhaul.toml:5  provider.wrap  no wrapper is called "failovr" (did you mean failover?)',
         "  downhaul.toml:7  control.on_unknown_kill  unknown key (did you mean on_unknown_kills?)",
         "  downhaul.toml:8  control.kill_file  must be a string",
         (

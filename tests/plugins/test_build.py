@@ -113,8 +113,8 @@ def test_whatever_a_factory_raises_is_a_provider_error(acme, raised):
 
 
 def test_wrappers_that_nobody_knows_are_refused(acme):
-    with pytest.raises(ConfigError, match="none yet"):
-        settings(provider={**TOKEN, "wrap": ["failover"]})
+    with pytest.raises(ConfigError, match="known: failover, read_only, recording"):
+        settings(provider={**TOKEN, "wrap": ["nobody"]})
 
 
 def test_a_plugin_that_only_translates_says_so_when_asked_to_evaluate(site, monkeypatch):

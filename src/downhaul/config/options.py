@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from downhaul.config.schema import problems_of
+from downhaul.config.schema import origin_of, problems_of
 from downhaul.config.secret import revealed, without
 from downhaul.config.settings import Settings, secrets_in
 from downhaul.errors import ConfigError, Problem
 from downhaul.hookspecs import ProviderSpec
+from downhaul.plugins.known import KnownWrapper
 from downhaul.plugins.specs import load, why
 
 
@@ -46,11 +47,45 @@ def checked(
     except Exception as error:  # noqa: BLE001  (a third party's module; checking goes on)
         message = f"the settings model of provider {spec.name} cannot be imported: {why(error)}"
         return options, [Problem("provider", message, hint=spec.install_hint)]
+    return _as_the_model_has_them(model, options, origins, ("provider",), secrets)
+
+
+def with_checked_wrapper(settings: Settings, wrapper: KnownWrapper) -> Mapping[str, Any]:
+    """Return a wrapper's table as its model has it. Raises ConfigError with every problem."""
+    origins = {tuple(path.split(".")): origin for path, origin in settings.origins.items()}
+    table = settings.provider.wrappers.get(wrapper.name, {})
+    made, problems = checked_wrapper(wrapper, table, origins, settings.provider.secrets)
+    if problems:
+        raise ConfigError(f'the settings of wrapper "{wrapper.name}" are refused', problems)
+    return made
+
+
+def checked_wrapper(
+    wrapper: KnownWrapper,
+    table: Any,
+    origins: Mapping[tuple[str, ...], str],
+    secrets: frozenset[str] = frozenset(),
+) -> tuple[Mapping[str, Any], list[Problem]]:
+    """Return a wrapper's table as its model has it, and what that finds wrong with it."""
+    path = ("provider", wrapper.name)
+    if not isinstance(table, Mapping):
+        where = origin_of(origins, path)
+        return {}, [Problem(".".join(path), "must be a table", where)]
+    return _as_the_model_has_them(load(wrapper.settings), table, origins, path, secrets)
+
+
+def _as_the_model_has_them(
+    model: type[BaseModel],
+    options: Mapping[str, Any],
+    origins: Mapping[tuple[str, ...], str],
+    under: tuple[str, ...],
+    secrets: frozenset[str],
+) -> tuple[Mapping[str, Any], list[Problem]]:
     try:
         made = model.model_validate(revealed(options))
     except ValidationError as error:
         secrets |= secrets_in(options)
-        found = problems_of(error, model, origins, ("provider",))
+        found = problems_of(error, model, origins, under)
         return options, [replace(one, message=without(one.message, secrets)) for one in found]
     names = [*model.model_fields, *(made.model_extra or {})]
     values = {name: getattr(made, name) for name in names}

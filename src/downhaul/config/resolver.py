@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from downhaul.config.merge import CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
-from downhaul.config.options import checked
+from downhaul.config.options import checked, checked_wrapper
 from downhaul.config.schema import Document, did_you_mean, dotted, problems_of
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
@@ -211,6 +211,16 @@ def _check_plugins(draft: Draft) -> None:
             continue
         if path == URL:
             draft.problems += checked(spec, _options(draft), draft.origins)[1]
+    _check_wrappers(draft)
+
+
+def _check_wrappers(draft: Draft) -> None:
+    table = _nested(draft).get("provider", {})
+    names = table.get("wrap") if isinstance(table, Mapping) else None
+    for name in names if isinstance(names, list) else ():
+        if isinstance(name, str) and name in WRAPPERS:
+            own = table.get(name, {})
+            draft.problems += checked_wrapper(WRAPPERS[name], own, draft.origins)[1]
 
 
 def _options(draft: Draft) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from downhaul.control.service import database_of, resolve_settings
 from downhaul.errors import ConfigError, DownhaulError
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, ControlStore, FlagProvider
+from downhaul.wrappers.wrapper import stack_of
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
@@ -100,6 +101,8 @@ def _backend(settings: Settings) -> Iterator[Finding]:
     from downhaul.plugins import build_control, build_provider  # noqa: PLC0415  (pluggy)
 
     provider = build_provider(settings)
+    if settings.provider.wrap:
+        yield Finding("wrappers", "ok", stack_of(provider))
     control: ControlStore | None = None
     try:
         yield from _flags(provider)

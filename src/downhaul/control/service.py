@@ -130,10 +130,12 @@ def databases(settings: Settings) -> Iterator[list[Database]]:
 
 
 def database_of(provider: FlagProvider) -> Database | None:
-    """Return the database of a SQL provider, None for any other."""
+    """Return the database of a SQL provider, wrapped or not; None for any other."""
     from downhaul.store.provider import SqlProvider  # noqa: PLC0415  (SQLAlchemy)
+    from downhaul.wrappers.wrapper import innermost  # noqa: PLC0415  (only here)
 
-    return provider.database if isinstance(provider, SqlProvider) else None
+    backend = innermost(provider)
+    return backend.database if isinstance(backend, SqlProvider) else None
 
 
 def _create_embedded(provider: FlagProvider) -> None:

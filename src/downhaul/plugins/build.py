@@ -30,9 +30,7 @@ def build_provider(settings: Settings) -> FlagProvider:
         settings = with_checked_options(settings, spec)
     provider = _make(spec, settings)
     for name in reversed(settings.provider.wrap):
-        if name not in WRAPPERS:
-            raise ConfigError(f'no wrapper is called "{name}"', hint=known_wrappers())
-        provider = load(WRAPPERS[name])(provider, settings.provider.wrappers.get(name, {}))
+        provider = _wrapped(provider, name, settings)
     return provider
 
 
@@ -73,7 +71,19 @@ def load_translator(name: str) -> ModuleType:
 
 def known_wrappers() -> str:
     """Return the sentence that says which wrappers there are."""
-    return f"known: {', '.join(sorted(WRAPPERS)) or 'none yet'}"
+    return f"known: {', '.join(sorted(WRAPPERS))}"
+
+
+def _wrapped(provider: FlagProvider, name: str, settings: Settings) -> FlagProvider:
+    from downhaul.config.options import with_checked_wrapper  # noqa: PLC0415  (pydantic)
+
+    if name not in WRAPPERS:
+        raise ConfigError(f'no wrapper is called "{name}"', hint=known_wrappers())
+    wrapper = WRAPPERS[name]
+    made: FlagProvider = load(wrapper.factory)(
+        provider, with_checked_wrapper(settings, wrapper), settings
+    )
+    return made
 
 
 def _control_of(provider: FlagProvider) -> ControlStore | None:

@@ -80,8 +80,32 @@ KNOWN: Final[Mapping[str, Known]] = MappingProxyType(
     }
 )
 
-WRAPPERS: Final[Mapping[str, str]] = MappingProxyType({})
-"""What ``[provider] wrap`` may name: ``module:callable`` taking a provider and its table."""
+
+@dataclass(frozen=True, slots=True)
+class KnownWrapper:
+    """A provider made of a provider. ``factory`` takes that, the wrapper's table, and Settings.
+
+    ``settings`` is the pydantic model of the table. Both are ``module:name``.
+    """
+
+    name: str
+    factory: str
+    settings: str
+
+
+WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
+    {
+        name: KnownWrapper(
+            name, f"downhaul.wrappers.{name}:create", f"downhaul.wrappers.{name}:{model}"
+        )
+        for name, model in (
+            ("failover", "FailoverSettings"),
+            ("read_only", "ReadOnlySettings"),
+            ("recording", "RecordingSettings"),
+        )
+    }
+)
+"""What ``[provider] wrap`` may name."""
 
 
 def base_of(scheme: str) -> str:

@@ -1,0 +1,246 @@
+"""Wrappers: what each adds, what they pass on, how they stack and are configured."""
+
+import threading
+
+import pytest
+
+from downhaul import Context, Flag, Flags, Segment
+from downhaul.backends.memory import MemoryProvider
+from downhaul.config import check
+from downhaul.control.service import database_of
+from downhaul.errors import ConfigError, FlagNotFound, ReadOnly
+from downhaul.flag import FlagSet
+from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
+from downhaul.result import ErrorCode, Reason, Result
+from downhaul.wrappers.failover import Failover
+from downhaul.wrappers.read_only import ReadOnlyProvider
+from downhaul.wrappers.recording import Call, RecordingProvider
+from downhaul.wrappers.wrapper import Wrapper, innermost, stack_of
+
+ANA = Change("ana", "because")
+
+
+def memory(*keys):
+    return MemoryProvider(FlagSet.of([Flag.boolean(key) for key in keys]))
+
+
+WRITES = [
+    lambda one: one.put(Flag.boolean("agent"), ANA),
+    lambda one: one.delete("agent", ANA),
+    lambda one: one.switch_on("agent", ANA),
+    lambda one: one.switch_off("agent", ANA),
+    lambda one: one.set_rollout("agent", "on", 5, ANA),
+    lambda one: one.set_targets("agent", "on", ["ada"], ANA),
+    lambda one: one.put_segment(Segment("agent"), ANA),
+    lambda one: one.delete_segment("agent", ANA),
+    lambda one: one.snapshot("agent"),
+    lambda one: one.restore(ProviderSnapshot("agent", "", "1", {}, ""), ANA),
+]
+
+
+@pytest.mark.rule("P4")
+@pytest.mark.parametrize("kind", [Wrapper, ReadOnlyProvider, RecordingProvider])
+def test_every_verb_of_the_seam_reaches_the_inner_provider_or_is_refused(kind):
+    verbs = {name for name in vars(FlagProvider) if not name.startswith("_")}
+    assert verbs - {name for name in vars(Wrapper) if not name.startswith("_")} == {
+        "name",
+        "capabilities",
+    }
+    inner = memory("agent")
+    wrapped = kind(inner)
+    assert (wrapped.name, wrapped.control) == ("memory", inner.control)
+    assert wrapped.get("agent") == inner.get("agent")
+    assert wrapped.list() == inner.list()
+    assert wrapped.history("agent") == inner.history("agent")
+    with pytest.raises(AttributeError):
+        _ = wrapped.nothing_of_that_name
+
+
+def test_a_stack_can_be_read():
+    stack = ReadOnlyProvider(Failover(RecordingProvider(memory()), memory()))
+    assert stack_of(stack) == "read_only -> failover(recording -> memory, memory)"
+    assert stack_of(innermost(stack)) == "memory"
+
+
+# read_only
+
+
+@pytest.mark.rule("P4")
+@pytest.mark.parametrize("write", WRITES)
+def test_whoever_only_reads_is_refused_every_write_and_nothing_changes(write):
+    inner = memory("agent")
+    before = inner.list()
+    with pytest.raises(ReadOnly) as refused:
+        write(ReadOnlyProvider(RecordingProvider(inner)))
+    assert '"agent" is not written' in str(refused.value)
+    assert "read_only -> recording -> memory" in str(refused.value)
+    assert inner.list() == before
+
+
+@pytest.mark.rule("K1", "P4")
+def test_whoever_only_reads_can_kill_all_the_same():
+    inner = memory("agent")
+    with Flags.over(ReadOnlyProvider(inner)) as flags:
+        assert flags.is_enabled("agent", "ada")
+        flags.operator("ana").kill("agent", reason="it burns")
+        assert not flags.is_enabled("agent", "ada")
+    declared = ReadOnlyProvider(inner).capabilities
+    assert declared == frozenset({Capability.FLAG_SET, Capability.READ, Capability.HISTORY}) | (
+        inner.capabilities & {Capability.WATCH}
+    )
+
+
+# recording
+
+
+class Asked(FlagProvider):
+    name = "asked"
+    capabilities = frozenset({Capability.RESOLVE})
+
+    def start(self, listener):
+        self.listener = listener
+
+    def wait_ready(self, timeout):
+        return True
+
+    def close(self, timeout=2.0):
+        pass
+
+    def resolve(self, key, context, kind):
+        if key == "gone":
+            return Result(None, error_code=ErrorCode.FLAG_NOT_FOUND, authoritative=False)
+        return Result(True, "on", Reason.SPLIT)
+
+
+def test_calls_are_kept_with_their_outcome_and_nothing_of_the_context():
+    recorded = RecordingProvider(Asked())
+    with Flags.over(recorded) as flags:
+        flags.evaluate("agent", Context("ada", {"email": "ada@example.org"}))
+        flags.evaluate("gone", "ada")
+    first, second = recorded.calls
+    assert (first.verb, first.key, first.outcome) == ("resolve", "agent", "SPLIT")
+    assert (second.key, second.outcome) == ("gone", "FLAG_NOT_FOUND")
+    assert 0 <= first.seconds < 5
+    assert "ada" not in repr(recorded.calls)
+    assert recorded.count("resolve") == 2
+    recorded.reset()
+    assert (recorded.calls, recorded.count("resolve")) == ((), 0)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_each_verb_is_recorded_and_its_error_goes_on(write):
+    recorded = RecordingProvider(memory("agent"))
+    try:
+        write(recorded)
+        outcome = "ok"
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is to be recorded)
+        outcome = type(error).__name__
+    assert [(one.key, one.outcome) for one in recorded.calls] == [("agent", outcome)]
+    assert recorded.count(recorded.calls[0].verb) == 1
+    with pytest.raises(FlagNotFound):
+        recorded.switch_off("nobody", ANA)
+    assert recorded.calls[-1].outcome == "FlagNotFound"
+
+
+def test_the_last_calls_are_kept_and_all_are_counted():
+    recorded = RecordingProvider(memory("agent"), last=3)
+    for number in range(10):
+        recorded.get(f"flag-{number}")
+    assert [one.key for one in recorded.calls] == ["flag-7", "flag-8", "flag-9"]
+    assert isinstance(recorded.calls[0], Call)
+    assert [recorded.count("get") for _ in range(3)] == [10, 10, 10]
+
+
+def test_no_call_of_many_threads_is_lost():
+    recorded = RecordingProvider(memory("agent"))
+
+    def ask():
+        for _ in range(2_000):
+            recorded.get("agent")
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for one in threads:
+        one.start()
+    seen = [recorded.count("get") for _ in range(50)]
+    for one in threads:
+        one.join()
+    assert recorded.count("get") == 16_000
+    assert seen == sorted(seen)
+
+
+# Configuration
+
+
+def connect(folder, text):
+    (folder / "downhaul.toml").write_text(text)
+    return Flags.connect(file=folder / "downhaul.toml", cache_dir=str(folder / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("one", "two"):
+        document = f'{{"downhaul": 1, "flags": [{{"key": "{name}", "default": "on"}}]}}'
+        (tmp_path / f"{name}.json").write_text(document)
+    return tmp_path
+
+
+def test_a_stack_is_made_from_configuration_with_paths_beside_the_file(folder):
+    text = """
+        [provider]
+        url = "file:one.json"
+        wrap = ["recording", "failover"]
+        recording = { last = 5 }
+        [provider.failover]
+        to = "file:two.json"
+        after = 0.5
+    """
+    with connect(folder, text) as flags:
+        provider = flags._engine.provider
+        assert stack_of(provider) == "recording -> failover(file, file)"
+        assert (provider._calls.maxlen, provider.inner.after, provider.inner.back) == (5, 0.5, 10)
+        assert flags.is_enabled("one", "ada", default=False) is True or flags.wait_ready(5)
+        assert set(flags.evaluate_all("ada")) == {"one"}
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize(
+    "table, told",
+    [
+        ('wrap = ["failover"]', "provider.failover.to"),
+        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafterr = 2', "did you mean after?"),
+        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafter = -1', "greater than 0"),
+        ('wrap = ["recording"]\nrecording = 5', "must be a table"),
+        ('wrap = ["read_only"]\n[provider.read_only]\nstrict = true', "unknown key"),
+        ('wrap = ["readonly"]', "did you mean read_only?"),
+    ],
+)
+def test_what_is_wrong_with_a_wrapper_is_a_problem_of_the_configuration(folder, table, told):
+    (folder / "downhaul.toml").write_text(f'[provider]\nurl = "file:one.json"\n{table}\n')
+    problems = check(file=folder / "downhaul.toml", environ={})
+    assert told in "\n".join(f"{one.path} {one.message} {one.hint}" for one in problems)
+    with pytest.raises(ConfigError) as refused:
+        connect(folder, (folder / "downhaul.toml").read_text())
+    assert told in f"{refused.value}"
+
+
+def test_a_backend_that_decides_by_itself_and_one_that_publishes_rules_are_no_pair():
+    with pytest.raises(ConfigError, match="asked can't fail over to memory"):
+        Failover(Asked(), memory())
+
+
+def test_the_tables_of_a_wrapped_store_are_found(tmp_path):
+    from downhaul.backends.sqlite import SqliteProvider
+
+    store = SqliteProvider(tmp_path / "flags.db")
+    assert database_of(RecordingProvider(store)) is store.database
+    assert database_of(RecordingProvider(memory())) is None
+    store.close()
+
+
+def test_doctor_shows_the_stack(folder):
+    from downhaul.control.examination import examine
+
+    text = '[provider]\nurl = "file:one.json"\nwrap = ["read_only", "recording"]\n'
+    (folder / "downhaul.toml").write_text(text)
+    found = {one.name: one.message for one in examine(file=str(folder / "downhaul.toml"))}
+    assert found["wrappers"] == "read_only -> recording -> file"
