@@ -36,7 +36,8 @@ def test_every_problem_is_listed_at_once_with_its_line_and_its_fix(place):
         "  downhaul.toml:1  environmnt  unknown key (did you mean environment?)",
         (
             '  downhaul.toml:3  provider.url  missing scheme: "unleash.internal/api" (write a '
-            "scheme before it, such as launchdarkly://, postgresql://, split://, unleash://)"
+            "scheme before it, such as launchdarkly://, openfeature://, postgresql://, "
+            "split://, unleash://)"
         ),
         (
             "  downhaul.toml:4  provider.token  the environment variable UNLEASH_TOKEN is not set "

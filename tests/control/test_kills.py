@@ -194,7 +194,7 @@ def test_a_vendor_that_refuses_cannot_fail_a_kill(refusal):
 
 @pytest.mark.rule("K1")
 def test_a_vendor_that_hangs_delays_a_kill_by_its_deadline_only(monkeypatch):
-    monkeypatch.setattr("downhaul.control.kills._VENDOR_DEADLINE", 0.05)
+    monkeypatch.setattr("downhaul.control.at_backend._DEADLINE", 0.05)
     release = threading.Event()
     with Operator(vendor(hangs=release), MemoryControl(), actor="ana") as operator:
         result = operator.kill("agent", "errors")

@@ -58,8 +58,8 @@ def rows(world):
         ]
 
 
-def kill(world, flag="agent"):
-    return world.operator.kill(flag, "it burns")
+def kill(world, flag="agent", **options):
+    return world.operator.kill(flag, "it burns", **options)
 
 
 @pytest.mark.rule("K1")
@@ -207,7 +207,7 @@ def test_a_row_that_somebody_broke_still_names_its_flag(world):
 
 @pytest.mark.rule("K1")
 def test_a_store_that_can_not_note_the_debt_does_not_hold_up_the_attempt(world, monkeypatch):
-    def away(*_words):
+    def away(*_words, **_options):
         raise Unreachable("the store went away after the kill")
 
     monkeypatch.setattr("downhaul.store.owed.Debts.owe", away)
@@ -229,3 +229,49 @@ def test_a_backend_that_takes_no_writes_is_owed_nothing(world):
     world.provider.capabilities = frozenset({Capability.FLAG_SET, Capability.READ})
     assert kill(world).at_provider is AtProvider.NOT_OFFERED
     assert rows(world) == []
+
+
+@pytest.mark.rule("K1")
+@pytest.mark.parametrize("scope", ["tag:agents", "*"])
+def test_what_a_tag_or_everything_covers_is_switched_off_only_where_that_is_asked_for(world, scope):
+    world.provider.put(Flag.boolean("other", tags=("agents",)), WHO)
+    world.provider.put(Flag.boolean("agent", tags=("agents",)), WHO)
+    plain = kill(world, scope)
+    assert plain.at_provider is AtProvider.NOT_NEEDED
+    assert (world.provider.asked, rows(world)) == ([], [])
+    told = kill(world, scope, vendor=True)
+    assert told.at_provider is AtProvider.SWITCHED_OFF
+    covered = ["agent", "other"] if scope == "tag:agents" else ["agent", "model", "other"]
+    assert [key for key, _who, _why in world.provider.asked] == covered
+    assert sorted(rows(world)) == [(key, "confirmed", 0) for key in covered]
+
+
+@pytest.mark.rule("K1")
+def test_each_flag_of_a_tag_that_could_not_be_switched_off_is_owed_until_the_tag_is_revived(world):
+    for key in ("agent", "model"):
+        world.provider.put(Flag.boolean(key, tags=("agents",)), WHO)
+    world.provider.refuses = Unreachable("503")
+    world.second.tick()
+    result = kill(world, "tag:agents", vendor=True)
+    assert result.at_provider is AtProvider.OWED
+    assert "did not switch agent, model off (503)" in result.warnings[-1]
+    world.provider.refuses = None
+    assert world.second._switch_offs.look() == 2
+    assert not any(flag.on for flag in world.provider.list().flags.values())
+    world.provider.refuses = Unreachable("503")
+    kill(world, "tag:agents", vendor=True)
+    world.operator.revive("tag:agents", "put out")
+    world.provider.refuses = None
+    assert world.second._switch_offs.look() == 0
+    assert [state for _flag, state, _tries in rows(world)] == ["superseded"] * 2
+
+
+@pytest.mark.rule("K1")
+def test_flags_that_can_not_be_listed_are_told(world, monkeypatch):
+    def away():
+        raise Unreachable("the vendor is away")
+
+    monkeypatch.setattr(world.provider, "list", away)
+    result = kill(world, "tag:agents", vendor=True)
+    assert result.at_provider is AtProvider.LEFT
+    assert "its flags could not be listed: the vendor is away" in " ".join(result.warnings)

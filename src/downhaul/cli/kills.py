@@ -39,6 +39,9 @@ _DRY: Final = click.option("--dry-run", is_flag=True, help="Say what would chang
 @_EVERYWHERE
 @_LOCAL
 @_DRY
+@click.option(
+    "--vendor", is_flag=True, help="With --tag or --all: switch the flags off at the vendor, too."
+)
 @click.option("--yes", is_flag=True, help="With --all: don't ask. Needed without a terminal.")
 def kill(session: Session, flag: str | None, **given: Any) -> None:
     """Take a feature back at once: every process that reads flags serves the safe variant.
@@ -59,6 +62,7 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
                 scope,
                 given["reason"],
                 everywhere=given["everywhere"],
+                vendor=given["vendor"],
                 dry_run=given["dry_run"],
             )
     _show(session, result)
@@ -144,9 +148,13 @@ def _ask_for_all() -> None:
 
 
 def _not_with_local(given: dict[str, Any]) -> None:
-    for name in ("everywhere", "dry_run"):
-        if given[name]:
-            option = "--all-environments" if name == "everywhere" else "--dry-run"
+    options = {
+        "everywhere": "--all-environments",
+        "dry_run": "--dry-run",
+        "vendor": "--vendor",
+    }
+    for name, option in options.items():
+        if given.get(name):
             message = f"{option} says nothing beside --local"
             raise click.UsageError(message)
 

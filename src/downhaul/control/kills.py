@@ -8,42 +8,40 @@ percentage is first set back to the first step, and only then is the overlay lif
 from __future__ import annotations
 
 import dataclasses
-import logging
-import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from downhaul.control.alerts import AlertEvent
+from downhaul.control.at_backend import covered, switch_off_at_backend
 from downhaul.control.describe import exposed, has_percentages_in_rules, is_partial, rising_variant
 from downhaul.control.desk import Desk, did_you_mean
-from downhaul.control.results import AtProvider, KillResult
+from downhaul.control.results import KillResult
 from downhaul.errors import DownhaulError, ReadOnly, Refused, Unreachable, UnsupportedCapability
 from downhaul.flag import WHOLE, Flag, Split, weight_of
 from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
 from downhaul.provider import Capability, ControlStore, FlagSet, utc_now
 
-if TYPE_CHECKING:
-    from downhaul.store.owed import Debts  # SQLAlchemy stands behind it
-
-_log: Final = logging.getLogger("downhaul.control")
-
 FIRST_STEP: Final = 1.0
 """The percentage at which a revived flag starts again."""
 
 ALL_ENVIRONMENTS: Final = "*"
-_VENDOR_DEADLINE: Final = (
-    5.0  # seconds for switching off at a vendor, after the overlay is in force
-)
 
 
 def kill(
-    desk: Desk, scope: Scope, reason: str, *, everywhere: bool = False, dry_run: bool = False
+    desk: Desk,
+    scope: Scope,
+    reason: str,
+    *,
+    everywhere: bool = False,
+    vendor: bool = False,
+    dry_run: bool = False,
 ) -> KillResult:
     """Put the overlay on ``scope``, in this environment or ``everywhere``.
 
+    A single flag is then switched off where it is kept, too; with ``vendor``, so is each flag that
+    a tag or everything covers.
     Killing what is killed already writes nothing and says since when. A name that nothing knows is
     killed all the same, with a warning. Raises Refused without a reason or a control store,
     Unreachable where the store can't be reached: then nothing is killed.
@@ -71,7 +69,7 @@ def kill(
     if not already:
         _announce(desk, "killed", record, before)
     result = dataclasses.replace(result, record=record, already=already, took=took)
-    return _with_surroundings(desk, _switch_off_at_vendor(desk, result))
+    return _with_surroundings(desk, switch_off_at_backend(desk, result, vendor=vendor))
 
 
 def revive(
@@ -221,72 +219,6 @@ def _cannot_lower(desk: Desk, key: str, why: str) -> None:
     )
 
 
-def _switch_off_at_vendor(desk: Desk, result: KillResult) -> KillResult:
-    """Switch a killed flag off where it is kept, if that is elsewhere. Once, within a deadline."""
-    if result.scope.kind is not ScopeKind.FLAG or desk.shares_store():
-        return result
-    if Capability.WRITE not in desk.provider.capabilities:
-        return dataclasses.replace(result, at_provider=AtProvider.NOT_OFFERED)
-    # First the debt, then the attempt: whoever dies in between leaves somebody to try.
-    debts, debt = _owe(desk, result)
-    outcome: list[Flag | Exception] = []
-
-    def switch_off() -> None:
-        try:
-            change = desk.change(f"killed: {result.reason}")
-            outcome.append(desk.provider.switch_off(result.scope.name, change))
-        except Exception as error:  # noqa: BLE001  (a vendor's SDK may raise anything; the kill stands)
-            outcome.append(error)
-
-    worker = threading.Thread(target=switch_off, name="downhaul-switch-off", daemon=True)
-    worker.start()
-    worker.join(_VENDOR_DEADLINE)
-    if outcome and isinstance(outcome[0], Flag):
-        if debts is not None:
-            with suppress(DownhaulError):  # a controller will find it off, and settle it
-                debts.settle(debt, "confirmed")
-        return dataclasses.replace(result, at_provider=AtProvider.SWITCHED_OFF, flag=outcome[0])
-    why = str(outcome[0]) if outcome else f"no answer within {_VENDOR_DEADLINE:g} s"
-    at_provider, next_ = _who_retries(debts)
-    warning = (
-        f"{desk.provider.name} did not switch it off ({why}); {next_}. "
-        "The kill holds all the same for every process that reads it"
-    )
-    return dataclasses.replace(
-        result, at_provider=at_provider, warnings=(*result.warnings, warning)
-    )
-
-
-def _owe(desk: Desk, result: KillResult) -> tuple[Debts | None, str]:
-    """Write down what the backend is to do, where the control store can; return where, and the id.
-
-    A store that can't, or not now, must not hold up the attempt itself.
-    """
-    made = getattr(desk.control, "debts", None)
-    if made is None or result.record is None:
-        return None, ""
-    debts: Debts = made(desk.provider.name)
-    try:
-        return debts, debts.owe(result.record, desk.change(result.reason))
-    except DownhaulError as error:
-        _log.warning("what the backend is to do could not be written down: %s", error)
-        return None, ""
-
-
-def _who_retries(debts: Debts | None) -> tuple[AtProvider, str]:
-    if debts is None:
-        return AtProvider.LEFT, "nobody will retry"
-    try:
-        alive = debts.controllers()
-    except DownhaulError:  # whether one is alive can't be seen, so nothing is promised
-        alive = 0
-    if alive:
-        return AtProvider.OWED, "a controller goes on trying"
-    return AtProvider.LEFT, (
-        "no controller is alive, so nobody will retry until one is: downhaul controller run"
-    )
-
-
 def _with_surroundings(desk: Desk, result: KillResult) -> KillResult:
     """Add what is covered, and what a person should know; nothing here can fail the verb."""
     warnings = list(result.warnings)
@@ -297,7 +229,7 @@ def _with_surroundings(desk: Desk, result: KillResult) -> KillResult:
             warnings += _unknown(desk, result, flags)
         except DownhaulError as error:
             warnings.append(f"could not look up what it covers: {error}")
-    covers = tuple(sorted(_covered(result.scope, flags)))
+    covers = tuple(sorted(covered(result.scope, flags)))
     flag = result.flag
     if flag is None and result.scope.kind is ScopeKind.FLAG:
         flag = flags.flags.get(result.scope.name)
@@ -310,18 +242,6 @@ def _with_surroundings(desk: Desk, result: KillResult) -> KillResult:
         flag_before=result.flag_before or flag,
         warnings=tuple(warnings),
     )
-
-
-def _covered(scope: Scope, flags: FlagSet) -> list[str]:
-    match scope.kind:
-        case ScopeKind.FLAG:
-            return [scope.name] if scope.name in flags.flags else []
-        case ScopeKind.TAG:
-            return [one.key for one in flags.flags.values() if scope.name in one.tags]
-        case ScopeKind.EVERYTHING:
-            return list(flags.flags)
-        case ScopeKind.SWITCH:
-            return []
 
 
 def _unknown(desk: Desk, result: KillResult, flags: FlagSet) -> list[str]:

@@ -204,13 +204,27 @@ class Operator:
     # Kills
 
     def kill(
-        self, scope: Scope | str, reason: str, *, everywhere: bool = False, dry_run: bool = False
+        self,
+        scope: Scope | str,
+        reason: str,
+        *,
+        everywhere: bool = False,
+        vendor: bool = False,
+        dry_run: bool = False,
     ) -> KillResult:
         """Put the overlay on a flag, ``tag:NAME``, ``switch:NAME`` or ``*``.
 
-        ``everywhere`` means all environments. See :func:`downhaul.control.kills.kill`.
+        ``everywhere`` means all environments; ``vendor`` switches what a tag or everything covers
+        off where it is kept, too. See :func:`downhaul.control.kills.kill`.
         """
-        return kills.kill(self._desk, _scope(scope), reason, everywhere=everywhere, dry_run=dry_run)
+        return kills.kill(
+            self._desk,
+            _scope(scope),
+            reason,
+            everywhere=everywhere,
+            vendor=vendor,
+            dry_run=dry_run,
+        )
 
     def revive(
         self,

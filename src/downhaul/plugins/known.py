@@ -73,6 +73,7 @@ KNOWN: Final[Mapping[str, Known]] = MappingProxyType(
         one.name: one
         for one in (
             Known("launchdarkly", "downhaul-launchdarkly"),
+            Known("openfeature", "downhaul-openfeature"),
             Known("postgresql", "downhaul-postgres", aliases=("postgres",)),
             Known("split", "downhaul-split"),
             Known("unleash", "downhaul-unleash"),

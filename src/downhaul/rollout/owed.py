@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from downhaul.errors import FlagNotFound, ReadOnly, UnsupportedCapability
-from downhaul.overlay import KillRegister
+from downhaul.overlay import KillRegister, Overlay, Scope, ScopeKind
 from downhaul.provider import Capability, Change, FlagProvider
 from downhaul.store.control import SqlControl
 from downhaul.store.owed import Debt, Debts
@@ -52,8 +52,8 @@ class SwitchOffs:
         due = self._debts.due()
         if not due:
             return 0
-        killed = KillRegister().hear(self._control.kills()).overlay().flags
-        return sum(self._try(self._debts, one, stands=one.flag in killed) for one in due)
+        overlay = KillRegister().hear(self._control.kills()).overlay()
+        return sum(self._try(self._debts, one, stands=_stands(overlay, one.scope)) for one in due)
 
     def _try(self, debts: Debts, debt: Debt, *, stands: bool) -> bool:
         if not stands:
@@ -95,3 +95,16 @@ class SwitchOffs:
                 "type": f"downhaul flags off {debt.flag}",
             }
             debts.announce(debt, NOT_YET, detail)
+
+
+def _stands(overlay: Overlay, text: str) -> bool:
+    scope = Scope.parse(text)
+    match scope.kind:
+        case ScopeKind.FLAG:
+            return scope.name in overlay.flags
+        case ScopeKind.TAG:
+            return scope.name in overlay.tags
+        case ScopeKind.EVERYTHING:
+            return overlay.everything is not None
+        case ScopeKind.SWITCH:
+            return False

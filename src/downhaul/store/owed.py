@@ -7,11 +7,11 @@ leaves it behind. It stands until somebody saw the flag off, or the kill was lif
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, insert, literal_column, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, insert, literal_column, select, update
 
 from downhaul.overlay import KillRecord
 from downhaul.provider import Change
@@ -26,12 +26,14 @@ _OPERATION: Final = "switch_off"
 class Debt:
     """A flag that is killed here and still to be switched off at its backend.
 
+    ``scope`` is the kill's, as it is written: the flag itself, or ``tag:NAME``, or ``*``.
     ``at`` (when it was killed), ``now`` and ``told`` (when people last heard of it, 0: never) are
     microseconds of the store's clock. ``attempts`` counts those of controllers.
     """
 
     id: str
     flag: str
+    scope: str
     actor: str
     reason: str
     marked: bool
@@ -62,12 +64,24 @@ class Debts:
     def _clock(self) -> ColumnElement[int]:
         return literal_column(f"({self._database.dialect.microseconds})", BigInteger)
 
-    def owe(self, kill: KillRecord, change: Change) -> str:
-        """Write down that a killed flag is to be switched off, and return the debt's id."""
+    def owe(self, kill: KillRecord, change: Change, flags: Iterable[str]) -> dict[str, str]:
+        """Write down that flags which a kill covers are to be switched off; return the debts' ids.
+
+        A flag is owed once: a kill that covers it anew takes the place of the one before.
+        """
+        debts = {flag: f"{self._owner}:{flag}" for flag in flags}
+        with self._database.writing() as connection:
+            for flag, debt in debts.items():
+                self._owe_one(connection, kill, change, flag, debt)
+        return debts
+
+    def _owe_one(
+        self, connection: Connection, kill: KillRecord, change: Change, flag: str, debt: str
+    ) -> None:
         intents = self._database.tables.intents
-        debt = f"{self._owner}:{kill.scope.name}"
         detail = {
-            "flag": kill.scope.name,
+            "flag": flag,
+            "scope": str(kill.scope),
             "actor": change.actor,
             "reason": change.reason,
             "marked": change.marked,
@@ -82,15 +96,11 @@ class Debts:
             "settled_at": None,
             "epoch": kill.sequence,
         }
-        with self._database.writing() as connection:
-            again = connection.execute(update(intents).where(intents.c.id == debt).values(**row))
-            if not again.rowcount:
-                connection.execute(
-                    insert(intents).values(
-                        id=debt, rollout=self._owner, operation=_OPERATION, **row
-                    )
-                )
-        return debt
+        again = connection.execute(update(intents).where(intents.c.id == debt).values(**row))
+        if not again.rowcount:
+            connection.execute(
+                insert(intents).values(id=debt, rollout=self._owner, operation=_OPERATION, **row)
+            )
 
     def due(self) -> list[Debt]:
         """Return the debts that it is time to try, the oldest first."""
@@ -117,6 +127,7 @@ class Debts:
         intents = self._database.tables.intents
         detail = {
             "flag": debt.flag,
+            "scope": debt.scope,
             "actor": debt.actor,
             "reason": debt.reason,
             "marked": debt.marked,
@@ -177,9 +188,11 @@ def _detail(text: str) -> Mapping[str, Any]:
 
 
 def _debt(row: Any, detail: Mapping[str, Any]) -> Debt:
+    flag = str(detail.get("flag", row.id.rpartition(":")[2]))
     return Debt(
         id=row.id,
-        flag=str(detail.get("flag", row.id.rpartition(":")[2])),
+        flag=flag,
+        scope=str(detail.get("scope", flag)),
         actor=str(detail.get("actor", "")),
         reason=str(detail.get("reason", "")),
         marked=bool(detail.get("marked", False)),
