@@ -10,7 +10,7 @@ from downhaul import Context, Flag, Flags
 from downhaul.config import Declaration, RolloutMode
 from downhaul.evaluator.asking import portable_bucket, portable_bucketing
 from downhaul.evaluator.bucketing import bucket
-from downhaul.flag import FlagKind, FlagSet, FlagSetDelta, Scheme
+from downhaul.flag import FlagKind, FlagSet, FlagSetDelta, Prerequisite, Scheme
 from downhaul.overlay import Scope
 from downhaul.provider import (
     Capability,
@@ -97,8 +97,9 @@ def test_a_flag_is_asked_for_at_its_backend_whether_it_was_told_of_or_not(vendor
         assert flags.is_enabled("agent", "ada")
         result = flags.evaluate("agent", "ada", default=False)
         assert (result.value, result.variant, result.flag_version) == (True, "on", "7")
-        kinds = {kind for _key, _context, kind in vendor.asked}
-        assert kinds == ({FlagKind.BOOLEAN} if told else {None})
+        assert flags.evaluate("agent", "ada", default="x").error_code is ErrorCode.TYPE_MISMATCH
+        kinds = [kind for _key, _context, kind in vendor.asked]
+        assert kinds == [FlagKind.BOOLEAN if told else None] * 3  # once for each question
         assert {one.targeting_key for _key, one, _kind in vendor.asked} == {"ada"}
 
 
@@ -150,6 +151,29 @@ def test_a_kill_wins_before_the_backend_is_asked(vendor, scope):
         assert vendor.asked == []
         kill(flags, scope, killed=False)
         assert flags.value("model", "ada", "x") == "m-2"
+
+
+@pytest.mark.rule("K2")
+@pytest.mark.parametrize("scope", ["base", "tag:base"])
+def test_who_needs_what_is_killed_is_held_back_though_the_backend_knows_of_no_kill(vendor, scope):
+    vendor.answers |= {"base": ("on", True), "top": ("on", True), "other": ("on", True)}
+    with Flags.over(vendor) as flags:
+        vendor.tell(
+            known("base", tags=("base",)),
+            known("agent", prerequisites=(Prerequisite("base"), Prerequisite("agent"))),
+            known("top", prerequisites=(Prerequisite("agent"),)),
+            known("other", prerequisites=(Prerequisite("base", while_off=True),)),
+        )
+        assert all(flags.is_enabled(key, "ada") for key in ("agent", "top", "other"))
+        kill(flags, scope)
+        for key in ("agent", "top"):
+            assert not flags.is_enabled(key, "ada", default=True)
+            result = flags.evaluate(key, "ada", default=True)
+            assert (result.value, result.variant, result.reason) == (False, "off", "DISABLED")
+            assert result.metadata["prerequisite"] == "base"
+        assert flags.is_enabled("other", "ada")
+        kill(flags, scope, killed=False)
+        assert all(flags.is_enabled(key, "ada") for key in ("agent", "top", "other"))
 
 
 @pytest.mark.rule("K2")

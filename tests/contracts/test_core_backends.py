@@ -1,42 +1,38 @@
-"""The contracts of providers, on the backends that the core brings."""
+"""The contract of providers, on the backends that the core brings."""
+
+from types import MappingProxyType
 
 import pytest
-from downhaul_contract_tests import (
-    CapabilitiesContract,
-    FlagsContract,
-    KillsContract,
-    SegmentsContract,
-    WatchingContract,
-)
-
-from downhaul.backends.file import FileProvider
-from downhaul.backends.memory import MemoryProvider
-from downhaul.backends.sqlite import SqliteProvider
-from downhaul.store import schema
+from contract_backends import IN_ONE_PROCESS, FileBackend, MemoryBackend, SqliteBackend
+from downhaul_contract_tests import Feature, ProviderContract
+from resolving import ResolvingBackend
 
 
-class TestMemory(
-    FlagsContract, SegmentsContract, WatchingContract, KillsContract, CapabilitiesContract
-):
+class TestMemory(ProviderContract):
+    lacks = IN_ONE_PROCESS
+
     @pytest.fixture
-    def make_provider(self):
-        provider = MemoryProvider()
-        return lambda: provider
+    def backend(self):
+        return MemoryBackend()
 
 
-class TestSqlite(
-    FlagsContract, SegmentsContract, WatchingContract, KillsContract, CapabilitiesContract
-):
+class TestSqlite(ProviderContract):
     @pytest.fixture
-    def make_provider(self, tmp_path):
-        path = tmp_path / "flags.db"
-        schema.upgrade(SqliteProvider(path).database)
-        return lambda: SqliteProvider(path)
+    def backend(self, tmp_path):
+        return SqliteBackend(tmp_path)
 
 
-class TestFile(CapabilitiesContract):
+class TestFile(ProviderContract):
+    lacks = MappingProxyType({Feature.TELLS_VERSION: "a flag in a file has no version"})
+
     @pytest.fixture
-    def make_provider(self, tmp_path):
-        path = tmp_path / "flags.json"
-        path.write_text('{"downhaul": 1, "flags": [{"key": "one", "default": "on"}]}')
-        return lambda: FileProvider(path)
+    def backend(self, tmp_path):
+        return FileBackend(tmp_path)
+
+
+class TestResolving(ProviderContract):
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self):
+        return ResolvingBackend()

@@ -151,9 +151,9 @@ class Flags:
             result = self._results[flag](context)
             if default is None or type(result.value) is type(default):
                 return result
+            return fitted(result, default)  # a backend that resolves is not asked twice
         except Exception:  # noqa: BLE001  (settled, and told, by the slow path)
             return settle(self._engine, flag, context, default)
-        return settle(self._engine, flag, context, default)
 
     def evaluate_all(self, context: ContextLike = None) -> dict[str, Result]:
         """Return the results of all flags, all from one moment. Never raises.

@@ -7,13 +7,14 @@ flag, so that kills cover it; only what is not killed is asked. A flag whose rol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from downhaul.context import Context, as_context
 from downhaul.evaluator.bucketing import Measure, measure_of
 from downhaul.evaluator.outcome import CallersDefault, Decide
 from downhaul.flag import WHOLE, Bucketing, Flag, FlagKind, Scheme
+from downhaul.overlay import Overlay
 from downhaul.result import Result
 
 Ask = Callable[[str, Context, FlagKind | None], Result]
@@ -80,6 +81,26 @@ def carrying(bucketing: Bucketing, flag: str) -> Callable[[Context], Context]:
         return made
 
     return carried
+
+
+def killed_requirement(flag: Flag, flags: Mapping[str, Flag], overlay: Overlay) -> str:
+    """Return the key of a killed flag that this one requires, itself or through others; or "".
+
+    A backend that resolves knows nothing of our kills. What it tells of prerequisites is enough to
+    hold back whoever needs what is killed, as where we evaluate (see :class:`Prerequisite`).
+    """
+    pending, seen = [flag], {flag.key}
+    while pending:
+        for needed in pending.pop().prerequisites:
+            if needed.flag in seen or needed.negate or needed.while_off:
+                continue
+            seen.add(needed.flag)
+            other = flags.get(needed.flag)
+            if overlay.kill_of(needed.flag, other.tags if other is not None else ()) is not None:
+                return needed.flag
+            if other is not None:
+                pending.append(other)
+    return ""
 
 
 def asking(flag: Flag, ask: Ask, portable: Bucketing | None) -> Decide[Result]:

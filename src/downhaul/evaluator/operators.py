@@ -286,6 +286,8 @@ def moment(value: Any, dialect: Dialect = Dialect.NATIVE) -> int | None:
         found = number(value)
         if found is not None and abs(found) < _LATEST:
             return int(found * 1000)
+        if isinstance(found, float) and dialect is Dialect.LAUNCHDARKLY and math.isfinite(found):
+            return int(found) * 1000  # its SDK compares it all the same
     return None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from downhaul.evaluator.asking import asking, asking_enabled
+from downhaul.evaluator.asking import Ask, asking, asking_enabled, killed_requirement
 from downhaul.evaluator.compile import Compiler, World
 from downhaul.evaluator.needs import requires
 from downhaul.evaluator.outcome import (
@@ -32,7 +32,7 @@ from downhaul.evaluator.shapes import always
 from downhaul.flag import Flag, FlagKind, Segment
 from downhaul.overlay import KillRecord, Overlay
 from downhaul.references import Node
-from downhaul.result import Result
+from downhaul.result import Reason, Result
 
 Wrap = Callable[[Any, str, bool], Any]
 """Wraps a flag's decision while a test overrides it; gets (decision, key, for ``is_enabled``)."""
@@ -203,12 +203,24 @@ class View:
         if flag is None:
             return _without_flag(key, world, for_enabled=for_enabled)
         if world.ask is not None and world.overlay.kill_of(key, flag.tags) is None:
-            asked = asking(flag, world.ask, world.portable.get(key))
-            return asking_enabled(flag, asked) if for_enabled else asked
+            return self._asked(flag, world.ask, for_enabled=for_enabled)
         if for_enabled:
             return _enabled(flag, self._compiler)
         decide: Decide[Any] = self._compiler.flag(flag, result_leaf(flag, world.provider))
         return _copying(decide) if flag.kind is FlagKind.OBJECT else decide
+
+    def _asked(self, flag: Flag, ask: Ask, *, for_enabled: bool) -> Decide[Any]:
+        """Ask the backend, unless something that the flag requires is killed: it can't know."""
+        world = self._world
+        held = killed_requirement(flag, world.flags, world.overlay)
+        if held:
+            outcome = Outcome(flag.off_variant, Reason.DISABLED, off=True, prerequisite=held)
+            if not for_enabled:
+                return always(result_leaf(flag, world.provider)(outcome))
+            answer = enabled_leaf(flag)(outcome)
+            return _callers_default if answer is None else always(answer)
+        asked = asking(flag, ask, world.portable.get(flag.key))
+        return asking_enabled(flag, asked) if for_enabled else asked
 
     def _broken(self, key: str, error: Exception, *, for_enabled: bool) -> Decide[Any]:
         told = f"{type(error).__name__}: {error}"

@@ -1,51 +1,111 @@
-"""The behaviours that every Downhaul provider must hold, as classes of tests to inherit from.
+"""The behaviours that every Downhaul provider must hold, as one class of tests to inherit from.
 
-A provider's own tests bind them: a class that inherits the contracts it wants and overrides the
-fixture ``make_provider``. Each call of it gives another provider object on the same flags, as
-another process would have; a backend that lives in one process gives the same object again::
+A third party binds them in a test module of its own::
 
-    from downhaul_contract_tests import CapabilitiesContract, FlagsContract
+    from downhaul_contract_tests import Backend, ProviderContract
 
-    class TestAcme(FlagsContract, CapabilitiesContract):
+    class AcmeBackend(Backend):
+        def provider(self): ...        # a new FlagProvider on the same flags
+        def seed(self, flags): ...     # make the backend hold these
+        def reset(self): ...           # make it hold nothing
+
+    class TestAcme(ProviderContract):
         @pytest.fixture
-        def make_provider(self, tmp_path):
-            ...
-            return lambda: AcmeProvider(...)
+        def backend(self):
+            return AcmeBackend()
 
-What a provider doesn't declare is only tested for refusing by name (rule P4).
+What a provider declares must work, and what it doesn't must refuse by name (rule P4). Each group
+of the contract is a class of its own too; see :mod:`downhaul_contract_tests.contract`.
+
+Names are imported when they are asked for, because pytest loads the plugin beside them in every
+run, and a run without a contract should not pay for the SDK.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from downhaul_contract_tests.backend import Backend, Feature, write_all
+    from downhaul_contract_tests.base import MakeProvider
+    from downhaul_contract_tests.capabilities import CapabilitiesContract
+    from downhaul_contract_tests.contract import ProviderContract
+    from downhaul_contract_tests.flags import FlagsContract
+    from downhaul_contract_tests.kills import KillsContract
+    from downhaul_contract_tests.listening import Recorder
+    from downhaul_contract_tests.segments import SegmentsContract
+    from downhaul_contract_tests.watching import WatchingContract
+
+__all__ = [
+    "Backend",
+    "CapabilitiesContract",
+    "Feature",
+    "FlagsContract",
+    "KillsContract",
+    "MakeProvider",
+    "ProviderContract",
+    "Recorder",
+    "SegmentsContract",
+    "WatchingContract",
+    "write_all",
+]
+
+_HOMES = {
+    "Backend": "backend",
+    "CapabilitiesContract": "capabilities",
+    "Feature": "backend",
+    "FlagsContract": "flags",
+    "KillsContract": "kills",
+    "MakeProvider": "base",
+    "ProviderContract": "contract",
+    "Recorder": "listening",
+    "SegmentsContract": "segments",
+    "WatchingContract": "watching",
+    "write_all": "backend",
+}
+
+# Everything that asserts, before it is imported.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in (
             "base",
             "capabilities",
+            "case",
+            "concurrency",
+            "defaults",
             "flags",
+            "following",
+            "forks",
+            "killing",
             "kills",
+            "leaks",
+            "lifecycle",
             "listening",
+            "machine",
+            "names",
+            "outages",
+            "percentages",
+            "read_back",
+            "redaction",
+            "restoring",
+            "rollouts",
             "segments",
+            "size",
+            "targeting",
+            "targets",
+            "values",
             "watching",
         )
     )
 )
 
-from downhaul_contract_tests.base import MakeProvider  # noqa: E402  (asserts are rewritten first)
-from downhaul_contract_tests.capabilities import CapabilitiesContract  # noqa: E402
-from downhaul_contract_tests.flags import FlagsContract  # noqa: E402
-from downhaul_contract_tests.kills import KillsContract  # noqa: E402
-from downhaul_contract_tests.listening import Recorder  # noqa: E402
-from downhaul_contract_tests.segments import SegmentsContract  # noqa: E402
-from downhaul_contract_tests.watching import WatchingContract  # noqa: E402
 
-__all__ = [
-    "CapabilitiesContract",
-    "FlagsContract",
-    "KillsContract",
-    "MakeProvider",
-    "Recorder",
-    "SegmentsContract",
-    "WatchingContract",
-]
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -17,8 +17,10 @@ from downhaul.errors import (
     VersionConflict,
 )
 from downhaul.flag import Flag, Prerequisite, Split, Target, Weight
-from downhaul.provider import ABSENT, Change, FlagProvider
-from downhaul_contract_tests.base import CHANGE, Contract, MakeProvider, needing, rich_flag
+from downhaul.provider import ABSENT, Capability, Change, FlagProvider
+from downhaul_contract_tests.backend import Feature
+from downhaul_contract_tests.base import CHANGE, Contract, MakeProvider, needs
+from downhaul_contract_tests.seeds import needing, rich_flag
 
 
 def _same(one: Flag, other: Flag) -> bool:
@@ -28,11 +30,19 @@ def _same(one: Flag, other: Flag) -> bool:
     return first == second
 
 
+@needs(Capability.READ, Capability.WRITE)
 class FlagsContract(Contract):
     """For providers with READ and WRITE."""
 
+    group = "writes and versions"
+
     @pytest.mark.rule("P5")
+    @needs(Feature.EVERY_FIELD)
     def test_a_flag_is_read_back_as_it_was_written(self, provider: FlagProvider) -> None:
+        """Every field comes back, to the type and order of every value.
+
+        If this fails, check how flags are encoded and decoded.
+        """
         flag = rich_flag()
         written = provider.put(flag, CHANGE, expected=ABSENT)
         assert _same(written, flag)
@@ -40,12 +50,22 @@ class FlagsContract(Contract):
         assert provider.get(flag.key) == written
         assert provider.list().flags == {flag.key: written}
 
+    @pytest.mark.rule("P5")
     def test_a_flag_that_is_not_there_is_none(self, provider: FlagProvider) -> None:
+        """Reading what is not there is no error.
+
+        If this fails, check that ``get`` maps "not found" to None.
+        """
         assert provider.get("nobody") is None
         assert provider.list().flags == {}
 
     @pytest.mark.rule("P6")
+    @needs(Capability.COMPARE_AND_SET)
     def test_creating_needs_that_it_is_absent(self, provider: FlagProvider) -> None:
+        """ABSENT creates, and replaces nothing.
+
+        If this fails, check that ``expected`` is part of the write itself.
+        """
         first = provider.put(Flag.boolean("one"), CHANGE, expected=ABSENT)
         with pytest.raises(VersionConflict) as refused:
             provider.put(Flag.boolean("one", on=False), CHANGE, expected=ABSENT)
@@ -53,9 +73,14 @@ class FlagsContract(Contract):
         assert provider.get("one") == first
 
     @pytest.mark.rule("P6")
+    @needs(Capability.COMPARE_AND_SET)
     def test_a_write_on_an_old_version_is_refused_and_changes_nothing(
         self, provider: FlagProvider
     ) -> None:
+        """Who read an older version is told so.
+
+        If this fails, check that ``expected`` is compared by the backend, in the write.
+        """
         first = provider.put(Flag.boolean("one"), CHANGE)
         second = provider.put(replace(first, on=False), CHANGE, expected=first.version)
         assert second.version != first.version
@@ -69,13 +94,22 @@ class FlagsContract(Contract):
 
     @pytest.mark.rule("P6")
     def test_a_version_is_never_used_again(self, provider: FlagProvider) -> None:
+        """A flag that was deleted and made anew has another version than before.
+
+        If this fails, check that versions count on over a deletion.
+        """
         seen = {provider.put(Flag.boolean("one"), CHANGE).version}
         provider.delete("one", CHANGE)
         seen.add(provider.put(Flag.boolean("one"), CHANGE, expected=ABSENT).version)
         seen.add(provider.switch_off("one", CHANGE).version)
         assert len(seen) == 3
 
+    @pytest.mark.rule("P5")
     def test_what_is_deleted_is_gone(self, provider: FlagProvider) -> None:
+        """A deleted flag is neither got nor listed.
+
+        If this fails, check for archived flags that are still shown.
+        """
         provider.put(Flag.boolean("one"), CHANGE)
         provider.delete("one", CHANGE)
         assert provider.get("one") is None
@@ -84,7 +118,12 @@ class FlagsContract(Contract):
             provider.delete("one", CHANGE)
 
     @pytest.mark.rule("P5")
+    @needs(Feature.EVERY_FIELD)
     def test_narrow_verbs_touch_their_own_field_only(self, provider: FlagProvider) -> None:
+        """All else of the flag is as it was.
+
+        If this fails, check what each verb writes.
+        """
         flag = provider.put(rich_flag(), CHANGE)
         off = provider.switch_off(flag.key, CHANGE)
         assert _same(off, replace(flag, on=False))
@@ -99,7 +138,12 @@ class FlagsContract(Contract):
         assert provider.get(flag.key) == targeted
 
     @pytest.mark.rule("P5")
+    @needs(Feature.EVERY_FIELD)
     def test_narrow_verbs_refuse_what_they_cannot_do(self, provider: FlagProvider) -> None:
+        """Unknown variants, bad weights and missing flags.
+
+        If this fails, check what is looked at before a write.
+        """
         flag = provider.put(rich_flag(), CHANGE)
         with pytest.raises(Refused):
             provider.set_rollout(flag.key, "newest", 1, CHANGE)
@@ -109,7 +153,13 @@ class FlagsContract(Contract):
             provider.switch_off("nobody", CHANGE)
         assert provider.get(flag.key) == flag
 
+    @pytest.mark.rule("P6")
+    @needs(Feature.EVERY_FIELD)
     def test_a_bad_flag_is_refused_with_every_problem(self, provider: FlagProvider) -> None:
+        """A flag that is not sound is never kept.
+
+        If this fails, check that ``put`` calls ``check_flag``.
+        """
         kept = provider.put(rich_flag(), CHANGE)
         bad = replace(kept, off_variant="nowhere", default="neither")
         with pytest.raises(DocumentError) as refused:
@@ -117,7 +167,13 @@ class FlagsContract(Contract):
         assert {problem.path for problem in refused.value.problems} >= {"off_variant", "default"}
         assert provider.get(kept.key) == kept
 
+    @pytest.mark.rule("P6")
+    @needs(Feature.PREREQUISITES, Feature.EVERY_FIELD)
     def test_a_flag_may_not_need_itself_by_any_way(self, provider: FlagProvider) -> None:
+        """Prerequisites make no circle.
+
+        If this fails, check that ``put`` looks at the flags that are there.
+        """
         provider.put(Flag.boolean("a"), CHANGE)
         provider.put(needing("b", "a"), CHANGE)
         provider.put(needing("c", "b"), CHANGE)
@@ -126,7 +182,13 @@ class FlagsContract(Contract):
         with pytest.raises(DocumentError):
             provider.put(needing("d", "nobody"), CHANGE)
 
+    @pytest.mark.rule("P6")
+    @needs(Feature.PREREQUISITES, Feature.EVERY_FIELD)
     def test_a_variant_that_others_name_stays(self, provider: FlagProvider) -> None:
+        """A prerequisite names variants that are there.
+
+        If this fails, check that ``put`` looks at the flags that name this one.
+        """
         base = rich_flag("base")
         provider.put(base, CHANGE)
         needs = Prerequisite("base", ("wild",))
@@ -136,7 +198,13 @@ class FlagsContract(Contract):
         with pytest.raises(DocumentError):
             provider.put(without, CHANGE)
 
+    @pytest.mark.rule("P6")
+    @needs(Feature.PREREQUISITES, Feature.EVERY_FIELD)
     def test_two_writers_cannot_make_a_cycle_together(self, make_provider: MakeProvider) -> None:
+        """Checking and writing are one step.
+
+        If this fails, check that flags are checked in the transaction that writes them.
+        """
         first, second = make_provider(), make_provider()
         for key in ("a", "b"):
             first.put(Flag.boolean(key), CHANGE)
@@ -149,7 +217,12 @@ class FlagsContract(Contract):
         second.close()
 
     @pytest.mark.rule("P6")
+    @needs(Capability.COMPARE_AND_SET, Feature.EVERY_FIELD)
     def test_racing_writers_lose_no_update(self, make_provider: MakeProvider) -> None:
+        """Whoever reads, changes and compares loses nothing.
+
+        If this fails, check that ``expected`` is compared by the backend, in the write.
+        """
         providers = [make_provider() for _ in range(4)]
         providers[0].put(Flag.boolean("count", description="0"), CHANGE)
 
@@ -174,7 +247,12 @@ class FlagsContract(Contract):
             provider.close()
 
     @pytest.mark.rule("X4")
+    @needs(Capability.HISTORY)
     def test_every_change_is_in_the_history(self, provider: FlagProvider) -> None:
+        """Who, why, before and after, the newest first.
+
+        If this fails, check that the change is recorded in the transaction that writes.
+        """
         change = Change("ada", "a reason", marked=True)
         first = provider.put(Flag.boolean("one"), change)
         second = provider.switch_off("one", Change("grace"))
@@ -199,7 +277,12 @@ class FlagsContract(Contract):
         assert page == records[1:2]
 
     @pytest.mark.rule("P5")
+    @needs(Capability.SNAPSHOT, Capability.COMPARE_AND_SET, Feature.EVERY_FIELD)
     def test_a_snapshot_is_restored_exactly(self, provider: FlagProvider) -> None:
+        """A restore is a new version of what was.
+
+        If this fails, check that a snapshot holds the whole document.
+        """
         flag = provider.put(rich_flag(), CHANGE)
         snapshot = provider.snapshot(flag.key)
         assert (snapshot.flag, snapshot.version) == (flag.key, flag.version)

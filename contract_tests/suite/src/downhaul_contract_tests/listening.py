@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from downhaul.flag import Flag, FlagSet, FlagSetDelta, Segment
 from downhaul.overlay import KillRecord, KillRegister
 from downhaul.provider import ProviderStatus
-
-_PATIENCE = 20.0  # seconds; a machine may be busy
 
 
 class Recorder:
@@ -17,6 +16,9 @@ class Recorder:
 
     ``flags`` and ``segments`` are what follows from all that was heard, ``register`` the kills.
     """
+
+    patience: ClassVar[float] = 20.0
+    """Seconds to wait for what should be told; a machine may be busy."""
 
     def __init__(self) -> None:
         self.flags: dict[str, Flag] = {}
@@ -68,7 +70,8 @@ class Recorder:
             self.register = self.register.hear(records)
             self._moved.notify_all()
 
-    def wait_for(self, holds: Callable[[Recorder], bool], timeout: float = _PATIENCE) -> None:
-        """Wait until something holds; fail if it doesn't within ``timeout`` seconds."""
+    def wait_for(self, holds: Callable[[Recorder], bool], timeout: float | None = None) -> None:
+        """Wait until something holds; fail if it doesn't in time, or within ``timeout`` seconds."""
+        within = self.patience if timeout is None else timeout
         with self._moved:
-            assert self._moved.wait_for(lambda: holds(self), timeout), vars(self)
+            assert self._moved.wait_for(lambda: holds(self), within), vars(self)

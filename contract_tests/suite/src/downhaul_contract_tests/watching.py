@@ -7,16 +7,25 @@ import time
 import pytest
 
 from downhaul.flag import Flag, Segment
-from downhaul.provider import FlagProvider, State
-from downhaul_contract_tests.base import CHANGE, Contract, MakeProvider, needing
+from downhaul.provider import Capability, FlagProvider, State
+from downhaul_contract_tests.backend import Feature
+from downhaul_contract_tests.base import CHANGE, Contract, MakeProvider, needs
 from downhaul_contract_tests.listening import Recorder
+from downhaul_contract_tests.seeds import needing
 
 
+@needs(Capability.FLAG_SET, Capability.WRITE, Capability.WATCH)
 class WatchingContract(Contract):
     """For providers with FLAG_SET, WRITE and WATCH."""
 
+    group = "events and ordering"
+
     @pytest.mark.rule("P1")
     def test_it_is_ready_with_its_first_payload(self, provider: FlagProvider) -> None:
+        """READY, and what was there is published.
+
+        If this fails, check when the status moves.
+        """
         written = provider.put(Flag.boolean("one"), CHANGE)
         assert provider.status().state is State.NOT_READY
         recorder = Recorder()
@@ -27,12 +36,22 @@ class WatchingContract(Contract):
 
     @pytest.mark.rule("P1")
     def test_an_empty_store_is_a_payload_too(self, provider: FlagProvider) -> None:
+        """Nothing is something to publish.
+
+        If this fails, check that an empty payload is published.
+        """
         recorder = Recorder()
         provider.start(recorder)
         assert provider.wait_ready(20)
         recorder.wait_for(lambda heard: heard.replacements == 1)
 
+    @pytest.mark.rule("P1")
+    @needs(Capability.SEGMENTS, Feature.PREREQUISITES)
     def test_changes_of_another_writer_are_heard(self, make_provider: MakeProvider) -> None:
+        """Each as a change, with no second payload of everything.
+
+        If this fails, check what the watch reads after a notice.
+        """
         application, operator = make_provider(), make_provider()
         recorder = Recorder()
         application.start(recorder)
@@ -54,7 +73,12 @@ class WatchingContract(Contract):
         application.close()
         operator.close()
 
+    @pytest.mark.rule("P1")
     def test_many_changes_are_all_heard(self, make_provider: MakeProvider) -> None:
+        """None is lost, and the revision is the last.
+
+        If this fails, check how notices that come together are read.
+        """
         application, operator = make_provider(), make_provider()
         recorder = Recorder()
         application.start(recorder)
@@ -67,7 +91,12 @@ class WatchingContract(Contract):
         application.close()
         operator.close()
 
+    @pytest.mark.rule("P1")
     def test_a_large_change_is_heard(self, make_provider: MakeProvider) -> None:
+        """A notice needs no room for the flag itself.
+
+        If this fails, check the limit of your notices.
+        """
         application, operator = make_provider(), make_provider()
         recorder = Recorder()
         application.start(recorder)
@@ -80,6 +109,10 @@ class WatchingContract(Contract):
 
     @pytest.mark.rule("P1")
     def test_closing_is_quick_and_may_be_repeated(self, provider: FlagProvider) -> None:
+        """``close`` keeps its time.
+
+        If this fails, check which thread ``close`` waits for.
+        """
         recorder = Recorder()
         provider.start(recorder)
         assert provider.wait_ready(20)

@@ -1,0 +1,1 @@
+"""LaunchDarkly as a Downhaul provider: flags evaluated by LaunchDarkly's own SDK."""

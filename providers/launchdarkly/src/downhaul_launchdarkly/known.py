@@ -1,0 +1,131 @@
+"""What LaunchDarkly's payload tells of a flag, and what a decision of its SDK means for us.
+
+The SDK answers with the index of a variation and a reason. Names, kinds, and whether a share of
+users was at stake are in the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from downhaul.flag import Flag, FlagKind, Prerequisite
+from downhaul.result import Reason
+
+_LONGEST: Final = 100  # characters of a value that serves as its own name
+_WHOLE: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One flag of the payload. ``flag`` is what Downhaul is told of it; ``names`` go by index.
+
+    ``shares`` are the places that serve a share of users by their key: -1 is the fallthrough, other
+    numbers are rules. ``plain`` says that there is nothing but the fallthrough.
+    """
+
+    flag: Flag
+    names: tuple[str, ...]
+    shares: frozenset[int]
+    plain: bool
+
+    def name_of(self, index: int | None) -> str | None:
+        """Return the variant's name for an index of LaunchDarkly's."""
+        return self.names[index] if index is not None and 0 <= index < len(self.names) else None
+
+
+def known_of(raw: Mapping[str, Any]) -> Known:
+    """Return what a flag's document tells. Lenient where the SDK is: what it lacks is empty."""
+    values = [*(raw.get("variations") or [])]
+    kind = kind_of(values)
+    names = names_of(values, kind)
+    off = raw.get("offVariation")
+    off_variant = names[off] if isinstance(off, int) and 0 <= off < len(names) else None
+    rules = raw.get("rules") or []
+    places = {-1: raw.get("fallthrough") or {}, **dict(enumerate(rules))}
+    return Known(
+        flag=Flag(
+            key=str(raw["key"]),
+            kind=kind,
+            variants=dict(zip(names, values, strict=True)),
+            off_variant=off_variant,
+            default=off_variant or next(iter(names), "off"),
+            on=bool(raw.get("on")),
+            prerequisites=tuple(
+                Prerequisite(str(one["key"])) for one in raw.get("prerequisites") or []
+            ),
+            version=str(raw.get("version", "")),
+        ),
+        names=names,
+        shares=frozenset(place for place, serves in places.items() if _is_share(serves)),
+        plain=not any(raw.get(part) for part in _PARTS),
+    )
+
+
+_PARTS: Final = ("rules", "targets", "contextTargets", "prerequisites")
+
+
+def kind_of(values: Sequence[Any]) -> FlagKind:
+    """Return the kind of a flag by its variations; what is of several kinds is an object."""
+    types = {_type(value) for value in values}
+    return types.pop() if len(types) == 1 else FlagKind.OBJECT
+
+
+def names_of(values: Sequence[Any], kind: FlagKind) -> tuple[str, ...]:
+    """Return a name for each variation: LaunchDarkly's payload has none.
+
+    ``on`` and ``off`` of a boolean, the text itself of a string, else ``variation-N``; what comes
+    twice is told apart by its place.
+    """
+    names: list[str] = []
+    for place, value in enumerate(values):
+        name = f"variation-{place}"
+        if kind is FlagKind.BOOLEAN:
+            name = "on" if value else "off"
+        elif kind is FlagKind.STRING and 0 < len(value) <= _LONGEST:
+            name = value
+        names.append(name if name not in names else f"{name}-{place}")
+    return tuple(names)
+
+
+def reason_of(said: Mapping[str, Any], known: Known | None) -> Reason:
+    """Return our reason for one of the SDK's that is no error."""
+    kind = said.get("kind")
+    if kind in ("OFF", "PREREQUISITE_FAILED"):
+        return Reason.DISABLED
+    if kind == "TARGET_MATCH":
+        return Reason.TARGETING_MATCH
+    if kind == "RULE_MATCH":
+        return Reason.SPLIT if by_share(said, known) else Reason.TARGETING_MATCH
+    if kind == "FALLTHROUGH":
+        if by_share(said, known):
+            return Reason.SPLIT
+        return Reason.STATIC if known is not None and known.plain else Reason.DEFAULT
+    return Reason.UNKNOWN
+
+
+def by_share(said: Mapping[str, Any], known: Known | None) -> bool:
+    """Return whether a share of users by their key decided."""
+    if known is None:
+        return False
+    kind = said.get("kind")
+    place = said.get("ruleIndex") if kind == "RULE_MATCH" else -1
+    return kind in ("RULE_MATCH", "FALLTHROUGH") and place in known.shares
+
+
+def _type(value: Any) -> FlagKind:
+    if isinstance(value, bool):
+        return FlagKind.BOOLEAN
+    if isinstance(value, str):
+        return FlagKind.STRING
+    if isinstance(value, (int, float)):
+        return FlagKind.NUMBER
+    return FlagKind.OBJECT
+
+
+def _is_share(serves: Mapping[str, Any]) -> bool:
+    """Return whether a key decides: not where one variation has everybody, nor by an attribute."""
+    rollout = serves.get("rollout") or {}
+    weights = [one.get("weight", 0) for one in rollout.get("variations") or []]
+    return bool(weights) and max(weights) < _WHOLE and rollout.get("bucketBy") in (None, "key")

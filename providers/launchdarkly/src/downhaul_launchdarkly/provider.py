@@ -1,0 +1,181 @@
+"""Flags in LaunchDarkly, evaluated by LaunchDarkly's own SDK."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from downhaul.context import Context
+from downhaul.errors import ConfigError
+from downhaul.flag import FlagKind
+from downhaul.provider import Capability, FlagProvider, Listener, ProviderStatus, State
+from downhaul.result import ErrorCode, Reason, Result
+from downhaul_launchdarkly.contexts import their_context
+from downhaul_launchdarkly.known import Known, by_share, reason_of
+from downhaul_launchdarkly.session import Connection, Session
+
+if TYPE_CHECKING:
+    from ldclient.evaluation import EvaluationDetail
+
+    from downhaul.config import Settings
+
+NAME: Final = "launchdarkly"
+_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
+_CODES: Final[Mapping[str, ErrorCode]] = {
+    "CLIENT_NOT_READY": ErrorCode.PROVIDER_NOT_READY,
+    "FLAG_NOT_FOUND": ErrorCode.FLAG_NOT_FOUND,
+    "USER_NOT_SPECIFIED": ErrorCode.INVALID_CONTEXT,
+    "MALFORMED_FLAG": ErrorCode.PARSE_ERROR,
+}
+_NO_KEY: Final = "a share of users is served by their key, and the context has none"
+
+
+class LaunchDarklyProvider(FlagProvider):
+    """Evaluates through LaunchDarkly's SDK, which streams flags. Manages nothing.
+
+    The SDK is started in a thread, closed within the caller's time, and made anew in a forked
+    child, which goes on with the flags of its parent until its own come.
+    """
+
+    name: str = NAME
+    capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._listener: Listener | None = None
+        self._session: Session | None = None
+        self._closed = False
+
+    # Life
+
+    def start(self, listener: Listener) -> None:
+        """Begin to follow LaunchDarkly, in a thread."""
+        self._listener = listener
+        self._session = Session(self._connection, listener)
+        self._session.start()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for LaunchDarkly's first payload; return if it came."""
+        session = self._session
+        return session is not None and session.wait(timeout)
+
+    def status(self) -> ProviderStatus:
+        """Return how the stream stands, and how long it has been silent."""
+        session = self._session
+        return _NOT_STARTED if session is None else session.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Close the SDK within ``timeout`` seconds; what still hangs then is left to a thread."""
+        self._closed = True
+        if self._session is not None:
+            until = time.monotonic() + timeout
+            closing = threading.Thread(
+                target=self._session.close, name="downhaul-close", daemon=True
+            )
+            closing.start()
+            closing.join(max(0.0, until - time.monotonic()))
+
+    def after_fork(self) -> None:
+        """Follow LaunchDarkly in a forked child: none of the SDK's threads live here."""
+        if self._session is not None and self._listener is not None and not self._closed:
+            self._session = Session(self._connection, self._listener, self._session)
+            self._session.start()
+
+    # Evaluating
+
+    def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
+        """Ask the SDK for one flag. Raises nothing, and never answers with the SDK's default."""
+        session = self._session
+        client = None if session is None else session.client
+        if session is None or client is None or not session.serves:
+            status = self.status()
+            message = status.message or f"LaunchDarkly is {status.state}"
+            code = (
+                ErrorCode.PROVIDER_FATAL
+                if status.state is State.FATAL
+                else ErrorCode.PROVIDER_NOT_READY
+            )
+            return _error(key, code, message)
+        try:
+            theirs = their_context(context)
+        except ValueError as error:
+            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+        known = session.known.get(key)
+        if known is None:
+            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'LaunchDarkly has no flag "{key}"')
+        try:
+            detail = client.variation_detail(key, theirs, None)
+        except Exception as error:  # noqa: BLE001  (the SDK raises what it did not foresee: rule E1)
+            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+        return _result(key, detail, known, keyless=context.targeting_key is None)
+
+
+def _result(key: str, detail: EvaluationDetail, known: Known, *, keyless: bool) -> Result:
+    said = detail.reason
+    vendor = str(said.get("kind", ""))
+    if vendor == "ERROR":
+        kind = str(said.get("errorKind", ""))
+        message = f'LaunchDarkly could not evaluate "{key}": {kind}'
+        return _error(key, _CODES.get(kind, ErrorCode.GENERAL), message)
+    if keyless and by_share(said, known):
+        return _error(key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
+    served = detail.variation_index is not None
+    return Result(
+        detail.value if served else None,
+        known.name_of(detail.variation_index),
+        reason_of(said, known),
+        flag_version=known.flag.version,
+        provider=NAME,
+        authoritative=served,
+        metadata={"vendor_reason": vendor},
+        flag=key,
+    )
+
+
+def _error(key: str, code: ErrorCode, message: str) -> Result:
+    return Result(
+        None,
+        reason=Reason.ERROR,
+        error_code=code,
+        error_message=message,
+        provider=NAME,
+        authoritative=False,
+        flag=key,
+    )
+
+
+def create(settings: Settings) -> LaunchDarklyProvider:
+    """Return the provider for a ``launchdarkly:`` URL. Contacts nobody. Raises ConfigError."""
+    options = settings.provider.options
+    transport = settings.provider.scheme.partition("+")[2]
+    origin = settings.origins.get("provider.url")
+    if transport == "file":
+        path = unquote(urlsplit(settings.provider.url).path)
+        return LaunchDarklyProvider(Connection(file=path))
+    if transport not in ("", "http", "https"):
+        message = f'"{settings.provider.safe_url}" does not say how LaunchDarkly is reached'
+        hint = (
+            "write launchdarkly: for the service, launchdarkly+https://HOST for a Relay Proxy, or "
+        )
+        raise ConfigError(
+            message, hint=f"{hint}launchdarkly+file:///PATH for flags from a file", origin=origin
+        )
+    key = options.get("sdk_key")
+    if key is None:
+        message = "LaunchDarkly tells its flags to nobody without a key"
+        hint = 'set `sdk_key = { env = "LAUNCHDARKLY_SDK_KEY" }` in [provider]'
+        raise ConfigError(message, hint=hint, origin=origin)
+    base = settings.provider.url.partition("+")[2].rstrip("/") if transport else None
+    return LaunchDarklyProvider(
+        Connection(
+            key,
+            stream_url=options.get("stream_url") or base,
+            poll_url=options.get("poll_url") or base,
+            events_url=options.get("events_url") or base,
+            events=options.get("events", False),
+            private=options.get("private", True),
+        )
+    )

@@ -1,0 +1,281 @@
+"""LaunchDarkly's own SDK behind the interface: what it does by itself must not reach a caller."""
+
+import json
+import logging
+import time
+
+import pytest
+from downhaul_emulators.launchdarkly import boolean, flag_of
+from downhaul_launchdarkly.contexts import NOBODY, their_context
+from downhaul_launchdarkly.provider import LaunchDarklyProvider, create
+from downhaul_launchdarkly.session import Connection
+
+from downhaul import Context, Flags
+from downhaul.config import Declaration, RolloutMode, Secret, resolve
+from downhaul.errors import ConfigError
+from downhaul.evaluator.bucketing import bucket
+from downhaul.provider import State
+from downhaul.result import ErrorCode, Reason
+
+
+def connection(service, key=None, **more):
+    url = service.url
+    return Connection(Secret(key or service.sdk_key), url, url, **{"events_url": url, **more})
+
+
+@pytest.fixture
+def connect(service):
+    made = []
+
+    def make(ready_within=5.0, declarations=None, **more):
+        provider = LaunchDarklyProvider(connection(service, **more))
+        flags = Flags.over(provider, declarations=declarations, ready_within=ready_within)
+        made.append(flags)
+        return flags
+
+    yield make
+    for flags in made:
+        flags.close()
+
+
+def paths(service):
+    return [one.path for one in service.requests]
+
+
+def wait_for(holds, timeout=20.0):
+    until = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+# Starting and ending
+
+
+@pytest.mark.rule("P1")
+@pytest.mark.parametrize("fault", ["refused", "silent", "error"])
+def test_a_service_that_is_away_at_the_start_blocks_nobody_and_is_heard_when_it_is_back(
+    service, connect, fault
+):
+    service.put(boolean("agent"))
+    if fault == "refused":
+        service.stop()
+    else:
+        service.fail("/all", **({"silent": True} if fault == "silent" else {"status": 503}))
+    begun = time.monotonic()
+    flags = connect(ready_within=0.2)
+    assert time.monotonic() - begun < 2
+    result = flags.evaluate("agent", "ada", default=True)
+    assert (result.value, result.error_code) == (True, ErrorCode.PROVIDER_NOT_READY)
+    assert not flags.is_enabled("agent", "ada")
+    assert flags.status().state is State.NOT_READY
+    if fault == "silent":
+        return  # the SDK waits for minutes on a connection that was accepted
+    service.heal()
+    if fault == "refused":
+        service.start()
+    assert flags.wait_ready(20)
+    assert flags.is_enabled("agent", "ada")
+
+
+@pytest.mark.rule("P2", "X1")
+def test_a_refused_key_is_told_and_no_flag_is_said_to_be_missing(service):
+    service.put(boolean("agent"))
+    provider = LaunchDarklyProvider(connection(service, key="sdk-of-somebody-else"))
+    with Flags.over(provider, ready_within=0.1) as flags:
+        wait_for(lambda: flags.status().state is State.ERROR)
+        assert flags.status().provider.message == "LaunchDarkly refuses the SDK key (401)"
+        result = flags.evaluate("agent", "ada", default=True)
+        assert result.error_code is ErrorCode.PROVIDER_NOT_READY
+        assert "sdk-of-somebody-else" not in f"{result}{flags.status()}{provider!r}"
+
+
+@pytest.mark.rule("P1")
+def test_closing_keeps_its_time_though_the_events_host_never_answers(service, connect):
+    service.put(boolean("agent"))
+    service.fail("/bulk", silent=True)
+    flags = connect(events=True)
+    assert flags.is_enabled("agent", "ada")
+    begun = time.monotonic()
+    flags.close(0.5)
+    assert time.monotonic() - begun < 2
+    flags.close(0.5)
+
+
+def test_what_the_sdk_says_of_a_start_that_waits_for_nothing_alarms_nobody(connect, caplog):
+    with caplog.at_level(logging.WARNING):
+        connect()
+    assert not [one for one in caplog.records if one.name.startswith("ldclient")]
+
+
+# Following
+
+
+@pytest.mark.rule("P2")
+def test_a_stream_that_breaks_off_leaves_the_flags_and_is_told_as_stale(service, connect):
+    service.put(boolean("agent"))
+    flags = connect()
+    service.stop()
+    wait_for(lambda: flags.status().state is State.STALE)
+    assert flags.is_enabled("agent", "ada")
+    assert flags.status().age >= 0
+    service.change("agent", on=False)
+    service.start()
+    wait_for(lambda: flags.status().state is State.READY)
+    wait_for(lambda: not flags.is_enabled("agent", "ada", default=True))
+
+
+def test_a_patch_of_a_version_that_is_there_already_changes_nothing(service, connect):
+    service.put(boolean("agent"))
+    flags = connect()
+    heard = []
+    flags.on_change(heard.append)
+    service.send_stale("agent", on=False)
+    service.put(boolean("other"))
+    wait_for(lambda: flags.is_enabled("other", "ada"))
+    assert flags.is_enabled("agent", "ada")
+    assert heard == [{"other"}]
+
+
+def test_a_flag_that_is_deleted_is_gone(service, connect):
+    service.put(boolean("agent"))
+    flags = connect()
+    service.delete("agent")
+    wait_for(lambda: "agent" not in flags.evaluate_all("ada"))
+    assert flags.evaluate("agent", "ada", default=True).error_code is ErrorCode.FLAG_NOT_FOUND
+
+
+# Deciding
+
+
+@pytest.mark.rule("E4")
+def test_off_without_an_off_variation_is_the_callers_default_and_no_error(service, connect):
+    service.put(boolean("agent", on=False, offVariation=None))
+    flags = connect()
+    result = flags.evaluate("agent", "ada", default=True)
+    assert (result.value, result.variant, result.reason) == (True, None, Reason.DISABLED)
+    assert (result.error_code, result.authoritative) == (None, False)
+
+
+@pytest.mark.rule("K2")
+def test_a_killed_flag_serves_its_off_variation_whichever_that_is(service, connect):
+    service.put(flag_of("model", ["m-2", "m-1", "m-0"], offVariation=1))
+    flags = connect()
+    assert flags.value("model", "ada", "x") == "m-2"
+    flags.operator("ana").kill("model", reason="it burns")
+    assert flags.value("model", "ada", "x") == "m-1"
+
+
+@pytest.mark.rule("E2")
+def test_the_sdk_s_default_of_another_type_never_comes_out(service, connect):
+    service.put(boolean("agent"))
+    service.put(flag_of("size", [0.5, 10]))
+    flags = connect()
+    assert flags.value("agent", "ada", "x") == "x"
+    assert flags.evaluate("size", "ada", default=1).error_code is ErrorCode.TYPE_MISMATCH
+    assert flags.value("size", "ada", 1.5) == 0.5
+
+
+@pytest.mark.rule("E8")
+def test_a_share_by_another_attribute_needs_no_targeting_key(service, connect):
+    shared = boolean("agent", percent=50)["fallthrough"]["rollout"]
+    service.put(boolean("agent", fallthrough={"rollout": {**shared, "bucketBy": "team"}}))
+    service.put(boolean("everybody", percent=100))
+    flags = connect()
+    result = flags.evaluate("agent", {"team": "blue"}, default=False)
+    assert (result.error_code, result.reason) == (None, Reason.DEFAULT) or result.variant
+    assert flags.is_enabled("everybody", {"team": "blue"})
+
+
+def test_attributes_named_as_the_sdk_s_own_do_not_change_who_is_asking():
+    theirs = their_context(Context("ada", {"key": "eve", "kind": "robot", "_meta": {"a": 1}}))
+    assert (theirs.key, theirs.kind, theirs.valid) == ("ada", "user", True)
+    both = their_context(
+        Context.multi(Context("ada", {"plan": None}), Context("acme", {}, "organisation"))
+    )
+    assert both.get_individual_context("organisation").key == "acme"
+    nobody = their_context(Context(None, {"plan": "gold"}))
+    assert (nobody.key, nobody.anonymous, nobody.get("plan")) == (NOBODY, True, "gold")
+
+
+@pytest.mark.rule("E10")
+@pytest.mark.parametrize("weight", [0, 100, 2_500, 25_000, 99_999, 100_000])
+def test_a_portable_rollout_serves_the_users_that_every_backend_serves(service, connect, weight):
+    clause = {
+        "contextKind": "user",
+        "attribute": "downhaul_agent",
+        "op": "lessThan",
+        "values": [weight],
+        "negate": False,
+    }
+    rule = {"id": "portable", "clauses": [clause], "variation": 0}
+    service.put(boolean("agent", fallthrough={"variation": 1}, rules=[rule]))
+    flags = connect(declarations={"agent": Declaration(rollout=RolloutMode.PORTABLE)})
+    users = [f"user-{number}" for number in range(4_000)]
+    served = {user for user in users if flags.is_enabled("agent", user)}
+    assert served == {user for user in users if bucket("agent", user) < weight}
+    assert not flags.is_enabled("agent", {"plan": "gold"})  # no key, no bucket: fails closed
+
+
+# What is sent
+
+
+def test_nothing_is_sent_of_anybody_unless_it_is_asked_for(service, connect):
+    service.put(boolean("agent"))
+    flags = connect()
+    for number in range(20):
+        flags.is_enabled("agent", Context(f"user-{number}", {"email": "ada@example.org"}))
+    flags.close()
+    assert set(paths(service)) == {"/all"}
+
+
+def test_events_carry_keys_and_no_attributes_unless_that_is_asked_for(service, connect):
+    service.put(boolean("agent", trackEvents=True))
+    for private, seen in ((True, False), (False, True)):
+        service.events.clear()
+        flags = connect(events=True, private=private)
+        flags.is_enabled("agent", Context("ada", {"email": "ada@example.org"}))
+        flags.close(10)
+        service.wait_for(lambda: service.events)
+        sent = json.dumps(service.events)
+        assert '"ada"' in sent
+        assert ("ada@example.org" in sent) is seen
+
+
+# Configuration
+
+
+def test_flags_come_from_a_file_without_any_service(tmp_path):
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"flags": {"agent": boolean("agent", percent=30)}}))
+    with Flags.connect(f"launchdarkly+file://{path}", cache_dir=False) as flags:
+        assert flags.wait_ready(10)
+        share = sum(flags.is_enabled("agent", f"user-{one}") for one in range(1000)) / 1000
+        assert 0.25 < share < 0.35
+        changed = {"flags": {"agent": boolean("agent", on=False, version=2)}}
+        path.write_text(json.dumps(changed))
+        wait_for(lambda: flags.evaluate("agent", "ada").reason is Reason.DISABLED)
+
+
+def test_a_service_is_connected_to_by_its_url(service):
+    service.put(boolean("agent"))
+    table = {"url": f"launchdarkly+{service.url}", "sdk_key": service.sdk_key}
+    with Flags.connect(provider=table, cache_dir=False, ready_within=10) as flags:
+        assert flags.is_enabled("agent", "ada")
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize(
+    "table, told",
+    [
+        ({"url": "launchdarkly:"}, "tells its flags to nobody without a key"),
+        (
+            {"url": "launchdarkly+ftp://x", "sdk_key": "k"},
+            "does not say how LaunchDarkly is reached",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_with_what_to_do(table, told):
+    with pytest.raises(ConfigError, match=told) as refused:
+        create(resolve(provider=table, environ={}))
+    assert refused.value.hint

@@ -1,0 +1,1 @@
+"""Any OpenFeature provider as a read-only Downhaul backend."""
