@@ -126,3 +126,49 @@ def test_streams_are_dropped_on_demand(service):
     wait_for(lambda: heard.events)
     service.drop_streams()
     assert heard.ended.wait(20)
+
+
+def patch(service, *instructions, query="", content="; domain-model=launchdarkly.semanticpatch"):
+    body = {"environmentKey": "production", "instructions": list(instructions)}
+    headers = {"Authorization": "api-emulated", "Content-Type": f"application/json{content}"}
+    url = f"{service.url}/api/v2/flags/default/one{query}"
+    return requests.patch(url, data=json.dumps(body), headers=headers, timeout=5)
+
+
+def test_a_patch_is_done_whole_or_not_at_all_and_makes_a_new_version(service):
+    service.put(boolean("one"))
+    refused = patch(service, {"kind": "turnFlagOff"}, {"kind": "nonsense"})
+    assert (refused.status_code, service.flags["one"]["on"]) == (400, True)
+    assert patch(service, {"kind": "turnFlagOff"}, content="").status_code == 400
+    assert (
+        patch(service, {"kind": "turnFlagOff"}).json()["environments"]["production"]["version"] == 2
+    )
+    assert service.flags["one"]["on"] is False
+
+
+def test_a_target_of_one_variation_is_not_taken_for_another(service):
+    service.put(boolean("one", targets=[{"variation": 0, "values": ["ada"]}]))
+    add = {"kind": "addTargets", "variationId": "one-1", "values": ["ada"]}
+    assert patch(service, add).status_code == 400
+    assert patch(service, {**add, "kind": "removeTargets", "variationId": "one-0"}, add).ok
+
+
+def test_approvals_and_scheduled_changes_stand_in_the_way(service):
+    service.put(boolean("one"))
+    service.conflicts = True
+    assert patch(service, {"kind": "turnFlagOff"}).status_code == 400
+    assert patch(service, {"kind": "turnFlagOff"}, query="?ignoreConflicts=true").ok
+    service.approvals = True
+    assert patch(service, {"kind": "turnFlagOn"}, query="?ignoreConflicts=true").status_code == 405
+
+
+def test_flags_are_made_listed_and_removed_by_the_rest_api(service):
+    url = f"{service.url}/api/v2/flags/default"
+    asked = {"headers": {"Authorization": "api-emulated"}, "timeout": 5}
+    assert requests.post(url, json={"key": "one", "tags": ["ai"]}, **asked).status_code == 201
+    assert requests.post(url, json={"key": "one"}, **asked).status_code == 409
+    (one,) = requests.get(url, **asked).json()["items"]
+    assert (one["tags"], one["environments"]["production"]["on"]) == (["ai"], False)
+    assert requests.get(url, headers={"Authorization": "sdk-k"}, timeout=5).status_code == 401
+    assert requests.delete(f"{url}/one", **asked).status_code == 204
+    assert requests.get(f"{url}/one", **asked).status_code == 404

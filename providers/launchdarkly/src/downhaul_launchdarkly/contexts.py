@@ -38,6 +38,8 @@ def their_context(context: Context) -> TheirContext:
 
 
 def _single(context: Context) -> TheirContext:
+    if context.targeting_key is not None and not context.attributes and context.kind == USER:
+        return TheirContext.create(context.targeting_key)  # most are so, and a builder costs more
     builder = TheirContext.builder(context.targeting_key or NOBODY)
     if context.kind != USER:
         builder.kind(context.kind)

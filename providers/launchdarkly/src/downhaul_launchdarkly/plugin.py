@@ -15,7 +15,16 @@ def downhaul_providers() -> list[ProviderSpec]:
             schemes=("launchdarkly",),
             factory="downhaul_launchdarkly.provider:create",
             settings="downhaul_launchdarkly.settings:LaunchDarklySettings",
-            capabilities=frozenset({Capability.RESOLVE, Capability.WATCH}),
+            translator="downhaul_launchdarkly.translate",
+            capabilities=frozenset(
+                {
+                    Capability.RESOLVE,
+                    Capability.WATCH,
+                    Capability.READ,
+                    Capability.WRITE,
+                    Capability.SNAPSHOT,
+                }
+            ),
             install_hint="pip install downhaul-launchdarkly",
         )
     ]

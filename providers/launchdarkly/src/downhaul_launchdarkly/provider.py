@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from downhaul.config import RolloutMode
 from downhaul.context import Context
-from downhaul.errors import ConfigError
-from downhaul.flag import FlagKind
-from downhaul.provider import Capability, FlagProvider, Listener, ProviderStatus, State
+from downhaul.errors import ConfigError, Refused
+from downhaul.flag import Flag, FlagKind, FlagSet
+from downhaul.provider import (
+    Capability,
+    Change,
+    FlagProvider,
+    Listener,
+    ProviderSnapshot,
+    ProviderStatus,
+    State,
+)
 from downhaul.result import ErrorCode, Reason, Result
+from downhaul_launchdarkly.admin import Admin
+from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.contexts import their_context
 from downhaul_launchdarkly.known import Known, by_share, reason_of
 from downhaul_launchdarkly.session import Connection, Session
+from downhaul_launchdarkly.settings import ADMIN_URL, DEADLINE
 
 if TYPE_CHECKING:
     from ldclient.evaluation import EvaluationDetail
 
     from downhaul.config import Settings
 
-NAME: Final = "launchdarkly"
+MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
+_WHOLE_FLAGS: Final = "whole flags are made and removed in LaunchDarkly, not from here"
+_NARROW: Final = "switch it, set its rollout or its targets; or make the change in LaunchDarkly"
 _NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 _CODES: Final[Mapping[str, ErrorCode]] = {
     "CLIENT_NOT_READY": ErrorCode.PROVIDER_NOT_READY,
@@ -34,7 +48,7 @@ _NO_KEY: Final = "a share of users is served by their key, and the context has n
 
 
 class LaunchDarklyProvider(FlagProvider):
-    """Evaluates through LaunchDarkly's SDK, which streams flags. Manages nothing.
+    """Evaluates through LaunchDarkly's SDK, which streams flags. Manages through the REST API.
 
     The SDK is started in a thread, closed within the caller's time, and made anew in a forked
     child, which goes on with the flags of its parent until its own come.
@@ -43,8 +57,11 @@ class LaunchDarklyProvider(FlagProvider):
     name: str = NAME
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
         self._connection = connection
+        self._desk = admin
+        if admin is not None:
+            self.capabilities = self.capabilities | MANAGING
         self._listener: Listener | None = None
         self._session: Session | None = None
         self._closed = False
@@ -112,6 +129,57 @@ class LaunchDarklyProvider(FlagProvider):
             return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
         return _result(key, detail, known, keyless=context.targeting_key is None)
 
+    # Managing
+
+    def _admin(self, needed: Capability = Capability.WRITE) -> Admin:
+        if self._desk is None:
+            raise self._unsupported(needed)
+        return self._desk
+
+    def get(self, key: str) -> Flag | None:
+        """Return the flag as LaunchDarkly keeps it now, or None."""
+        return self._admin(Capability.READ).get(key)
+
+    def list(self) -> FlagSet:
+        """Return the flags of the project as LaunchDarkly keeps them now."""
+        return self._admin(Capability.READ).everything()
+
+    def switch_on(self, key: str, change: Change) -> Flag:
+        """Turn the flag on."""
+        return self._admin().switch(key, change, on=True)
+
+    def switch_off(self, key: str, change: Change) -> Flag:
+        """Turn the flag off, with a safe off variation."""
+        return self._admin().switch(key, change, on=False)
+
+    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
+        """Serve ``variant`` to a share of users and the off variant to the rest."""
+        return self._admin().rollout(key, variant, weight, change)
+
+    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
+        """Make ``keys`` the targets of one variant; they leave the others."""
+        return self._admin().targets(key, variant, keys, change)
+
+    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
+        """Refuse: flags are made, and their rules written, in LaunchDarkly."""
+        self._admin()
+        raise Refused(_WHOLE_FLAGS, flag=flag.key, hint=_NARROW)
+
+    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Refuse: flags are removed in LaunchDarkly, in all environments at once."""
+        self._admin()
+        raise Refused(_WHOLE_FLAGS, flag=key, hint=_NARROW)
+
+    def snapshot(self, key: str) -> ProviderSnapshot:
+        """Return what can be brought back of a flag."""
+        return self._admin(Capability.SNAPSHOT).snapshot(key)
+
+    def restore(
+        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
+    ) -> Flag:
+        """Bring a snapshot back, in one patch."""
+        return self._admin(Capability.SNAPSHOT).restore(snapshot, change, expected)
+
 
 def _result(key: str, detail: EvaluationDetail, known: Known, *, keyless: bool) -> Result:
     said = detail.reason
@@ -177,5 +245,20 @@ def create(settings: Settings) -> LaunchDarklyProvider:
             events_url=options.get("events_url") or base,
             events=options.get("events", False),
             private=options.get("private", True),
-        )
+        ),
+        _admin_of(settings),
     )
+
+
+def _admin_of(settings: Settings) -> Admin | None:
+    options = settings.provider.options
+    token = options.get("admin_token")
+    if token is None:
+        return None
+    url = options.get("admin_url", ADMIN_URL)
+    api = Api(url, token, options.get("project", "default"), options.get("deadline", DEADLINE))
+    portable = frozenset(
+        key for key, one in settings.flags.items() if one.rollout == RolloutMode.PORTABLE
+    )
+    environment = options.get("environment") or settings.environment
+    return Admin(api, environment, portable=portable, declared=settings.flags)

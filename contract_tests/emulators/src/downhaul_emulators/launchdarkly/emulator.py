@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from downhaul_emulators.launchdarkly.rest import answer_rest
 from downhaul_emulators.serving import Answer, Emulator, Request, Response, Stream
 
 _EVENTS: Final = frozenset({"/bulk", "/diagnostic"})
@@ -22,14 +23,28 @@ class LaunchDarklyEmulator(Emulator):
     ``sdk_key`` is the only one that it lets in. A written flag gets the next version, and whoever
     follows the stream a ``patch``. ``events`` are the batches that SDKs sent, as they came. Another
     process writes a flag with ``PUT /emulator/flags/KEY`` and removes it with ``DELETE``.
+
+    ``/api/v2/flags`` reads and changes the same flags with ``admin_token``. ``approvals`` makes it
+    refuse every change (405); ``conflicts`` those that don't say ``ignoreConflicts=true`` (400).
     """
 
-    def __init__(self, port: int = 0, *, sdk_key: str = "sdk-emulated") -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        sdk_key: str = "sdk-emulated",
+        admin_token: str = "api-emulated",  # noqa: S107  (opens nothing but the emulator)
+    ) -> None:
         super().__init__(port)
         self.sdk_key = sdk_key
         self.flags: dict[str, dict[str, Any]] = {}
         self.segments: dict[str, dict[str, Any]] = {}
         self.events: list[Any] = []
+        self.admin_token = admin_token
+        self.project, self.environment = "default", "production"
+        self.about: dict[str, dict[str, Any]] = {}
+        self.approvals = False
+        self.conflicts = False
 
     def put(self, flag: Mapping[str, Any]) -> dict[str, Any]:
         """Write a flag, as the console does, and return it with its version."""
@@ -64,10 +79,13 @@ class LaunchDarklyEmulator(Emulator):
             old = {**self.flags[key], **fields}
             self.broadcast("patch", {"path": f"/flags/{key}", "data": old})
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Answer:  # noqa: PLR0911  (one for each endpoint)
         """Answer as the service does: 401 for another key, 404 for what is no endpoint."""
         if request.path.startswith(_CONSOLE):
             return self._told(request, request.path.removeprefix(_CONSOLE))
+        if request.path.startswith("/api/v2/flags/"):
+            with self._lock:
+                return answer_rest(self, request)
         known = request.path in (*_EVENTS, "/all", "/sdk/latest-all")
         if known and request.headers.get("authorization") != self.sdk_key:
             return Response(401, {"code": "unauthorized", "message": "Invalid SDK key"})
