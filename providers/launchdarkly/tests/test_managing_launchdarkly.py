@@ -18,6 +18,7 @@ from downhaul.errors import (
     UnsupportedCapability,
     VersionConflict,
 )
+from downhaul.flag import percentage
 from downhaul.provider import Capability, Change
 
 ANA = Change("ana", "it spends too much")
@@ -87,10 +88,13 @@ def test_a_portable_share_is_a_rule_on_our_bucket_and_replaces_itself(service):
     service.put(boolean("agent"))
     provider.set_rollout("agent", "on", 5_000, ANA)
     flag = provider.set_rollout("agent", "on", 25_000, ANA)
-    (rule,) = flag.rules
-    (clause,) = rule.clauses
-    assert (clause.attribute, clause.values, rule.serve) == ("downhaul_agent", (25_000,), "on")
-    assert flag.default == "off"
+    (rule,) = service.flags["agent"]["rules"]
+    (clause,) = rule["clauses"]
+    assert (clause["attribute"], clause["op"]) == ("downhaul_agent", "lessThan")
+    assert (clause["values"], rule["variation"]) == ([25_000], 0)
+    assert service.flags["agent"]["fallthrough"] == {"variation": 1}
+    # In our words it is a percentage like any other, so that a rollout knows what it wrote.
+    assert (flag.rules, flag.default) == ((), percentage("on", 25, rest="off"))
 
 
 @pytest.mark.parametrize("portable", [(), ("agent",)])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflict
 from downhaul.flag import USER, WHOLE, Flag, FlagSet
 from downhaul.provider import Change, ProviderSnapshot, portable_attribute, utc_now
@@ -54,7 +55,7 @@ class Admin:
                 raise
             return None
         try:
-            return flag_of(state.sent, {**others, key: state.sent})
+            return state.as_percentage(flag_of(state.sent, {**others, key: state.sent}))
         except NotCarried as error:
             message = f'flag "{key}" has no like here: {error}'
             hint = "see it in LaunchDarkly; it can be switched from here all the same"
@@ -140,10 +141,15 @@ class Admin:
         return self._write(asking, before, instructions, {**before.kept, "targets": after}, change)
 
     def snapshot(self, key: str) -> ProviderSnapshot:
-        """Return what can be brought back of a flag."""
+        """Return what can be brought back of a flag.
+
+        The document is the flag in our words, as rollouts read it, with LaunchDarkly's own state
+        beside it, which is what is restored.
+        """
         state = self._read(self._api.begin(), key)
         targets = {str(place): values for place, values in state.kept["targets"].items()}
-        document = {**state.kept, "targets": targets, "ids": state.ids, "beside": state.beside}
+        own = {**state.kept, "targets": targets, "ids": state.ids, "beside": state.beside}
+        document = {**flag_to_data(_told(state)), NAME: own}
         return ProviderSnapshot(key, NAME, state.version, document, utc_now())
 
     def restore(self, snapshot: ProviderSnapshot, change: Change, expected: str | None) -> Flag:
@@ -155,7 +161,7 @@ class Admin:
             raise VersionConflict(
                 message, expected=expected, found=before.version, flag=snapshot.flag, provider=NAME
             )
-        old = snapshot.document
+        old = snapshot.document[NAME]
         if list(old["ids"]) != before.ids:
             message = f'flag "{snapshot.flag}" has other variations than the snapshot'
             raise Refused(message, flag=snapshot.flag, hint="bring its variations back first")
@@ -215,6 +221,6 @@ def _told(now: Stored) -> Flag:
     The write is done by then, so that nothing about its rules may make it look like a failure.
     """
     try:
-        return flag_of(now.sent, {})
+        return now.as_percentage(flag_of(now.sent, {}))
     except NotCarried:
         return replace(known_of(now.sent).flag, tags=tuple(now.sent["tags"]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from downhaul.errors import Refused
-from downhaul.flag import USER, FlagKind
+from downhaul.flag import USER, WHOLE, Flag, FlagKind, Split, Weight
+from downhaul.provider import portable_attribute
 from downhaul_launchdarkly.known import kind_of, names_of
 from downhaul_launchdarkly.translate import as_sent
 
@@ -63,6 +65,22 @@ class Stored:
                 named = one["description"] or str(one["clauses"])
                 message = f'flag "{self.key}" has a rule of its own in LaunchDarkly: {named}'
                 raise Refused(message, flag=self.key, hint="remove the rule there first")
+
+    def as_percentage(self, flag: Flag) -> Flag:
+        """Return a flag whose one rule is our own bucket as what that is: a percentage."""
+        rules = self.kept["rules"]
+        rest = self.kept["fallthrough"].get("variation")
+        if len(rules) != 1 or rules[0]["description"] != PORTABLE or rest is None:
+            return flag
+        (clause,), serve = rules[0]["clauses"], rules[0]["serve"]
+        if clause["attribute"] != portable_attribute(self.key) or "variation" not in serve:
+            return flag
+        (weight,) = clause["values"]
+        shares = (
+            Weight(self.names[serve["variation"]], weight),
+            Weight(self.names[rest], WHOLE - weight),
+        )
+        return replace(flag, rules=(), default=Split(shares))
 
     def moves(self, wanted: Mapping[int, list[str]]) -> list[Instruction]:
         """Return the instructions that make user targets these: what leaves, leaves first."""
