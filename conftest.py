@@ -12,7 +12,7 @@ from sybil import Sybil
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-pytest_plugins = ["fixtures_plugins", "fixtures_postgres", "pytester"]
+pytest_plugins = ["fixtures_plugins", "fixtures_postgres", "fixtures_unleash", "pytester"]
 
 # How far properties search. `make test-all` sets `long`; a deadline would only measure the machine.
 settings.register_profile("default", max_examples=50, deadline=None)
@@ -22,6 +22,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("DOWNHAUL_HYPOTHESIS_PROFILE", "default"))
 
 _NEEDS_POSTGRES = {"_shared_postgres", "own_postgres"}
+_NEEDS_UNLEASH = {"_shared_unleash", "own_unleash"}
 
 
 def _enter_empty_folder(namespace: dict[str, Any]) -> None:
@@ -47,10 +48,12 @@ pytest_collect_file = Sybil(
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what can be seen: tests that ask for a PostgreSQL, blocks of one document."""
+    """Mark what can be seen: tests that ask for a server, blocks of one document."""
     for item in items:
         if _NEEDS_POSTGRES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.postgres)
+        if _NEEDS_UNLEASH.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)  # a server of Node, which takes its time
         if isinstance(item, SybilItem):
             # The blocks of a document build on one another: one worker runs them, in order.
             item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -1,7 +1,12 @@
+import sys
+from pathlib import Path
+
 import pytest
 from downhaul_unleash.translate import context_from, flags_from
 
 from downhaul import Flags
+
+sys.path.insert(0, str(Path(__file__).parent))  # for stubs_unleash, which several modules share
 
 
 class Asked:

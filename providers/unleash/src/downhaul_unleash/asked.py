@@ -1,0 +1,72 @@
+"""A context of ours as Unleash's SDK takes one.
+
+The SDK writes every value with ``str()``: None would become a user called "None", True the text
+"True", and a list its repr. So only text goes to it, as the engine reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from downhaul.context import Context
+from downhaul.errors import InvalidContext
+from downhaul.flag import USER
+from downhaul_unleash.attributes import CURRENT_TIME, text_of
+
+_FIELDS: Final = frozenset({"sessionId", "remoteAddress", "environment", "appName", CURRENT_TIME})
+"""Fields of Unleash's context that stand beside its properties."""
+
+
+def asked_with(context: Context) -> dict[str, Any]:
+    """Return what Unleash's SDK is asked with.
+
+    The ``user`` targeting key is ``userId``, and left out where there is none. Attributes named
+    like a field of Unleash's context are that field; all others are properties. A list is its
+    texts joined by commas; None and objects are left out. Unleash has no kinds: the key of another
+    kind is a property of that name, and its attributes are ``kind.attribute``. Raises
+    InvalidContext for text that is no Unicode: the SDK would answer False to it.
+    """
+    asked: dict[str, Any] = {}
+    properties: dict[str, str] = {}
+    for kind, one in (context.kinds or {context.kind: context}).items():
+        if kind == USER:
+            if one.targeting_key is not None:
+                asked["userId"] = one.targeting_key
+            _put(one.attributes, "", asked, properties)
+        else:
+            if one.targeting_key is not None:
+                properties[kind] = one.targeting_key
+            _put(one.attributes, f"{kind}.", properties, properties)
+    if context.at is not None:
+        asked[CURRENT_TIME] = context.at.isoformat()
+    for text in (*asked.values(), *properties, *properties.values()):
+        if not text.isascii():
+            _check(text)
+    asked["properties"] = properties
+    return asked
+
+
+def _check(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = f"{text!r} is no text that can be written"
+        raise InvalidContext(message, hint="leave out lone surrogates") from None
+
+
+def _put(
+    attributes: Mapping[str, Any], prefix: str, fields: dict[str, Any], properties: dict[str, str]
+) -> None:
+    for name, value in attributes.items():
+        text = _text(value)
+        if text is not None:
+            place = fields if not prefix and name in _FIELDS else properties
+            place[f"{prefix}{name}"] = text
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        texts = [text for one in value if (text := text_of(one)) is not None]
+        return ",".join(sorted(texts) if isinstance(value, (set, frozenset)) else texts)
+    return text_of(value)

@@ -1,0 +1,265 @@
+"""Flags in Unleash: evaluated by Unleash's own SDK, managed through its admin API."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from downhaul.context import Context
+from downhaul.errors import InvalidContext
+from downhaul.flag import Flag, FlagKind, FlagSet
+from downhaul.provider import (
+    Capability,
+    Change,
+    FlagProvider,
+    Listener,
+    ProviderSnapshot,
+    ProviderStatus,
+    State,
+)
+from downhaul.result import ErrorCode, Reason, Result
+from downhaul_unleash.asked import asked_with
+from downhaul_unleash.known import Known
+from downhaul_unleash.session import Connection, Serving, Session
+
+if TYPE_CHECKING:
+    from downhaul.config import Declaration, Settings
+    from downhaul_unleash.admin import Admin
+
+NAME: Final = "unleash"
+READING: Final = frozenset({Capability.RESOLVE, Capability.WATCH})
+MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
+_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
+
+
+class UnleashProvider(FlagProvider):
+    """Evaluates through Unleash's SDK; manages where ``admin`` is given.
+
+    ``declared`` are the declarations of a configuration: Unleash has no off variants.
+    """
+
+    name: str = NAME
+    capabilities: frozenset[Capability] = READING | MANAGING
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        admin: Admin | None = None,
+        declared: Mapping[str, Declaration] | None = None,
+    ) -> None:
+        self.capabilities = READING if admin is None else READING | MANAGING
+        self._connection = connection
+        self._admin = admin
+        self._off = {key: one.off for key, one in (declared or {}).items() if one.off is not None}
+        self._listener: Listener | None = None
+        self._session: Session | None = None
+        self._closed = False
+
+    # Life
+
+    def start(self, listener: Listener) -> None:
+        """Begin to ask the server, in a thread."""
+        self._listener = listener
+        self._session = Session(self._connection, listener)
+        self._session.start()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for the server's first payload; return if it came."""
+        session = self._session
+        return session is not None and session.wait(timeout)
+
+    def status(self) -> ProviderStatus:
+        """Return how the provider stands, by the server's last answer."""
+        session = self._session
+        return _NOT_STARTED if session is None else session.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop within ``timeout`` seconds."""
+        self._closed = True
+        if self._session is not None:
+            self._session.close(timeout)
+
+    def after_fork(self) -> None:
+        """Make a new client in the child: the parent's has no thread here, and maybe a held lock.
+
+        Until the server has answered, the child serves what the parent last had, as STALE.
+        """
+        before = self._session
+        if before is None or self._listener is None or self._closed:
+            return
+        self._session = Session(self._connection, self._listener, before.inheritance)
+        self._session.start()
+
+    # Evaluating
+
+    def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
+        """Ask Unleash's engine for one flag. Raises nothing, and waits for nothing."""
+        session = self._session
+        serving = None if session is None else session.serving
+        if session is None or serving is None or self._closed:
+            status = self.status()
+            message = status.message or "the server has not answered yet"
+            return _error(key, ErrorCode.PROVIDER_NOT_READY, message)
+        known = serving.known.get(key)
+        if known is None:
+            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
+        try:
+            return self._resolved(serving, known, context, kind or known.flag.kind)
+        except InvalidContext as error:
+            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+        except Exception as error:  # noqa: BLE001  (the SDK's, or a hostile context: rule E1)
+            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+
+    def _resolved(self, serving: Serving, known: Known, context: Context, kind: FlagKind) -> Result:
+        key = known.flag.key
+        if not known.flag.on:
+            return self._off_result(known, kind, Reason.DISABLED)
+        asked = asked_with(context)
+        user = asked.get("userId")
+        if known.draws and user is None and "sessionId" not in asked:
+            message = f'"{key}" is split by targeting key, and the context has none'
+            return _error(key, ErrorCode.TARGETING_KEY_MISSING, message)
+        if kind is FlagKind.BOOLEAN:
+            unknown: list[str] = []
+            enabled = serving.client.is_enabled(key, asked, lambda name, _: _miss(unknown, name))
+            if unknown:
+                return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
+            variant: Mapping[str, Any] = {}
+        else:
+            variant = serving.client.get_variant(key, asked)
+            enabled = bool(variant["feature_enabled"])
+        reason = known.reason(user, enabled=enabled)
+        if not enabled:
+            return self._off_result(known, kind, reason)
+        return _on_result(known, variant, kind, reason)
+
+    def _off_result(self, known: Known, kind: FlagKind, reason: Reason) -> Result:
+        """Return what somebody gets who is not enabled: the off variant, where there is one."""
+        declared = self._off.get(known.flag.key)
+        if kind is FlagKind.BOOLEAN:
+            return _result(known, False, declared or known.flag.off_variant or "off", reason)
+        if declared is not None and declared in known.flag.variants:
+            return _result(known, known.flag.variants[declared], declared, reason)
+        if declared is not None and kind is FlagKind.STRING:
+            return _result(known, declared, declared, reason)
+        return _nothing(known, reason)
+
+    # Managing
+
+    def get(self, key: str) -> Flag | None:
+        """Return the flag as Unleash has it now, or None."""
+        return self._managing(Capability.READ).get(key)
+
+    def list(self) -> FlagSet:
+        """Return all flags of the project as Unleash has them now."""
+        return self._managing(Capability.READ).everything()
+
+    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
+        """Write a whole flag; strategies that were made by hand stay."""
+        return self._managing(Capability.WRITE).put(flag, expected)
+
+    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Archive the flag."""
+        self._managing(Capability.WRITE).delete(key, expected)
+
+    def switch_on(self, key: str, change: Change) -> Flag:
+        """Turn the flag on in this environment, and let Unleash add nothing to it."""
+        return self._managing(Capability.WRITE).switch(key, on=True)
+
+    def switch_off(self, key: str, change: Change) -> Flag:
+        """Turn the flag off in this environment."""
+        return self._managing(Capability.WRITE).switch(key, on=False)
+
+    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
+        """Set the percentage of the strategy that Downhaul keeps."""
+        return self._managing(Capability.WRITE).set_rollout(key, variant, weight)
+
+    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
+        """Set who always, or never, gets the flag."""
+        return self._managing(Capability.WRITE).set_targets(key, variant, keys)
+
+    def snapshot(self, key: str) -> ProviderSnapshot:
+        """Return the flag's state in this environment."""
+        return self._managing(Capability.SNAPSHOT).snapshot(key)
+
+    def restore(
+        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
+    ) -> Flag:
+        """Bring a snapshot's state back."""
+        return self._managing(Capability.SNAPSHOT).restore(snapshot, expected)
+
+    def _managing(self, capability: Capability) -> Admin:
+        if self._admin is None:
+            raise self._unsupported(capability)
+        return self._admin
+
+
+def create(settings: Settings) -> UnleashProvider:
+    """Return the provider for an ``unleash+…`` URL. Connects to nothing yet. Raises ConfigError."""
+    from downhaul_unleash.configuring import admin_of, connection_of  # noqa: PLC0415  (a circle)
+
+    connection = connection_of(settings)
+    return UnleashProvider(
+        connection, admin=admin_of(settings, connection), declared=settings.flags
+    )
+
+
+def _miss(unknown: list[str], name: str) -> bool:
+    unknown.append(name)
+    return False
+
+
+def _on_result(known: Known, variant: Mapping[str, Any], kind: FlagKind, reason: Reason) -> Result:
+    """Return what somebody gets who is enabled: a variant, or what stands for none of them."""
+    if variant.get("enabled"):
+        name = str(variant["name"])
+        return _result(known, _value(variant.get("payload"), name, kind), name, reason)
+    if FlagKind.BOOLEAN in (kind, known.table.kind):
+        return _result(known, True, "on", reason)
+    if known.plain is None:  # Unleash has no value for who gets none of the variants
+        return _nothing(known, reason)
+    return _result(known, known.plain, known.plain, reason)
+
+
+def _value(payload: Mapping[str, str] | None, name: str, kind: FlagKind) -> Any:
+    """Return what a variant is worth: its payload as the flag's kind, or its name without one."""
+    if payload is None:
+        return name
+    text = payload["value"]
+    if kind is FlagKind.STRING:
+        return text
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # of another type than was asked for: the caller hears so
+    if isinstance(found, float) and not math.isfinite(found):
+        return text
+    return found
+
+
+def _result(known: Known, value: Any, variant: str, reason: Reason) -> Result:
+    flag = known.flag
+    return Result(value, variant, reason, flag_version=flag.version, provider=NAME, flag=flag.key)
+
+
+def _nothing(known: Known, reason: Reason) -> Result:
+    """Return the answer of a flag that has no value for this user: the caller's default."""
+    version, key = known.flag.version, known.flag.key
+    return Result(
+        None, reason=reason, flag_version=version, provider=NAME, authoritative=False, flag=key
+    )
+
+
+def _error(key: str, code: ErrorCode, message: str) -> Result:
+    return Result(
+        None,
+        reason=Reason.ERROR,
+        error_code=code,
+        error_message=message,
+        provider=NAME,
+        authoritative=False,
+        flag=key,
+    )

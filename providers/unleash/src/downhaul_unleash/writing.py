@@ -1,0 +1,108 @@
+"""Bring a flag's strategies from one state to another, request by request.
+
+Unleash takes one strategy at a time and has no transactions. So the order matters: on the way, a
+user is served only by strategies that were there before or will be there at the end. What switches
+off goes first, what switches on goes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from downhaul.errors import ProviderError, Refused
+from downhaul_unleash.api import NAME, Asking, quoted
+from downhaul_unleash.shape import MOST_STRATEGIES, Strategy, body_of, named, rollout_of, same
+from downhaul_unleash.state import State, state_of
+
+_LOOK: Final = "look at the flag in Unleash, then repeat it on what is there now"
+
+
+class Writing:
+    """The requests that change one flag in one environment."""
+
+    def __init__(self, asking: Asking, project: str, environment: str, key: str) -> None:
+        self._asking = asking
+        self._environment = environment
+        self._key = key
+        self._flag = f"/admin/projects/{quoted(project)}/features/{quoted(key)}"
+        self._here = f"{self._flag}/environments/{quoted(environment)}"
+
+    def read(self) -> State:
+        """Return the flag as it is now. Raises FlagNotFound."""
+        return state_of(self._asking.get(self._flag, flag=self._key), self._environment)
+
+    def apply(self, before: State, wanted: Sequence[Strategy], *, on: bool) -> State:
+        """Make the flag have these strategies and be on or off; return it as read back.
+
+        Raises Refused, before anything is written, for more strategies than Unleash takes.
+        """
+        wanted = list(wanted)
+        if len(wanted) > MOST_STRATEGIES:
+            raise Refused(
+                f'flag "{self._key}" would need {len(wanted)} strategies, and Unleash takes '
+                f"{MOST_STRATEGIES}",
+                flag=self._key,
+                hint="give fewer targets, or keep them in a segment in Unleash",
+            )
+        if on and all(one["disabled"] for one in wanted):
+            # Where no strategy is active, Unleash's /on adds one that serves everybody.
+            wanted.append(rollout_of(self._key, 0, portable=False))
+        if before.enabled and not on:
+            self.switch(on=False)
+        self._strategies(before, wanted)
+        now = self.read()
+        if on and not now.enabled:
+            self.switch(on=True)
+            now = self.read()
+        self._verify(now, wanted, on)
+        return now
+
+    def switch(self, *, on: bool) -> None:
+        """Switch the flag in this environment."""
+        self._asking.post(f"{self._here}/{'on' if on else 'off'}", {}, self._key, again=True)
+
+    def order(self, places: Sequence[tuple[str, int]]) -> None:
+        """Give strategies, by id, their places in the order."""
+        body = [{"id": each, "sortOrder": place} for each, place in places]
+        self._asking.post(f"{self._here}/strategies/set-sort-order", body, self._key, again=True)
+
+    def _strategies(self, before: State, wanted: Sequence[Strategy]) -> None:
+        old = {one["id"]: one for one in before.strategies}
+        kept = [one for one in wanted if one.get("id") in old]
+        new = [one for one in wanted if one.get("id") not in old]
+        staying = {one["id"] for one in kept}
+        for one in kept:
+            if not same(one, old[one["id"]]):
+                path = f"{self._here}/strategies/{one['id']}"
+                self._asking.put(path, body_of(one), self._key)
+        gone = [each for each in old if each not in staying]
+        # Without any active strategy Unleash switches the flag off by itself.
+        first = new if all(one["disabled"] for one in kept) else []
+        for one in first:
+            self._asking.post(f"{self._here}/strategies", body_of(one), self._key)
+        for each in gone:
+            self._asking.delete(f"{self._here}/strategies/{each}", self._key)
+        for one in new if not first else ():
+            self._asking.post(f"{self._here}/strategies", body_of(one), self._key)
+
+    def _verify(self, now: State, wanted: Sequence[Strategy], on: bool) -> None:
+        """Compare what is there with what was written: the server takes much that it ignores."""
+        left = list(now.strategies)
+        for one in wanted:
+            found = next((each for each in left if same(each, one)), None)
+            if found is None:
+                raise self._mismatch(f'the strategy "{named(one)}" is not as it was written')
+            left.remove(found)
+        if left:
+            if now.enabled and on:
+                self.switch(on=False)
+                message = f'"{named(left[0])}" appeared beside them, so the flag was switched off'
+                raise self._mismatch(message)
+            raise self._mismatch(f'"{named(left[0])}" appeared beside them')
+        if now.enabled is not on:
+            raise self._mismatch(f"the flag is {'on' if now.enabled else 'off'}")
+
+    def _mismatch(self, what: str) -> ProviderError:
+        message = f'Unleash took the strategies of flag "{self._key}", but {what}'
+        return ProviderError(message, hint=_LOOK, flag=self._key, provider=NAME)

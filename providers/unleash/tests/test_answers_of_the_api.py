@@ -1,0 +1,161 @@
+"""What the admin client does with answers that a real server gives only when something is wrong."""
+
+import json
+import time
+
+import pytest
+import requests
+import responses
+from downhaul_unleash.admin import Admin
+from downhaul_unleash.api import Api
+from downhaul_unleash.provider import UnleashProvider
+from downhaul_unleash.session import Connection
+from stubs_unleash import ANA
+
+from downhaul.config import Secret
+from downhaul.errors import FlagNotFound, ProviderError, Refused, Unreachable
+
+URL = "https://unleash.example/api"
+FLAG = f"{URL}/admin/projects/default/features/f"
+HERE = f"{FLAG}/environments/development"
+
+
+def document(*, enabled=True, strategies=()):
+    here = {"name": "development", "enabled": enabled, "strategies": list(strategies)}
+    return {
+        "name": "f",
+        "type": "release",
+        "project": "default",
+        "description": None,
+        "stale": False,
+        "impressionData": False,
+        "dependencies": [],
+        "variants": [],
+        "environments": [here],
+    }
+
+
+def ours(share="20"):
+    return {
+        "id": "1",
+        "name": "flexibleRollout",
+        "title": "downhaul:rollout",
+        "parameters": {"rollout": share, "stickiness": "default", "groupId": "f"},
+        "constraints": [],
+        "segments": [],
+        "variants": [],
+        "disabled": False,
+        "sortOrder": 0,
+    }
+
+
+@pytest.fixture
+def server():
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def console():
+    api = Api(URL, Secret("*:*.very-secret"), deadline=3.0)
+    connection = Connection(URL, Secret("*:development.secret"))
+    return UnleashProvider(connection, admin=Admin(api, "default", "development"))
+
+
+@pytest.mark.rule("P7")
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_failure_is_repeated_where_repeating_is_the_same(server, console, status):
+    server.get(FLAG, status=status)
+    server.get(FLAG, json=document())
+    assert console.get("f").on
+    assert len(server.calls) == 2
+
+
+@pytest.mark.rule("P7")
+def test_the_servers_own_pause_is_kept(server, console):
+    server.get(FLAG, status=429, headers={"Retry-After": "1"})
+    server.get(FLAG, json=document())
+    began = time.monotonic()
+    assert console.get("f").on
+    assert 0.9 < time.monotonic() - began < 2.9
+
+
+@pytest.mark.rule("P7")
+def test_a_pause_longer_than_the_deadline_ends_at_the_deadline(server, console):
+    server.get(FLAG, status=429, headers={"Retry-After": "3600"})
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="429") as unreachable:
+        console.get("f")
+    assert time.monotonic() - began < 4
+    assert "very-secret" not in str(unreachable.value)
+
+
+@pytest.mark.rule("P7")
+@pytest.mark.parametrize(
+    "status, kind, told",
+    [
+        (401, ProviderError, "401"),
+        (403, ProviderError, "403"),
+        (404, FlagNotFound, "no flag"),
+        (405, ProviderError, "change requests"),
+        (400, Refused, "too much of it"),
+        (413, ProviderError, "large"),
+    ],
+)
+def test_a_refusal_is_told_apart_and_not_repeated(server, console, status, kind, told):
+    server.get(FLAG, json=document())
+    body = {"name": "Error", "message": "m", "details": [{"message": "too much of it"}]}
+    server.post(f"{HERE}/off", status=status, json=body)
+    with pytest.raises(kind) as refused:
+        console.switch_off("f", ANA)
+    assert told in str(refused.value)
+    assert not isinstance(refused.value, Unreachable)
+    assert [one.request.method for one in server.calls] == ["GET", "POST"]
+
+
+@pytest.mark.rule("P6")
+def test_a_strategy_that_may_have_been_made_is_never_made_twice(server, console):
+    server.get(FLAG, json=document())
+    server.post(f"{HERE}/strategies", body=requests.ConnectionError("the connection was lost"))
+    with pytest.raises(Unreachable) as unreachable:
+        console.set_rollout("f", "on", 5_000, ANA)
+    assert sum(one.request.method == "POST" for one in server.calls) == 1
+    assert "look at the flag" in unreachable.value.hint
+
+
+@pytest.mark.rule("P6")
+def test_what_the_server_took_and_did_not_keep_is_an_error(server, console):
+    server.get(FLAG, json=document(strategies=[ours()]))
+    server.put(f"{HERE}/strategies/1", json=ours("50"))
+    with pytest.raises(ProviderError, match="not as it was written"):
+        console.set_rollout("f", "on", 50_000, ANA)
+
+
+def test_a_strategy_that_unleash_adds_at_on_is_switched_off_at_once(server, console):
+    everybody = {**ours("100"), "id": "2", "title": None}
+    off = document(enabled=False, strategies=[ours()])
+    server.get(FLAG, json=off)
+    server.get(FLAG, json=off)
+    server.get(FLAG, json=document(strategies=[ours(), everybody]))
+    server.post(f"{HERE}/on", status=200)
+    server.post(f"{HERE}/off", status=200)
+    with pytest.raises(ProviderError, match="appeared beside"):
+        console.switch_on("f", ANA)
+    assert server.calls[-1].request.url == f"{HERE}/off"
+
+
+@pytest.mark.rule("P6")
+def test_a_percentage_is_sent_as_the_text_of_a_whole_number(server, console):
+    server.get(FLAG, json=document(strategies=[ours("12.5")]))
+    server.put(f"{HERE}/strategies/1", json=ours("50"))
+    with pytest.raises(ProviderError):
+        console.set_rollout("f", "on", 50_000, ANA)
+    (written,) = (one for one in server.calls if one.request.method == "PUT")
+    assert json.loads(written.request.body)["parameters"]["rollout"] == "50"
+
+
+def test_an_answer_that_is_no_json_says_that_the_url_is_wrong(server, console):
+    server.get(FLAG, body="<html>", content_type="text/html")
+    with pytest.raises(ProviderError) as refused:
+        console.get("f")
+    assert "/api" in refused.value.hint
