@@ -1,11 +1,14 @@
 """What an application goes through that follows a store: files that vanish, go back, break."""
 
 import sqlite3
+import time
 
 import pytest
 
 from downhaul.flag import Flag
+from downhaul.overlay import Scope
 from downhaul.provider import State
+from downhaul.store import reading
 
 
 @pytest.fixture
@@ -168,3 +171,66 @@ def test_environments_are_apart(writer, path, provider_at, recorder, change):
     here = staging.put(Flag.boolean("one", on=False), change)
     recorder.wait_for(lambda heard: heard.flags == {"one": here})
     assert writer.list().flags["one"].on
+
+
+class Served:
+    """Listens to flags and kills, and notes the shares that are served while nothing is killed."""
+
+    def __init__(self):
+        self.share = None
+        self.killed = False
+        self.seen = []
+
+    def replaced(self, flag_set):
+        self.take(flag_set.flags)
+
+    def changed(self, delta):
+        self.take(delta.flags)
+
+    def take(self, flags):
+        if flags.get("agent") is not None:
+            self.share = flags["agent"].default.weights[0].weight
+        self.note()
+
+    def kills(self, records):
+        for one in records:
+            self.killed = one.killed
+        self.note()
+
+    def note(self):
+        if not self.killed and self.share is not None:
+            self.seen.append(self.share)
+
+    def status_changed(self, status):
+        """Nothing that is asked about here."""
+
+
+@pytest.mark.rule("K5")
+def test_nobody_hears_of_a_revive_before_the_first_step_that_was_set_for_it(
+    writer, path, provider_at, change, monkeypatch
+):
+    """Many revives, each after its flag was lowered, heard by a process that polls."""
+    scope = Scope.parse("agent")
+    slowly = reading.rows_since
+
+    def rows_since(*words):
+        time.sleep(0.003)  # what a busy machine does between two statements
+        return slowly(*words)
+
+    monkeypatch.setattr(reading, "rows_since", rows_since)
+    writer.put(Flag.boolean("agent", percent=1), change)
+    application = provider_at(path)
+    heard = Served()
+    application.start(heard)
+    application.control.start(heard)
+    assert application.wait_ready(15)
+    for _ in range(25):
+        writer.control.record_kill(scope, change, killed=True)
+        writer.set_rollout("agent", "on", 50_000, change)
+        writer.set_rollout("agent", "on", 1_000, change)
+        writer.control.record_kill(scope, change, killed=False)
+        until = time.monotonic() + 15
+        while heard.killed:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+    assert set(heard.seen) == {1_000}

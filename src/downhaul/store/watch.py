@@ -268,8 +268,9 @@ class Watcher:
         if why:
             _log.warning("%s %s: read whole", self._database.safe_url, why)
         tables, environment = self._database.tables, self._environment
-        rows = reading.rows_since(connection, tables, environment, -1)
+        # Kills before flags: a flag that is newer than a revive is safe, an older one is not (K5).
         kills = reading.kill_records(connection, tables, environment, found.identity)
+        rows = reading.rows_since(connection, tables, environment, -1)
         with self._lock:
             same = found.identity == self._position.identity
             last_flags = self._flags if same else {}
@@ -286,15 +287,26 @@ class Watcher:
             self._answered.set()
 
     def _read_newer(self, connection: Any, found: Position) -> None:
+        """Take up what is new: kills, then flags, then revives.
+
+        A kill is in force before anything else. A revive comes after a flag was set to its first
+        step (rule K5), so that whoever hears of it must have the flag by then.
+        """
         tables, environment = self._database.tables, self._environment
+        records: list[KillRecord] = []
         if found.kills > self._position.kills:
             records = reading.kill_records(
                 connection, tables, environment, found.identity, self._position.kills
             )
-            self._apply_kills(records)
-        if found.revision > self._position.revision:
+        kills = [one for one in records if one.killed]
+        if kills:
+            with self._lock:
+                _tell(self._on_kills, kills)
+        if len(kills) < len(records) or found.revision > self._position.revision:
             rows = reading.rows_since(connection, tables, environment, self._position.revision)
             self._apply(rows)
+        if records:
+            self._apply_kills(records)
 
     def _take(self, connection: Any, news: Sequence[News]) -> None:
         for one in news:
