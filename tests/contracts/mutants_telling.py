@@ -33,8 +33,12 @@ class SnapshotLacksTargets(MemoryProvider):
     "test_a_rollback_by_hand_takes_everything_back_exactly",
     "test_a_rollout_climbs_step_by_step_and_is_completed",
     "test_a_snapshot_can_be_kept_as_text",
-    "test_later_writes_leave_a_snapshot_alone",
     "test_what_somebody_lowered_by_hand_stays_low",
+    by_luck=[  # a set has its elements in another order in each process
+        "test_a_snapshot_is_restored_exactly",
+        "test_later_writes_leave_a_snapshot_alone",
+        "test_what_is_restored_is_as_it_was",
+    ],
 )
 class SnapshotIsNoText(MemoryProvider):
     """Has something in its document that is no JSON."""
