@@ -244,3 +244,15 @@ def test_doctor_shows_the_stack(folder):
     (folder / "downhaul.toml").write_text(text)
     found = {one.name: one.message for one in examine(file=str(folder / "downhaul.toml"))}
     assert found["wrappers"] == "read_only -> recording -> file"
+
+
+@pytest.mark.rule("P7")
+def test_the_password_of_a_second_backend_is_shown_to_nobody(folder):
+    from downhaul.config import resolve
+    from downhaul.config.report import show
+
+    text = '[provider]\nurl = "file:one.json"\nwrap = ["failover"]\n'
+    (folder / "downhaul.toml").write_text(f'{text}failover.to = "postgresql://u:5ecret@h/db"\n')
+    shown = str(show(resolve(file=folder / "downhaul.toml", environ={})))
+    assert "postgresql://u:***@h/db" in shown
+    assert "5ecret" not in shown

@@ -9,6 +9,7 @@ from typing import Any
 from downhaul.config.schema import dotted
 from downhaul.config.secret import masked
 from downhaul.config.settings import Settings
+from downhaul.config.urls import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ def show(settings: Settings) -> list[Row]:
         "provider": {
             "url": provider.safe_url,
             "wrap": list(provider.wrap),
-            **masked({**provider.options, **provider.wrappers}, provider.secrets),
+            **masked(
+                {**provider.options, **_without_passwords(provider.wrappers)}, provider.secrets
+            ),
         },
         "control": {
             "url": control.safe_url,
@@ -58,3 +61,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _without_passwords(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables of wrappers with what is secret in their URLs taken out, such as failover's."""
+    return {
+        name: {
+            key: redacted(value) if isinstance(value, str) and "://" in value else value
+            for key, value in table.items()
+        }
+        if isinstance(table, Mapping)
+        else table
+        for name, table in tables.items()
+    }
