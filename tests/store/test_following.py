@@ -1,6 +1,7 @@
 """What an application goes through that follows a store: files that vanish, go back, break."""
 
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -194,7 +195,8 @@ class Served:
 
     def kills(self, records):
         for one in records:
-            self.killed = one.killed
+            if one.scope == Scope.parse("agent"):
+                self.killed = one.killed
         self.note()
 
     def note(self):
@@ -233,4 +235,34 @@ def test_nobody_hears_of_a_revive_before_the_first_step_that_was_set_for_it(
         while heard.killed:
             assert time.monotonic() < until
             time.sleep(0.001)
+    assert set(heard.seen) == {1_000}
+
+
+@pytest.mark.rule("K5")
+@pytest.mark.parametrize("reads", ["position", "kill_records", "rows_since"])
+def test_what_is_raised_under_a_kill_while_a_process_reads_is_not_served(
+    writer, path, provider_at, change, monkeypatch, wait_until, reads
+):
+    """A kill and a raise come between one read of a look and the next."""
+    writer.put(Flag.boolean("agent", percent=1), change)
+    writer.control.record_kill(Scope.parse("another"), change, killed=True)
+    application = provider_at(path)
+    heard = Served()
+    application.start(heard)
+    application.control.start(heard)
+    assert application.wait_ready(15)
+    read, done = getattr(reading, reads), threading.Event()
+
+    def then_write(*words):
+        found = read(*words)
+        if threading.current_thread().name == "downhaul-watcher" and not done.is_set():
+            done.set()
+            writer.control.record_kill(Scope.parse("agent"), change, killed=True)
+            writer.set_rollout("agent", "on", 50_000, change)
+        return found
+
+    monkeypatch.setattr(reading, reads, then_write)
+    writer.put(Flag.boolean("other"), change)
+    writer.control.record_kill(Scope.parse("another"), change, killed=False)
+    wait_until(lambda: heard.share == 50_000)
     assert set(heard.seen) == {1_000}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAl
 from downhaul.errors import ProviderError, SchemaMissing, Unreachable
 from downhaul.store.tables import Tables
 
+_T = TypeVar("_T")
 Redact = Callable[[str], str]
 
 _UPGRADE: Final = "run: downhaul db upgrade"
@@ -34,6 +35,8 @@ class Dialect:
     """An expression: microseconds since 1970, an integer."""
     begin_write: tuple[str, ...] = ()
     """Statements that begin a transaction that writes, where the driver's begin won't do."""
+    begin_read: tuple[str, ...] = ("BEGIN",)
+    """Statements that begin a transaction all of whose reads see one moment."""
     limits: tuple[str, ...] = ()
     """Statements that bound the time of one transaction."""
     notify: bool = False
@@ -50,6 +53,7 @@ POSTGRESQL: Final = Dialect(
     "postgresql",
     now="to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
     microseconds="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    begin_read=("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",),
     # The last one: a writer that is stopped in the middle must not keep its locks for ever.
     limits=(
         """
@@ -98,12 +102,17 @@ class Database:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
+    def at_one_moment(self, connection: Connection) -> Iterator[None]:
+        """Let all that is read on a connection without a transaction be of one moment."""
+        yield from _by_hand(connection, self.dialect.begin_read, None)
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in one transaction, committed at the end. Raises Unreachable."""
         with self.errors(), self.engine.connect() as connection:
             if self.dialect.begin_write:
                 autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-                yield from _by_hand(autocommit, self.dialect.begin_write)
+                yield from _by_hand(autocommit, self.dialect.begin_write, autocommit)
             else:
                 with connection.begin():
                     for statement in self.dialect.limits:
@@ -187,12 +196,12 @@ class _Bound(Database):
     writing = reading
 
 
-def _by_hand(connection: Connection, begin: tuple[str, ...]) -> Iterator[Connection]:
+def _by_hand(connection: Connection, begin: tuple[str, ...], given: _T) -> Iterator[_T]:
     """Run a transaction in plain words, where the driver would begin it too late or too weakly."""
     for statement in begin:
         connection.exec_driver_sql(statement)
     try:
-        yield connection
+        yield given
     except BaseException:
         with suppress(SQLAlchemyError):  # the error that led here says more
             connection.exec_driver_sql("ROLLBACK")

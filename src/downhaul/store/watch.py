@@ -238,7 +238,18 @@ class Watcher:
                 callback(status)
 
     def _load(self, connection: Any) -> None:
-        """Read what is newer than what is known, or everything where that can't be trusted."""
+        """Read what is newer than what is known, or everything where that can't be trusted.
+
+        All of it as it was at one moment. Were flags read later than kills, one that was raised
+        under a kill would be served until the kill is read (rule K5).
+        """
+        with self._database.at_one_moment(connection):
+            take_up = self._read(connection)
+        take_up()
+        self._confirm()
+
+    def _read(self, connection: Any) -> Callable[[], None]:
+        """Read, and return what is left to do with it."""
         found = reading.position(connection, self._database.tables, self._environment)
         if not found.identity:
             raise SchemaMissing(
@@ -248,12 +259,14 @@ class Watcher:
             )
         known = self._position
         if not self._loaded.is_set() or found.identity != known.identity:
-            self._read_all(connection, found, "" if not known.identity else "is another store now")
-        elif not self._goes_on(connection, known, found):
-            self._read_all(connection, found, "went back to an earlier state (a restored backup?)")
-        else:
-            self._read_newer(connection, found)
-        self._confirm()
+            return self._read_all(
+                connection, found, "" if not known.identity else "is another store now"
+            )
+        if not self._goes_on(connection, known, found):
+            return self._read_all(
+                connection, found, "went back to an earlier state (a restored backup?)"
+            )
+        return self._read_newer(connection, found)
 
     def _goes_on(self, connection: Any, known: Position, found: Position) -> bool:
         """Return whether what is known is part of what the store says now."""
@@ -264,46 +277,53 @@ class Watcher:
         # A backup that was restored and then written to may stand at a later revision than ours.
         return reading.remembers(connection, self._database.tables, known.token)
 
-    def _read_all(self, connection: Any, found: Position, why: str) -> None:
+    def _read_all(self, connection: Any, found: Position, why: str) -> Callable[[], None]:
         if why:
             _log.warning("%s %s: read whole", self._database.safe_url, why)
         tables, environment = self._database.tables, self._environment
-        # Kills before flags: a flag that is newer than a revive is safe, an older one is not (K5).
         kills = reading.kill_records(connection, tables, environment, found.identity)
         rows = reading.rows_since(connection, tables, environment, -1)
+        return lambda: self._replace(found.identity, rows, kills)
+
+    def _replace(self, identity: str, rows: Rows, kills: Sequence[KillRecord]) -> None:
         with self._lock:
-            same = found.identity == self._position.identity
+            same = identity == self._position.identity
             last_flags = self._flags if same else {}
             last_segments = self._segments if same else {}
             self._flags = _present(rows.flags, rows.broken, "flag", last_flags)
             self._segments = _present(rows.segments, rows.broken, "segment", last_segments)
             self._kills = {(one.environment, str(one.scope)): one for one in kills}
             self._broken = dict(rows.broken)
-            self._position = Position(found.identity, rows.revision, rows.token, _highest(kills))
+            self._position = Position(identity, rows.revision, rows.token, _highest(kills))
             # Kills first: a kill is in force before the first flag is.
             _tell(self._on_kills, kills)
             _tell(self._on_flags, self._flag_set())
             self._loaded.set()
             self._answered.set()
 
-    def _read_newer(self, connection: Any, found: Position) -> None:
+    def _read_newer(self, connection: Any, found: Position) -> Callable[[], None]:
+        tables, environment, known = self._database.tables, self._environment, self._position
+        rows: Rows | None = None
+        records: list[KillRecord] = []
+        if found.kills > known.kills:
+            records = reading.kill_records(
+                connection, tables, environment, found.identity, known.kills
+            )
+        if found.revision > known.revision:
+            rows = reading.rows_since(connection, tables, environment, known.revision)
+        return lambda: self._add(rows, records)
+
+    def _add(self, rows: Rows | None, records: Sequence[KillRecord]) -> None:
         """Take up what is new: kills, then flags, then revives.
 
         A kill is in force before anything else. A revive comes after a flag was set to its first
         step (rule K5), so that whoever hears of it must have the flag by then.
         """
-        tables, environment = self._database.tables, self._environment
-        records: list[KillRecord] = []
-        if found.kills > self._position.kills:
-            records = reading.kill_records(
-                connection, tables, environment, found.identity, self._position.kills
-            )
         kills = [one for one in records if one.killed]
         if kills:
             with self._lock:
                 _tell(self._on_kills, kills)
-        if len(kills) < len(records) or found.revision > self._position.revision:
-            rows = reading.rows_since(connection, tables, environment, self._position.revision)
+        if rows is not None:
             self._apply(rows)
         if records:
             self._apply_kills(records)
