@@ -1,0 +1,1 @@
+"""Split (Harness FME) as a Downhaul provider."""
