@@ -15,6 +15,7 @@ def downhaul_providers() -> list[ProviderSpec]:
             schemes=("split",),
             factory="downhaul_split.provider:create",
             settings="downhaul_split.settings:SplitSettings",
+            translator="downhaul_split.translate",
             capabilities=frozenset({Capability.RESOLVE, Capability.WATCH}),
             install_hint="pip install downhaul-split",
         )
