@@ -16,7 +16,15 @@ def downhaul_providers() -> list[ProviderSpec]:
             factory="downhaul_split.provider:create",
             settings="downhaul_split.settings:SplitSettings",
             translator="downhaul_split.translate",
-            capabilities=frozenset({Capability.RESOLVE, Capability.WATCH}),
+            capabilities=frozenset(
+                {
+                    Capability.RESOLVE,
+                    Capability.WATCH,
+                    Capability.READ,
+                    Capability.WRITE,
+                    Capability.SNAPSHOT,
+                }
+            ),
             install_hint="pip install downhaul-split",
         )
     ]
