@@ -41,6 +41,11 @@ def _sdk(service, *, streaming=True, **config):
     try:
         yield factory
     finally:
+        if factory.ready:
+            # destroyed before its start is through, the SDK goes on polling for good
+            _wait_for(
+                lambda: not any(one.name == "SDKInitializer" for one in threading.enumerate())
+            )
         ended = threading.Event()
         factory.destroy(ended)
         assert ended.wait(LIMIT)
@@ -101,6 +106,38 @@ class _Admin:
 
     def remove(self, name):
         return self.call("DELETE", self.of(name))
+
+    def delete(self, name):
+        return self.call("DELETE", f"splits/ws/{self._service.workspace}/{name}")
+
+    def new_segment(self, name, keys=()):
+        workspace, environment = self._service.workspace, self._service.environment
+        about = {"name": name}
+        made = self.call("POST", f"segments/ws/{workspace}/trafficTypes/user", json=about)
+        assert made.status_code == 200, made.text
+        assert self.call("POST", f"segments/{environment}/{name}").status_code == 200
+        return self.keys(name, "uploadKeys", list(keys)) if keys else made
+
+    def keys(self, segment, verb, keys, query=""):
+        path = f"segments/{self._service.environment}/{segment}/{verb}{query}"
+        return self.call("PUT", path, json={"keys": keys, "comment": "why"})
+
+    def new_rule_segment(self, name):
+        workspace, environment = self._service.workspace, self._service.environment
+        path = f"rule-based-segments/ws/{workspace}/trafficTypes/user"
+        assert self.call("POST", path, json={"name": name}).status_code == 200
+        assert self.call("POST", f"rule-based-segments/{environment}/{name}").status_code == 200
+
+    def rules(self, name, **definition):
+        workspace, environment = self._service.workspace, self._service.environment
+        path = f"rule-based-segments/ws/{workspace}/{name}/environments/{environment}"
+        return self.call("PUT", path, json=definition)
+
+    def flag_set(self, name):
+        workspace = {"id": self._service.workspace, "type": "workspace"}
+        url = f"{self._service.url}/api/v3/flag-sets"
+        body = {"name": name, "workspace": workspace}
+        return requests.post(url, json=body, headers=self.headers, timeout=LIMIT)
 
 
 @pytest.fixture

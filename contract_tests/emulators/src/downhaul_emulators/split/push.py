@@ -80,6 +80,12 @@ def occupancy(publishers: int) -> list[dict[str, Any]]:
     ]
 
 
+def failure(code: int) -> dict[str, Any]:
+    """Return an error of the stream itself. From 40140 to 40149 SDKs come back with a new token."""
+    status = code // 100
+    return {"code": code, "statusCode": status, "message": "emulated", "href": "emulated"}
+
+
 def _envelope(channel: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": f"emulated:{next(_ids)}:0",
