@@ -19,6 +19,10 @@ def _wait_for(holds):
         time.sleep(0.005)
 
 
+def _threads():
+    return {one.name for one in threading.enumerate()}
+
+
 @contextlib.contextmanager
 def _sdk(service, *, streaming=True, **config):
     """A factory of the vendor's SDK, started and not awaited."""
@@ -43,12 +47,11 @@ def _sdk(service, *, streaming=True, **config):
     finally:
         if factory.ready:
             # destroyed before its start is through, the SDK goes on polling for good
-            _wait_for(
-                lambda: not any(one.name == "SDKInitializer" for one in threading.enumerate())
-            )
+            _wait_for(lambda: "SDKInitializer" not in _threads())
         ended = threading.Event()
         factory.destroy(ended)
         assert ended.wait(LIMIT)
+        _wait_for(lambda: "PushFeatureFlagWorker" not in _threads())
 
 
 @contextlib.contextmanager
@@ -57,8 +60,13 @@ def _following(service, *, streaming=True, **config):
     with _sdk(service, streaming=streaming, **config) as factory:
         factory.block_until_ready(LIMIT)
         if streaming:
-            _wait_for(service.listening)
+            _wait_until_it_streams()
         yield factory.client()
+
+
+def _wait_until_it_streams():
+    """Wait until the SDK has caught up after it connected, and goes by what the stream says."""
+    _wait_for(lambda: "PushFeatureFlagWorker" in _threads())
 
 
 class _Admin:
@@ -169,6 +177,12 @@ def sdk(split):
 def following(split):
     """Returns a context manager: a client of the vendor's SDK that is ready and listens."""
     return lambda **config: _following(split, **config)
+
+
+@pytest.fixture
+def wait_until_it_streams():
+    """Returns what waits until the SDK goes by what the stream says, again."""
+    return _wait_until_it_streams
 
 
 @pytest.fixture

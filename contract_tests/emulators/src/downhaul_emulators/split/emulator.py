@@ -19,6 +19,7 @@ _ADMIN: Final = ("/internal/", "/api/v3/")
 _CONSOLE: Final = "/emulator/flags/"
 _LIFETIME: Final = 3600
 _PUBLISHERS: Final = 2
+_LATENCY: Final = 0.05  # seconds: see push.Channel
 
 
 class SplitEmulator(Emulator):
@@ -65,6 +66,7 @@ class SplitEmulator(Emulator):
         self.stale_reads = 0
         self.titles = False
         self.token_lifetime = _LIFETIME
+        self.latency = _LATENCY
         self.tokens: dict[str, Environment] = {}
         self.limits = Limits()
         self._held: list[tuple[Environment, dict[str, Any]]] | None = None
@@ -171,7 +173,7 @@ class SplitEmulator(Emulator):
 
     def listen(self, environment: Environment) -> push.Channel:
         """Open a stream of an environment's messages."""
-        channel = push.Channel(environment)
+        channel = push.Channel(environment, self.latency)
         with self._lock:
             for message in push.occupancy(_PUBLISHERS):
                 channel.put("message", message)
