@@ -148,6 +148,20 @@ class _Admin:
         return requests.post(url, json=body, headers=self.headers, timeout=LIMIT)
 
 
+def _refused(answer, status, words):
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"code", "message", "details", "transactionId"}
+    assert body["code"] == status
+    assert words in body["message"]
+
+
+@pytest.fixture
+def refused():
+    """Returns what checks that an answer is a refusal in Split's shape, with words in it."""
+    return _refused
+
+
 @pytest.fixture
 def split():
     """Split's service, with nothing in it."""
