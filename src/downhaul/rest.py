@@ -84,6 +84,10 @@ class Asking:
         self._headers = dict(api.headers(api.token.reveal()))
         self._end = time.monotonic() + api.deadline
 
+    def renew(self) -> None:
+        """Begin the deadline anew: each page of a long list has one of its own."""
+        self._end = time.monotonic() + self._api.deadline
+
     def get(self, path: str, *, flag: str | None = None, **query: Any) -> Any:
         """Return what is there. Raises FlagNotFound for 404 where a flag is asked for."""
         return self._ask("GET", path, None, flag, query, again=True)

@@ -45,9 +45,9 @@ def _sdk(service, *, streaming=True, **config):
     try:
         yield factory
     finally:
-        if factory.ready:
-            # destroyed before its start is through, the SDK goes on polling for good
-            _wait_for(lambda: "SDKInitializer" not in _threads())
+        # destroyed before its start is through, the SDK goes on for good: trying, then polling
+        service.heal()
+        _wait_for(lambda: "SDKInitializer" not in _threads())
         ended = threading.Event()
         factory.destroy(ended)
         assert ended.wait(LIMIT)

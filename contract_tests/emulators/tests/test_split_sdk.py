@@ -86,6 +86,16 @@ def test_a_segment_is_followed_key_by_key(split, admin, following, wait_for):
     assert int(since[-1]) > 0
 
 
+def test_a_segment_that_a_rule_names_first_is_fetched_by_polling(admin, following, wait_for):
+    admin.create("agent", boolean(0))
+    with following(streaming=False) as client:
+        assert client.get_treatment("ada", "agent") == "off"
+        admin.new_segment("beta", ["ada"])
+        targeted = rule([{"type": "IN_SEGMENT", "string": "beta"}], on=100)
+        admin.patch("agent", ("replace", "/rules", [targeted]))
+        wait_for(lambda: client.get_treatment("ada", "agent") == "on")
+
+
 def test_a_rule_based_segment_matches_by_rules_but_for_its_exclusions(admin, following, wait_for):
     admin.new_segment("staff", ["bob"])
     admin.new_rule_segment("adults")

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 import requests
-from downhaul_emulators.split import boolean, buckets, rule
+from downhaul_emulators.split import boolean, buckets
 
 # The SDK names its threads by methods that Python deprecates, and dies of it where warnings raise
 pytestmark = pytest.mark.filterwarnings(r"ignore:set(Name|Daemon)\(\) is deprecated")
@@ -96,16 +96,6 @@ def test_a_change_in_another_environment_is_not_told(split, admin):
     assert first["changeNumber"] == admin.read("agent").json()["lastUpdateTime"]
     [update] = asked(split, "/event-stream")
     assert update.query["accessToken"]
-
-
-def test_a_new_segment_comes_with_the_flag_that_names_it(split, admin, following, wait_for):
-    admin.create("agent", boolean(0))
-    with following() as client:
-        assert client.get_treatment("ada", "agent") == "off"
-        admin.new_segment("beta", ["ada"])
-        targeted = rule([{"type": "IN_SEGMENT", "string": "beta"}], on=100)
-        admin.patch("agent", ("replace", "/rules", [targeted]))
-        wait_for(lambda: client.get_treatment("ada", "agent") == "on")
 
 
 def test_changes_that_arrive_backwards_leave_the_newest(split, admin, following, wait_for):

@@ -155,9 +155,12 @@ class Admin:
         """Bring a snapshot back whole, as a new version."""
         asking = self._api.begin()
         key = snapshot.flag
+        own = snapshot.document.get(NAME)
+        if snapshot.provider != NAME or own is None:
+            message = f'the snapshot of flag "{key}" was taken at {snapshot.provider}'
+            raise Refused(message, flag=key, hint="restore it there")
         before = self._read(asking, key)
         self._compare(key, before, expected)
-        own = snapshot.document[NAME]
         wanted = kept_of(own)
         if before.kept != wanted:
             said = {"comment": _comment(change), "title": change.reason or "Downhaul"}

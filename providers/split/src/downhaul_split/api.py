@@ -62,12 +62,7 @@ class Place:
     def definitions(self, asking: Asking) -> list[dict[str, Any]]:
         """Return all definitions of this environment, page by page to the end."""
         path = f"/splits/ws/{self._id(asking)}/environments/{_quoted(self._environment)}"
-        found: list[dict[str, Any]] = []
-        while True:
-            page = asking.get(path, limit=_PAGE, offset=len(found))
-            found += page["objects"]
-            if not page["objects"] or len(found) >= page.get("totalCount", len(found)):
-                return found
+        return self._all(asking, path)
 
     def about(self, asking: Asking, key: str) -> dict[str, Any]:
         """Return what all environments share: description and tags. Raises FlagNotFound."""
@@ -76,12 +71,7 @@ class Place:
     def abouts(self, asking: Asking) -> dict[str, dict[str, Any]]:
         """Return that of all flags, by name."""
         path = f"/splits/ws/{self._id(asking)}"
-        found: list[dict[str, Any]] = []
-        while True:
-            page = asking.get(path, limit=_PAGE, offset=len(found))
-            found += page["objects"]
-            if not page["objects"] or len(found) >= page.get("totalCount", len(found)):
-                return {one["name"]: one for one in found}
+        return {one["name"]: one for one in self._all(asking, path)}
 
     def patch(self, asking: Asking, key: str, operations: list[dict[str, Any]]) -> None:
         """Change parts of a definition, in one request."""
@@ -113,6 +103,15 @@ class Place:
     def remove(self, asking: Asking, key: str) -> None:
         """Remove the definition of this environment; others keep theirs."""
         asking.delete(self._here(asking, key), flag=key)
+
+    def _all(self, asking: Asking, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            asking.renew()
+            page = asking.get(path, limit=_PAGE, offset=len(found))
+            found += page["objects"]
+            if not page["objects"] or len(found) >= page.get("totalCount", len(found)):
+                return found
 
     def _here(self, asking: Asking, key: str) -> str:
         environment = _quoted(self._environment)

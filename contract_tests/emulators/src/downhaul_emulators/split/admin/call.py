@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,12 +84,18 @@ class Call:
                 raise bad(f"{name} must be of type {fields[name].__name__}")
         return body
 
-    def page(self, objects: Sequence[Any], most: int, usual: int = _PAGE) -> Response:
-        """Return a page of a list, as ``offset`` and ``limit`` ask."""
+    def page(
+        self,
+        objects: Sequence[Any],
+        most: int,
+        usual: int = _PAGE,
+        *,
+        show: Callable[[Any], Any] = lambda one: one,
+    ) -> Response:
+        """Return a page of a list, as ``offset`` and ``limit`` ask, each as ``show`` makes it."""
         found, offset, limit = self.part(objects, most, usual)
-        total = len(objects)
-        body = {"objects": found, "offset": offset, "limit": limit, "totalCount": total}
-        return Response(200, body)
+        place = {"offset": offset, "limit": limit, "totalCount": len(objects)}
+        return Response(200, {"objects": list(map(show, found)), **place})
 
     def part(self, objects: Sequence[Any], most: int, usual: int) -> tuple[list[Any], int, int]:
         """Return a part of a list of at most ``most``, with the offset and the limit it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from downhaul_emulators.serving import Response
@@ -21,8 +22,8 @@ def listed(call: Call) -> Response:
     workspace, name = call.names
     call.workspace(workspace)
     environment = call.environment(name)
-    found = [call.account.definition(environment, one) for one in environment.definitions]
-    return call.page(found, _PAGE)
+    show = partial(call.account.definition, environment)
+    return call.page(list(environment.definitions), _PAGE, show=show)
 
 
 def read(call: Call) -> Response:

@@ -60,12 +60,12 @@ def create(call: Call) -> Response:
 def listed(call: Call) -> Response:
     """List the flags of a workspace, or those with a tag."""
     call.workspace(call.names[0])
-    flags = [copy.deepcopy(one) for one in call.account.flags.values()]
+    flags = list(call.account.flags.values())
     if tag := call.request.query.get("tag"):
         flags = [one for one in flags if {"name": tag} in (one["tags"] or ())]
     if part := call.request.query.get("name"):
         flags = [one for one in flags if part in one["name"]]
-    return call.page(flags, _PAGE)
+    return call.page(flags, _PAGE, show=copy.deepcopy)
 
 
 def read(call: Call) -> Response:
