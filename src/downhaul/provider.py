@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from downhaul.context import Context
 from downhaul.errors import ReadOnly, UnsupportedCapability
+from downhaul.evaluator.asking import Ask
 from downhaul.evaluator.asking import (
     portable_attribute as portable_attribute,  # noqa: PLC0414  (what a provider writes a rule for)
 )
@@ -75,11 +76,27 @@ class ProviderStatus:
     age: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Which backend answers, of a provider that is made of several.
+
+    ``name`` is what results name as their provider. ``asked`` takes ``resolve`` of the outermost
+    provider, and returns what asks through it with this one backend answering, whoever is in
+    charge by then: so all answers of one moment come from one backend.
+    """
+
+    name: str
+    asked: Callable[[Ask], Ask]
+
+
 class Listener(Protocol):
     """What the core gives a provider to talk to. Calls return soon, and raise nothing."""
 
-    def replaced(self, flag_set: FlagSet) -> None:
-        """The whole flag set is now this one."""
+    def replaced(self, flag_set: FlagSet, by: Answering | None = None) -> None:
+        """The whole flag set is now this one.
+
+        A provider that is made of several says ``by`` whom it is answered from now on.
+        """
 
     def changed(self, delta: FlagSetDelta) -> None:
         """These flags and segments changed, all at once."""
