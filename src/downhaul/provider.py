@@ -273,6 +273,22 @@ class FlagProvider:
         return UnsupportedCapability(capability.value, provider=self.name)
 
 
+WRITES: Final = frozenset(
+    {
+        "put",
+        "delete",
+        "switch_on",
+        "switch_off",
+        "set_rollout",
+        "set_targets",
+        "put_segment",
+        "delete_segment",
+        "restore",
+    }
+)
+"""The verbs of :class:`FlagProvider` that change something at the backend."""
+
+
 class ControlStore(Protocol):
     """Where kills and the history of changes live, for one environment (rules K3, X4).
 

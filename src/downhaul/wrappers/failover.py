@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
@@ -36,7 +36,7 @@ from downhaul.result import Result
 from downhaul.wrappers.hearing import Ear, Heard, Tell
 from downhaul.wrappers.holding import Held
 from downhaul.wrappers.turns import Seen, Turns, takes_over
-from downhaul.wrappers.wrapper import Wrapper, stack_of
+from downhaul.wrappers.wrapper import Shared, Wrapper, stack_of
 
 _log: Final = logging.getLogger("downhaul.failover")
 _SOURCE: Final = frozenset({Capability.FLAG_SET, Capability.RESOLVE})
@@ -197,6 +197,10 @@ class Failover(Wrapper):
             one.after_fork()
         if self._listener is not None:
             self._watch()
+
+    def within(self, connection: Any) -> FlagProvider:
+        """Return the primary, where all that is managed is, as one transaction sees it."""
+        return cast("Shared", self.inner).within(connection)
 
     # Who is in charge
 
