@@ -324,8 +324,11 @@ def test_a_stack_is_made_from_configuration_with_paths_beside_the_file(folder):
     "table, told",
     [
         ('wrap = ["failover"]', "provider.failover.to"),
-        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafterr = 2', "did you mean after?"),
-        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafter = -1', "greater than 0"),
+        (
+            'wrap = ["failover"]\n[provider.failover]\nto = "file:x"\nafterr = 2',
+            "did you mean after?",
+        ),
+        ('wrap = ["failover"]\n[provider.failover]\nto = "file:x"\nafter = -1', "greater than 0"),
         ('wrap = ["recording"]\nrecording = 5', "must be a table"),
         ('wrap = ["read_only"]\n[provider.read_only]\nstrict = true', "unknown key"),
         ('wrap = ["readonly"]', "did you mean read_only?"),

@@ -8,12 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from downhaul.config.schema import origin_of, problems_of
+from downhaul.config.beside import parts_of
+from downhaul.config.schema import dotted, origin_of, problems_of
 from downhaul.config.secret import revealed, without
 from downhaul.config.settings import Settings, secrets_in
-from downhaul.errors import ConfigError, Problem
+from downhaul.config.urls import scheme_of
+from downhaul.errors import ConfigError, Problem, ProviderNotFound
 from downhaul.hookspecs import ProviderSpec
 from downhaul.plugins.known import KnownWrapper
+from downhaul.plugins.registry import registry
 from downhaul.plugins.specs import load, why
 
 
@@ -35,10 +38,12 @@ def checked(
     options: Mapping[str, Any],
     origins: Mapping[tuple[str, ...], str],
     secrets: frozenset[str] = frozenset(),
+    under: tuple[str, ...] = ("provider",),
 ) -> tuple[Mapping[str, Any], list[Problem]]:
     """Return the options as the model has them, and what it finds wrong with them.
 
-    Fields that nobody set and whose default is None are left out.
+    Fields that nobody set and whose default is None are left out. ``under`` is the table that the
+    options stand in.
     """
     if spec.settings is None:
         return options, []
@@ -46,8 +51,9 @@ def checked(
         model: type[BaseModel] = load(spec.settings)
     except Exception as error:  # noqa: BLE001  (a third party's module; checking goes on)
         message = f"the settings model of provider {spec.name} cannot be imported: {why(error)}"
-        return options, [Problem("provider", message, hint=spec.install_hint)]
-    return _as_the_model_has_them(model, options, origins, ("provider",), secrets)
+        where = origin_of(origins, under)
+        return options, [Problem(dotted(under), message, where, hint=spec.install_hint)]
+    return _as_the_model_has_them(model, options, origins, under, secrets)
 
 
 def with_checked_wrapper(settings: Settings, wrapper: KnownWrapper) -> Mapping[str, Any]:
@@ -66,12 +72,47 @@ def checked_wrapper(
     origins: Mapping[tuple[str, ...], str],
     secrets: frozenset[str] = frozenset(),
 ) -> tuple[Mapping[str, Any], list[Problem]]:
-    """Return a wrapper's table as its model has it, and what that finds wrong with it."""
+    """Return a wrapper's table as its model has it, and what is wrong with it.
+
+    Backends that it names are looked at as the provider is, by the models of their plugins.
+    """
     path = ("provider", wrapper.name)
     if not isinstance(table, Mapping):
         where = origin_of(origins, path)
-        return {}, [Problem(".".join(path), "must be a table", where)]
-    return _as_the_model_has_them(load(wrapper.settings), table, origins, path, secrets)
+        return {}, [Problem(dotted(path), "must be a table", where)]
+    made, problems = _as_the_model_has_them(load(wrapper.settings), table, origins, path, secrets)
+    for key in wrapper.backends:
+        problems += _wrong_with_backend(table.get(key), origins, (*path, key), secrets)
+    return made, problems
+
+
+def _wrong_with_backend(
+    given: Any,
+    origins: Mapping[tuple[str, ...], str],
+    path: tuple[str, ...],
+    secrets: frozenset[str],
+) -> list[Problem]:
+    url, options = parts_of(given)
+    scheme = scheme_of(url or "")
+    if not scheme:
+        return []  # told by the wrapper's own model, or of the URL itself
+    if "wrap" in options:
+        at = (*path, "wrap")
+        hint = "name wrappers in [provider] wrap: they stand around both"
+        return [Problem(dotted(at), "takes no wrappers", origin_of(origins, at), hint)]
+    try:
+        spec = registry().spec_for(scheme)
+    except ProviderNotFound as error:
+        at = (*path, "url") if isinstance(given, Mapping) else path
+        return [Problem(dotted(at), error.message, origin_of(origins, at), error.hint)]
+    # A path below a URL that stands alone is written nowhere, and has to be shown whole.
+    inside = {at: where for at, where in origins.items() if at != path}
+    problems = checked(spec, options, inside, secrets, path)[1]
+    if isinstance(given, Mapping):
+        return problems
+    hint = f"write `{path[-1]}` as a table, with `url` and what else {spec.name} needs"
+    where = origin_of(origins, path)
+    return [replace(one, origin=where, hint=one.hint or hint) for one in problems]
 
 
 def _as_the_model_has_them(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from downhaul.config.beside import passwords_in, places
 from downhaul.config.merge import CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
 from downhaul.config.options import checked, checked_wrapper
 from downhaul.config.schema import Document, did_you_mean, dotted, problems_of
@@ -105,7 +106,8 @@ def _draft(
 
 
 def _check_urls(draft: Draft) -> None:
-    for path in (URL, CONTROL_URL):
+    others = [path for place in places(draft.values.get(WRAP)) for path in place]
+    for path in (URL, CONTROL_URL, *others):
         value = draft.values.get(path)
         url = value.reveal() if isinstance(value, Secret) else value
         if not isinstance(url, str):
@@ -166,13 +168,20 @@ def _settings(draft: Draft, document: Document) -> Settings:
     wrap = tuple(document.provider.wrap)
     extra = with_secrets(document.provider.model_extra or {})
     options = {name: value for name, value in extra.items() if name not in wrap}
+    wrappers = {name: value for name, value in extra.items() if name in wrap}
     provider = ProviderSettings(
         url=document.provider.url,
         options=options,
         wrap=wrap,
-        wrappers={name: value for name, value in extra.items() if name in wrap},
+        wrappers=wrappers,
         directory=draft.leaves[URL].directory,
-        secrets=secrets_in(extra),
+        directories={
+            path[1]: draft.leaves[path].directory
+            for place in places(wrap)
+            for path in place
+            if path in draft.leaves
+        },
+        secrets=secrets_in(extra) | passwords_in(wrap, wrappers),
     )
     return Settings(
         provider=provider,
@@ -210,7 +219,7 @@ def _check_plugins(draft: Draft) -> None:
             draft.blame(path, error.message, error.hint)
             continue
         if path == URL:
-            draft.problems += checked(spec, _options(draft), draft.origins)[1]
+            _add(draft, checked(spec, _options(draft), draft.origins)[1])
     _check_wrappers(draft)
 
 
@@ -219,8 +228,14 @@ def _check_wrappers(draft: Draft) -> None:
     names = table.get("wrap") if isinstance(table, Mapping) else None
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and name in WRAPPERS:
-            own = table.get(name, {})
-            draft.problems += checked_wrapper(WRAPPERS[name], own, draft.origins)[1]
+            own = with_secrets(table.get(name, {}), name)
+            _add(draft, checked_wrapper(WRAPPERS[name], own, draft.origins)[1])
+
+
+def _add(draft: Draft, problems: Iterable[Problem]) -> None:
+    """Add problems, but none with what could not be read: that it is missing follows."""
+    known = {one.path for one in draft.problems}
+    draft.problems += [one for one in problems if one.path not in known]
 
 
 def _options(draft: Draft) -> Mapping[str, Any]:

@@ -86,23 +86,25 @@ KNOWN: Final[Mapping[str, Known]] = MappingProxyType(
 class KnownWrapper:
     """A provider made of a provider. ``factory`` takes that, the wrapper's table, and Settings.
 
-    ``settings`` is the pydantic model of the table. Both are ``module:name``.
+    ``settings`` is the pydantic model of the table. Both are ``module:name``. ``backends`` are the
+    keys of the table that name a backend, by a URL or a table shaped as ``[provider]``.
     """
 
     name: str
     factory: str
     settings: str
+    backends: tuple[str, ...] = ()
 
 
 WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
     {
         name: KnownWrapper(
-            name, f"downhaul.wrappers.{name}:create", f"downhaul.wrappers.{name}:{model}"
+            name, f"downhaul.wrappers.{name}:create", f"downhaul.wrappers.{name}:{model}", backends
         )
-        for name, model in (
-            ("failover", "FailoverSettings"),
-            ("read_only", "ReadOnlySettings"),
-            ("recording", "RecordingSettings"),
+        for name, model, backends in (
+            ("failover", "FailoverSettings", ("to",)),
+            ("read_only", "ReadOnlySettings", ()),
+            ("recording", "RecordingSettings", ()),
         )
     }
 )

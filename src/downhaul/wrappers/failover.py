@@ -20,7 +20,8 @@ from typing import Any, Final, cast
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from downhaul.backends.delivery import Delivery
-from downhaul.config import ProviderSettings, Settings
+from downhaul.config import Settings
+from downhaul.config.beside import BackendTable, beside
 from downhaul.context import Context
 from downhaul.errors import ConfigError
 from downhaul.flag import FlagKind
@@ -44,7 +45,9 @@ _NAP: Final = 0.1  # seconds between two questions of whether a backend that is 
 
 
 class FailoverSettings(BaseModel):
-    """``[provider.failover]``: the URL of the second backend, and how patient to be, in seconds.
+    """``[provider.failover]``: the second backend, and how patient to be, in seconds.
+
+    ``to`` is a URL, or a table with ``url`` and whatever else that provider takes.
 
     After ``after`` seconds in which the primary is not ready, the second one takes over; after
     ``back`` seconds in which it was ready all the time, the primary is in charge again.
@@ -52,7 +55,7 @@ class FailoverSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str
+    to: BackendTable
     after: PositiveFloat = 5.0
     back: PositiveFloat = 10.0
 
@@ -290,11 +293,12 @@ def _closed(provider: FlagProvider, timeout: float) -> None:
 
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["failover"]`` asks for. Raises ConfigError."""
-    from downhaul.config.urls import absolute, encoded  # noqa: PLC0415  (no part of the config's face)
     from downhaul.plugins import build_provider  # noqa: PLC0415  (the plugins know of wrappers)
 
-    options = {name: value for name, value in table.items() if name != "to"}
-    directory = settings.provider.directory
-    url = absolute(encoded(str(table["to"])), directory)
-    aside = replace(settings, provider=ProviderSettings(url, directory=directory))
-    return Failover(inner, build_provider(aside), **options)
+    aside = beside(settings, Failover.label, "to")
+    try:
+        return Failover(inner, build_provider(aside), after=table["after"], back=table["back"])
+    except ConfigError as error:
+        message = f"[provider.failover] to: {error.message}"
+        origin = error.origin or aside.origins.get("provider.url")
+        raise ConfigError(message, error.problems, hint=error.hint, origin=origin) from error
