@@ -11,11 +11,19 @@ from rollout_world import Clock, World, plan_for, provider_at, store_at
 from downhaul import Context, Flag, Flags, Segment
 from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.sqlite import SqliteProvider
-from downhaul.config import check
+from downhaul.config import check, resolve
 from downhaul.control.service import database_of
+from downhaul.control.standing import standings
 from downhaul.errors import ConfigError, FlagNotFound, ReadOnly
 from downhaul.flag import FlagSet
-from downhaul.provider import WRITES, Capability, Change, FlagProvider, ProviderSnapshot
+from downhaul.provider import (
+    WRITES,
+    Capability,
+    Change,
+    FlagProvider,
+    ProviderSnapshot,
+    State,
+)
 from downhaul.result import ErrorCode, Reason, Result
 from downhaul.store import schema
 from downhaul.wrappers.failover import Failover
@@ -355,18 +363,51 @@ def test_the_tables_of_a_wrapped_store_are_found(tmp_path):
     store.close()
 
 
-def test_doctor_shows_the_stack(folder):
+STACK = """
+[provider]
+url = "file:one.json"
+wrap = ["read_only", "failover", "recording"]
+[provider.failover]
+to = { url = "file:two.json", poll = 0.1 }
+"""
+
+
+@pytest.mark.rule("P2")
+def test_doctor_shows_how_each_part_of_the_stack_stands(folder):
     from downhaul.control.examination import examine
 
-    text = '[provider]\nurl = "file:one.json"\nwrap = ["read_only", "recording"]\n'
-    (folder / "downhaul.toml").write_text(text)
-    found = {one.name: one.message for one in examine(file=str(folder / "downhaul.toml"))}
-    assert found["wrappers"] == "read_only -> recording -> file"
+    (folder / "downhaul.toml").write_text(STACK)
+    found = [
+        (one.name, one.status, one.message)
+        for one in examine(file=str(folder / "downhaul.toml"))
+        if one.name in ("wrapper", "backend")
+    ]
+    assert found == [
+        ("wrapper", "ok", "read_only -> failover(recording -> file, file) is READY"),
+        ("wrapper", "ok", "failover(recording -> file, file) is READY"),
+        ("wrapper", "ok", "recording -> file is READY"),
+        ("backend", "ok", f"file://{folder}/one.json is READY"),
+        ("backend", "ok", f"file://{folder}/two.json is READY"),
+    ]
+
+
+@pytest.mark.rule("P2")
+def test_a_part_that_is_away_is_named_with_what_it_says(folder):
+    (folder / "downhaul.toml").write_text(STACK)
+    (folder / "two.json").unlink()
+    settings = resolve(file=folder / "downhaul.toml", environ={}, cache_dir=str(folder / "cache"))
+    before = set(threading.enumerate())
+    *_, first, second = standings(settings, within=0.1)
+    assert (first.kind, first.status.state) == ("backend", State.READY)
+    assert second.what == f"file://{folder}/two.json"
+    assert second.status.state is not State.READY
+    assert "two.json" in second.status.message
+    assert set(threading.enumerate()) == before
+    assert not (folder / "cache").exists()
 
 
 @pytest.mark.rule("P7")
 def test_the_password_of_a_second_backend_is_shown_to_nobody(folder):
-    from downhaul.config import resolve
     from downhaul.config.report import show
 
     text = '[provider]\nurl = "file:one.json"\nwrap = ["failover"]\n'
