@@ -54,6 +54,12 @@ class Capability(StrEnum):
     """Tells the application of changes by itself, without a restart."""
 
 
+def of_one_sort(one: Iterable[Capability], other: Iterable[Capability]) -> bool:
+    """Return whether two backends are asked in one way: both publish rules, or both decide."""
+    source = {Capability.FLAG_SET, Capability.RESOLVE}
+    return source.intersection(one) == source.intersection(other)
+
+
 class State(StrEnum):
     """How a provider stands (rule P2)."""
 

@@ -12,6 +12,7 @@ from downhaul.config.report import show
 from downhaul.errors import ConfigError, ProviderError
 from downhaul.hookspecs import ProviderSpec
 from downhaul.plugins import build_provider
+from downhaul.provider import Capability
 from downhaul.wrappers.wrapper import stack_of
 
 registry = importlib.import_module("downhaul.plugins.registry")
@@ -56,7 +57,13 @@ def acme(tmp_path, monkeypatch):
         factory="acme_second:create",
         settings="acme_second:Options",
     )
-    monkeypatch.setattr(registry, "BUILTIN", {**registry.BUILTIN, "acme": spec})
+    asked = ProviderSpec(
+        name="asked",
+        schemes=("asked",),
+        factory="acme_second:create",
+        capabilities=frozenset({Capability.RESOLVE}),
+    )
+    monkeypatch.setattr(registry, "BUILTIN", {**registry.BUILTIN, "acme": spec, "asked": asked})
     yield
     sys.modules.pop("acme_second", None)
 
@@ -138,6 +145,7 @@ def test_paths_resolve_where_the_second_backend_was_written(tmp_path, written):
         ('"nobody://x"', "", 'no installed provider answers to the scheme "nobody"', None),
         ('{ url = "acme://x" }', ".sdk_key", "is missing", None),
         ('{ url = "acme://x", sdk_key = "k", retrys = 2 }', ".retrys", "unknown key", "retries"),
+        ('"asked://x"', "", 'can\'t answer for one of "file"', "two that decide by themselves"),
         ('{ url = "file:x", wrap = ["recording"] }', ".wrap", "takes no wrappers", "[provider]"),
         ('{ url = "acme://x", sdk_key = { env = "NO" } }', ".sdk_key", "NO is not set", None),
     ],

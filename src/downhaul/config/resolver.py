@@ -31,6 +31,7 @@ from downhaul.config.settings import (
 from downhaul.config.sources import Where
 from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, redacted, scheme_of
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
+from downhaul.hookspecs import ProviderSpec
 from downhaul.plugins.build import known_wrappers
 from downhaul.plugins.known import KNOWN, WRAPPERS
 from downhaul.plugins.registry import registry
@@ -209,6 +210,7 @@ def _path(draft: Draft, path: Where, text: str | None) -> Path | None:
 
 def _check_plugins(draft: Draft) -> None:
     """Add what is wrong with the plugins that the URLs name, and with what they are given."""
+    own: ProviderSpec | None = None
     for path in (URL, CONTROL_URL):
         scheme = scheme_of(str(draft.values.get(path) or ""))
         if not scheme:
@@ -219,17 +221,18 @@ def _check_plugins(draft: Draft) -> None:
             draft.blame(path, error.message, error.hint)
             continue
         if path == URL:
+            own = spec
             _add(draft, checked(spec, _options(draft), draft.origins)[1])
-    _check_wrappers(draft)
+    _check_wrappers(draft, own)
 
 
-def _check_wrappers(draft: Draft) -> None:
+def _check_wrappers(draft: Draft, around: ProviderSpec | None) -> None:
     table = _nested(draft).get("provider", {})
     names = table.get("wrap") if isinstance(table, Mapping) else None
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and name in WRAPPERS:
             own = with_secrets(table.get(name, {}), name)
-            _add(draft, checked_wrapper(WRAPPERS[name], own, draft.origins)[1])
+            _add(draft, checked_wrapper(WRAPPERS[name], around, own, draft.origins)[1])
 
 
 def _add(draft: Draft, problems: Iterable[Problem]) -> None:

@@ -32,15 +32,15 @@ from downhaul.provider import (
     Listener,
     ProviderStatus,
     State,
+    of_one_sort,
 )
 from downhaul.result import Result
 from downhaul.wrappers.hearing import Ear, Heard, Tell
 from downhaul.wrappers.holding import Held
-from downhaul.wrappers.turns import Seen, Turns, takes_over
+from downhaul.wrappers.turns import Seen, Turns, clock, takes_over
 from downhaul.wrappers.wrapper import Shared, Wrapper, stack_of
 
 _log: Final = logging.getLogger("downhaul.failover")
-_SOURCE: Final = frozenset({Capability.FLAG_SET, Capability.RESOLVE})
 _NAP: Final = 0.1  # seconds between two questions of whether a backend that is asked is ready
 
 
@@ -60,11 +60,6 @@ class FailoverSettings(BaseModel):
     back: PositiveFloat = 10.0
 
 
-def _clock() -> float:
-    """Return seconds that only go forward, those in which the machine slept included."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 class Failover(Wrapper):
     """Serves from ``inner``, the primary, or from ``secondary`` while the primary is away.
 
@@ -82,12 +77,11 @@ class Failover(Wrapper):
         *,
         after: float = 5.0,
         back: float = 10.0,
-        clock: Callable[[], float] = _clock,
+        clock: Callable[[], float] = clock,
         interval: float | None = 0.1,
     ) -> None:
         super().__init__(inner)
-        ours, theirs = (_SOURCE & one.capabilities for one in (inner, secondary))
-        if ours != theirs:
+        if not of_one_sort(inner.capabilities, secondary.capabilities):
             message = f"{inner.name} can't fail over to {secondary.name}"
             raise ConfigError(
                 message,
@@ -192,6 +186,7 @@ class Failover(Wrapper):
         self._moved = threading.Condition(threading.Lock())
         self._delivery.after_fork()
         self._turns.wait_anew()
+        self._charge = self.parts[0 if self._turns.primary else 1]  # which a look may have left
         charge = self._heard[self._charge]
         if charge.loaded:
             self._tell(charge.whole())
@@ -214,7 +209,7 @@ class Failover(Wrapper):
         with self._moved:
             if not self._turns.look(self._clock(), *seen):
                 return
-            self._charge = charge = self.inner if self._turns.primary else self.secondary
+            self._charge = charge = self.parts[0 if self._turns.primary else 1]
             self._tell(self._heard[charge].whole(), whose=charge)
             self._tell(lambda listener: listener.status_changed(self.status()))
         _log.warning("%s answers now", stack_of(charge))

@@ -6,6 +6,7 @@ ago the backend was last seen well says nothing, for the process may have slept 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,11 @@ from downhaul.provider import State
 
 SLEPT: Final = 2.0
 """Seconds between two looks after which this process, and no backend, was away."""
+
+
+def clock() -> float:
+    """Return seconds that only go forward, those in which the machine slept included."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
