@@ -348,6 +348,38 @@ def test_one_moment_is_answered_by_one_backend(clock):
         assert recorded.count("resolve") == 3 * (4 + 3)  # a wrapper outside is asked, too
 
 
+@pytest.mark.parametrize("sort", [Side, Asked])
+def test_threads_never_see_a_mixture_while_they_change_places(clock, sort):
+    sides = {"first": sort("first", "abcd"), "second": sort("second", "abxy")}
+    failover = pair(clock, *sides.values(), after=1, back=1)
+    done, seen = threading.Event(), []
+
+    def ask(flags):
+        while not done.is_set():
+            results = flags.evaluate_all("ada")
+            seen.append((frozenset(one.provider for one in results.values()), frozenset(results)))
+
+    with Flags.over(failover) as flags:
+        asking = [threading.Thread(target=ask, args=(flags,)) for _ in range(3)]
+        for one in asking:
+            one.start()
+        try:
+            for number in range(40):
+                sides["first"].state = State.READY if number % 2 else State.STALE
+                after(clock, failover, 1)
+                began, until = len(seen), time.monotonic() + 15
+                while len(seen) < began + 3 and time.monotonic() < until:
+                    threading.Event().wait(0.001)
+        finally:
+            done.set()
+            for one in asking:
+                one.join(15)
+    assert set(seen) == {
+        (frozenset({"first"}), frozenset("abcd")),
+        (frozenset({"second"}), frozenset("abxy")),
+    }
+
+
 def test_a_failover_within_a_failover_says_who_answers(clock):
     sides = [Asked(name, "ab") for name in ("first", "second", "third")]
     inner = pair(clock, sides[1], sides[2], after=5)

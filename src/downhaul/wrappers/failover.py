@@ -189,7 +189,7 @@ class Failover(Wrapper):
         self._charge = self.parts[0 if self._turns.primary else 1]  # which a look may have left
         charge = self._heard[self._charge]
         if charge.loaded:
-            self._tell(charge.whole())
+            self._tell(charge.whole(), whose=self._charge)
         self._delivery.run()
         for one in self.parts:
             one.after_fork()
