@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from downhaul import Flag, Flags
+from downhaul.backends.sqlite import SqliteProvider
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Capability, FlagProvider, ProviderStatus, State
 from downhaul.result import Reason, Result
+from downhaul.store import schema
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.recording import RecordingProvider
 
@@ -460,7 +462,9 @@ def test_a_listener_that_calls_back_hears_everything_in_order(clock):
 
 @pytest.mark.rule("P1")
 @pytest.mark.parametrize("broken", [0, 1])
-def test_nothing_is_left_of_a_start_that_failed(broken):
+def test_nothing_is_left_of_a_start_that_failed(tmp_path, broken):
+    store = SqliteProvider(tmp_path / "kills.db")
+    schema.upgrade(store.database)
     sides = Side("first", ["a"]), Side("second", ["b"])
 
     def fail(_listener):
@@ -470,8 +474,9 @@ def test_nothing_is_left_of_a_start_that_failed(broken):
     sides[broken].start = fail
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="no such thing"):
-        Flags.over(Failover(*sides, interval=0.01))
-    assert set(threading.enumerate()) == before
+        Flags.over(Failover(*sides, interval=0.01), control=store.control)
+    assert set(threading.enumerate()) == before  # whoever looks, and whoever follows kills
+    store.close()
     assert [one.closed for one in sides] == [2, 2]  # by who started them, and by who wanted that
 
 
