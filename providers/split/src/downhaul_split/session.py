@@ -21,6 +21,7 @@ from splitio.util.backoff import Backoff
 from downhaul.config import Secret
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_split.ending import begin_end, bound, end, nothing
 from downhaul_split.heard import Heard, status_code
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder
@@ -35,6 +36,7 @@ _FALSE_ALARMS: Final = (
     "uri length",
     "Could not correctly synchronize feature flags and segments after %d attempts",
     "Push manager does not have an open SSE connection",
+    "sse already closed",
 )
 _RENEWED: Final = ("splits", "segments", "rule_based_segments")
 
@@ -47,7 +49,14 @@ def _no_false_alarm(record: logging.LogRecord) -> bool:
     return not any(sign in str(record.msg) for sign in _FALSE_ALARMS)
 
 
-for _name in ("client.factory", "sync.synchronizer", "sync.split", "push.workers", "push.manager"):
+for _name in (
+    "client.factory",
+    "sync.synchronizer",
+    "sync.split",
+    "push.workers",
+    "push.manager",
+    "push.splitsse",
+):
     logging.getLogger(f"splitio.{_name}").addFilter(_no_false_alarm)
 
 
@@ -157,10 +166,11 @@ class Session:
             self._closed = True
             self.client, factory = None, self._factory
         if factory is not None:
-            _start_nothing_more(factory)
+            begin_end(factory._sync_manager)  # noqa: SLF001  (there is no other way)
             ended = threading.Event()
             factory.destroy(ended)
             ended.wait(timeout)
+            end(factory._sync_manager)  # noqa: SLF001
 
     # In the thread, and in those of the SDK
 
@@ -226,12 +236,13 @@ class Session:
         factory._recorder = self.recorder  # noqa: SLF001
         factory._labels_enabled = True  # noqa: SLF001  (off by default for files)
         synchronizer = factory._sync_manager._synchronizer  # noqa: SLF001
+        bound(factory._sync_manager, lambda: self._closed)  # noqa: SLF001
         synchronizer._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)  # noqa: SLF001
         if self._connection.file is None:
             if not events:
                 factory._telemetry_submitter = _Silent()  # noqa: SLF001
                 synchronizer._split_synchronizers.telemetry_sync._telemetry_submitter = _Silent()  # noqa: SLF001
-                synchronizer.start_periodic_data_recording = _nothing  # there is nothing to send
+                synchronizer.start_periodic_data_recording = nothing  # there is nothing to send
             splits = synchronizer.split_sync
             splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
         return factory
@@ -292,23 +303,6 @@ class Session:
             for segment in split.get_segment_names():
                 if segments.get(segment) is None:
                     self._factory._sync_manager._synchronizer.synchronize_segment(segment, None)  # noqa: SLF001
-
-
-def _start_nothing_more(factory: Any) -> None:
-    """Keep a factory from starting what its end would not stop: it may be about to.
-
-    Whoever closes it while it tries to reach Split, or to come back to the stream, would otherwise
-    be left with threads that poll for ever.
-    """
-    manager = factory._sync_manager  # noqa: SLF001  (there is no other way)
-    manager._synchronizer.start_periodic_fetching = _nothing  # noqa: SLF001
-    manager._synchronizer.start_periodic_data_recording = _nothing  # noqa: SLF001
-    if hasattr(manager, "_push"):
-        manager._push.start = _nothing  # noqa: SLF001
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 class _Silent:

@@ -1,0 +1,51 @@
+"""How the SDK's threads end: by themselves it would start some that nothing stops.
+
+Whoever closes a factory while it tries to reach Split, or is about to listen to it, would be
+left with threads that poll, or listen, for ever. And the timer that renews the stream's token is no
+daemon: a process that ends without closing would wait for it, for most of an hour.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def bound(manager: Any, closed: Callable[[], bool]) -> None:
+    """Make the SDK's sync manager start nothing that outlives it. Called before it is heard."""
+    push = getattr(manager, "_push", None)
+    if push is None:
+        return
+
+    def renew_later(token: Any) -> None:
+        push._next_refresh.cancel()  # noqa: SLF001  (the SDK has no other way in)
+        if closed():
+            push._sse_client.stop()  # noqa: SLF001
+            return
+        timer = threading.Timer(push._get_time_period(token), push._token_refresh)  # noqa: SLF001
+        timer.daemon, timer.name = True, "TokenRefresh"
+        push._next_refresh = timer  # noqa: SLF001
+        timer.start()
+
+    push._setup_next_token_refresh = renew_later  # noqa: SLF001
+
+
+def begin_end(manager: Any) -> None:
+    """Keep the manager from starting anything more: it may be about to."""
+    manager._synchronizer.start_periodic_fetching = nothing  # noqa: SLF001
+    manager._synchronizer.start_periodic_data_recording = nothing  # noqa: SLF001
+    if hasattr(manager, "_push"):
+        manager._push.start = nothing  # noqa: SLF001
+
+
+def end(manager: Any) -> None:
+    """Stop what was started while the manager was stopping."""
+    push = getattr(manager, "_push", None)
+    if push is not None:
+        push._next_refresh.cancel()  # noqa: SLF001
+        push._sse_client.stop()  # noqa: SLF001  (says so, and does nothing, where it is closed)
+
+
+def nothing() -> None:
+    """Do nothing."""
