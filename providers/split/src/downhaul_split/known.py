@@ -46,6 +46,9 @@ def known_of(split: Any) -> Known:
     configurations = {name: split.get_configurations_for(name) for name in treatments}
     values = values_of(treatments, configurations)
     kind = kind_of(values.values())
+    if kind is FlagKind.BOOLEAN and set(values.values()) == {True}:
+        # Who serves `on` to all need not tell of `off`; a kill serves it all the same.
+        values["false" if "true" in values else "off"] = False
     off = off_of(kind, values, split.default_treatment)
     return Known(
         flag=Flag(
@@ -84,7 +87,8 @@ def off_of(kind: FlagKind, values: dict[str, Any], default_treatment: str) -> st
 def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
     """Return the treatments in the order of the rules, the default treatment last."""
     named = [part.treatment for one in conditions for part in one.partitions]
-    return list(dict.fromkeys([*named, split.default_treatment]))
+    configured = split.to_split_view().configs
+    return list(dict.fromkeys([*named, *configured, split.default_treatment]))
 
 
 def _reasons(conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reason]]:

@@ -227,6 +227,7 @@ class Session:
             "localhostRefreshEnabled": True,
             "featuresRefreshRate": 1,
             "segmentsRefreshRate": 1,
+            "impressionsMode": "DEBUG",  # the only one for files; nothing is sent anywhere
         }
 
     def _listened(self, factory: Any) -> Any:
