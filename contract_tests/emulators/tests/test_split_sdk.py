@@ -98,6 +98,8 @@ def test_a_segment_that_a_rule_names_first_is_fetched_by_polling(admin, followin
 
 def test_a_rule_based_segment_matches_by_rules_but_for_its_exclusions(admin, following, wait_for):
     admin.new_segment("staff", ["bob"])
+    named = rule([{"type": "IN_SEGMENT", "string": "staff"}], on=100)
+    admin.create("other", boolean(0, rules=[named]))  # the SDK knows the segment from the start
     admin.new_rule_segment("adults")
     targeted = rule([{"type": "IN_RULE_BASED_SEGMENT", "string": "adults"}], on=100)
     admin.create("agent", boolean(0, rules=[targeted]))
@@ -114,6 +116,7 @@ def test_a_rule_based_segment_matches_by_rules_but_for_its_exclusions(admin, fol
         wait_for(lambda: client.get_treatment("ada", "agent", {"age": 30}) == "on")
         assert client.get_treatment("ada", "agent", {"age": 17}) == "off"
         assert client.get_treatment("eve", "agent", {"age": 30}) == "off"
+        assert client.get_treatment("bob", "agent", {"age": 30}) == "off"
 
 
 def test_a_flag_that_depends_on_another_follows_it(split, admin, following, wait_for):
