@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 _HEARTBEAT: Final = 2.0  # seconds between two comments on a stream on which nothing happens
-_PATIENCE: Final = 0.05  # seconds between two looks whether the server is to stop
+_PATIENCE: Final = 0.02  # seconds between two looks whether the server is to stop
 _ENDED: Final = None
 
 
@@ -238,6 +238,7 @@ def _handler_of(emulator: Emulator) -> type[BaseHTTPRequestHandler]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer on a kept connection takes 40 ms
     emulator: Emulator
 
     def setup(self) -> None:

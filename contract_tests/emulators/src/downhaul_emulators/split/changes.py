@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ class ChangeLog:
 
     def __init__(self) -> None:
         self._versions: list[Mapping[str, Any]] = []
+        self._newest: dict[str, Mapping[str, Any]] = {}
 
     @property
     def till(self) -> int:
@@ -20,10 +22,11 @@ class ChangeLog:
     def add(self, document: Mapping[str, Any]) -> None:
         """Record a version. Its number must be higher than all before."""
         self._versions.append(document)
+        self._newest[document["name"]] = document
 
     def newest(self, name: str) -> Mapping[str, Any]:
-        """Return the last version of a document. Raises StopIteration where there was none."""
-        return next(one for one in reversed(self._versions) if one["name"] == name)
+        """Return the last version of a document. Raises KeyError where there was none."""
+        return self._newest[name]
 
     def number_before(self, changes: int) -> int:
         """Return the number up to which all was known so many changes ago."""
@@ -32,8 +35,14 @@ class ChangeLog:
 
     def between(self, since: int, until: int) -> list[Mapping[str, Any]]:
         """Return the last version up to ``until`` of each document that changed after ``since``."""
-        found = {one["name"]: one for one in self._versions if since < one["changeNumber"] <= until}
-        return list(found.values())
+        begin = bisect.bisect_right(self._versions, since, key=_number)
+        end = bisect.bisect_right(self._versions, until, key=_number)
+        return list({one["name"]: one for one in self._versions[begin:end]}.values())
+
+
+def _number(document: Mapping[str, Any]) -> int:
+    number: int = document["changeNumber"]
+    return number
 
 
 class KeySet:

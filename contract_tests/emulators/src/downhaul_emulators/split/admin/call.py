@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,16 +87,21 @@ class Call:
 
     def page(
         self,
-        objects: Sequence[Any],
+        objects: Iterable[Any],
         most: int,
         usual: int = _PAGE,
-        *,
-        show: Callable[[Any], Any] = lambda one: one,
+        shown: Callable[[Any], Any] = copy.deepcopy,
     ) -> Response:
-        """Return a page of a list, as ``offset`` and ``limit`` ask, each as ``show`` makes it."""
-        found, offset, limit = self.part(objects, most, usual)
-        place = {"offset": offset, "limit": limit, "totalCount": len(objects)}
-        return Response(200, {"objects": list(map(show, found)), **place})
+        """Return a page of a list, as ``offset`` and ``limit`` ask, each of it as it is shown."""
+        whole = list(objects)
+        found, offset, limit = self.part(whole, most, usual)
+        body = {
+            "objects": [shown(one) for one in found],
+            "offset": offset,
+            "limit": limit,
+            "totalCount": len(whole),
+        }
+        return Response(200, body)
 
     def part(self, objects: Sequence[Any], most: int, usual: int) -> tuple[list[Any], int, int]:
         """Return a part of a list of at most ``most``, with the offset and the limit it has."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 from downhaul_emulators.serving import Response
@@ -22,8 +21,11 @@ def listed(call: Call) -> Response:
     workspace, name = call.names
     call.workspace(workspace)
     environment = call.environment(name)
-    show = partial(call.account.definition, environment)
-    return call.page(list(environment.definitions), _PAGE, show=show)
+
+    def shown(name: str) -> dict[str, Any]:
+        return call.account.definition(environment, name)
+
+    return call.page(environment.definitions, _PAGE, shown=shown)
 
 
 def read(call: Call) -> Response:

@@ -48,7 +48,7 @@ def create(call: Call) -> Response:
 def listed(call: Call) -> Response:
     """List the rule-based segments of a workspace."""
     call.workspace(call.names[0])
-    return call.page([copy.deepcopy(one) for one in call.account.rule_segments.values()], _PAGE)
+    return call.page(call.account.rule_segments.values(), _PAGE)
 
 
 def listed_in(call: Call) -> Response:
@@ -57,7 +57,7 @@ def listed_in(call: Call) -> Response:
     call.workspace(workspace)
     environment = call.environment(where)
     names = environment.rule_definitions
-    return call.page([_shown(call, environment, one) for one in names], _PAGE)
+    return call.page(names, _PAGE, shown=lambda one: _shown(call, environment, one))
 
 
 def delete(call: Call) -> Response:

@@ -42,7 +42,7 @@ def create(call: Call) -> Response:
 def listed(call: Call) -> Response:
     """List the segments of a workspace."""
     call.workspace(call.names[0])
-    return call.page([copy.deepcopy(one) for one in call.account.segments.values()], _PAGE)
+    return call.page(call.account.segments.values(), _PAGE)
 
 
 def listed_in(call: Call) -> Response:
@@ -50,7 +50,7 @@ def listed_in(call: Call) -> Response:
     workspace, where = call.names
     call.workspace(workspace)
     environment = call.environment(where)
-    return call.page([_shown(call, environment, name) for name in environment.segments], _PAGE)
+    return call.page(environment.segments, _PAGE, shown=lambda one: _shown(call, environment, one))
 
 
 def delete(call: Call) -> Response:
