@@ -143,7 +143,7 @@ class _Admin:
 
     def flag_set(self, name):
         workspace = {"id": self._service.workspace, "type": "workspace"}
-        url = f"{self._service.url}/api/v3/flag-sets"
+        url = f"{self._service.url}/internal/api/v3/flag-sets"
         body = {"name": name, "workspace": workspace}
         return requests.post(url, json=body, headers=self.headers, timeout=LIMIT)
 

@@ -25,10 +25,11 @@ def test_a_flag_is_created_listed_changed_and_deleted(split, admin, refused):
     ).json()
     assert (changed["description"], changed["rolloutStatus"]) == ("second", ramping)
     assert admin.call("PUT", f"{base}/agent/updateDescription", json="third").status_code == 200
-    tagged = admin.call(
-        "POST", f"tags/ws/{split.workspace}/object/agent/objecttype/Split", json=["a"]
-    )
+    refused(admin.call("PUT", f"{base}/agent/updateDescription", json=["x"]), 400, "description")
+    tags = f"tags/ws/{split.workspace}/object/agent/objecttype/Split"
+    tagged = admin.call("POST", tags, json=["a"])
     assert tagged.json() == [{"name": "a"}]
+    refused(admin.call("POST", tags, json=[1]), 400, "tags")
     assert admin.call("GET", f"{base}?tag=a").json()["totalCount"] == 1
     assert admin.call("GET", f"{base}?tag=b").json()["totalCount"] == 0
     [listed] = admin.call("GET", base).json()["objects"]
@@ -36,6 +37,17 @@ def test_a_flag_is_created_listed_changed_and_deleted(split, admin, refused):
     assert admin.delete("agent").json() is True
     refused(admin.call("GET", f"{base}/agent"), 404, "agent")
     refused(admin.delete("agent"), 404, "agent")
+
+
+def test_tags_are_patched_from_none_to_some_and_back(split, admin, refused):
+    admin.new_flag("agent")
+    path = f"splits/ws/{split.workspace}/agent"
+    body = [{"op": "add", "path": "/tags/0", "value": {"name": "ui"}}]
+    assert admin.call("PATCH", path, json=body).json()["tags"] == [{"name": "ui"}]
+    body = [{"op": "add", "path": "/tags/-", "value": "ui"}]
+    refused(admin.call("PATCH", path, json=body), 400, "tag")
+    body = [{"op": "remove", "path": "/tags/0"}]
+    assert admin.call("PATCH", path, json=body).json()["tags"] is None
 
 
 def test_what_names_a_flag_can_not_be_patched(split, admin, refused):

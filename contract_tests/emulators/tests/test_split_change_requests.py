@@ -49,6 +49,14 @@ def test_another_environment_goes_on_without_approvals(split, admin):
     assert admin.call("PUT", f"{path}/kill").json()["killed"] is True
 
 
+def test_kills_can_be_allowed_at_their_own_endpoint_without_approval(split, admin, refused):
+    admin.create("agent", boolean())
+    split.approvals = split.allow_kills = True
+    refused(admin.patch("agent", ("replace", "/killed", True)), 403, "Approvals")
+    assert admin.kill("agent").json()["killed"] is True
+    refused(admin.restore("agent"), 403, "Approvals")
+
+
 def test_a_kill_is_made_when_another_key_approves_it(split, admin, approver, refused):
     admin.create("agent", boolean())
     split.approvals = True
@@ -111,7 +119,7 @@ def test_what_is_rejected_or_withdrawn_is_not_made(split, admin, approver, refus
     split.approvals = True
     first = ask(split, admin, split={"name": "agent"}, operationType="KILL").json()
     second = ask(split, admin, split={"name": "agent"}, operationType="KILL").json()
-    waiting = admin.call("GET", "changeRequests").json()
+    waiting = admin.call("GET", f"changeRequests?environmentId={split.environment}").json()
     assert [one["id"] for one in waiting["data"]] == [first["id"], second["id"]]
     assert decide(approver, first, "REJECTED").json()["status"] == "REJECTED"
     assert decide(admin, second, "WITHDRAWN").json()["status"] == "WITHDRAWN"
@@ -133,6 +141,11 @@ def test_a_wrong_request_is_refused(split, admin, refused):
     refused(ask(split, admin, operationType="KILL"), 400, "one of")
     refused(ask(split, admin, split=agent, operationType="KILL", title=""), 400, "title")
     refused(ask(split, admin, segment={"name": "x"}, operationType="CREATE"), 404, "x")
+    admin.new_segment("beta")
+    wrong = {"name": "beta", "keys": [1]}
+    refused(ask(split, admin, segment=wrong, operationType="CREATE"), 400, "keys")
+    rules = {"name": "adults"}
+    refused(ask(split, admin, ruleBasedSegment=rules, operationType="UPDATE"), 404, "adults")
     asked = ask(split, admin, split=agent, operationType="KILL").json()
     refused(decide(admin, asked, "SCHEDULED"), 400, "status")
 

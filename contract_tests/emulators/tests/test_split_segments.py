@@ -1,5 +1,6 @@
 """Segments and flag sets of the admin API."""
 
+import requests
 from downhaul_emulators.split import boolean, rule
 
 BETA = {"type": "IN_SEGMENT", "string": "beta"}
@@ -12,7 +13,11 @@ def test_a_segment_is_created_given_keys_emptied_and_deleted(split, admin, refus
         json={"name": "beta", "description": "first"},
     ).json()
     assert (made["name"], made["trafficType"]["name"], made["tags"]) == ("beta", "user", None)
+    again = {"name": "beta"}
+    path = f"segments/ws/{split.workspace}/trafficTypes/user"
+    refused(admin.call("POST", path, json=again), 409, "already")
     refused(admin.keys("beta", "uploadKeys", ["ada"]), 404, "Production")
+    refused(admin.call("POST", f"segments/{split.environment}/gamma"), 404, "gamma")
     enabled = admin.call("POST", f"segments/{split.environment}/beta").json()
     assert set(enabled) == {"name", "environment", "trafficType", "creationTime"}
     refused(admin.call("POST", f"segments/{split.environment}/beta"), 409, "already")
@@ -92,6 +97,11 @@ def test_segments_of_an_environment_are_listed(split, admin):
 
 def test_a_rule_based_segment_is_created_changed_and_deleted(split, admin, refused):
     admin.new_rule_segment("adults")
+    path = f"rule-based-segments/ws/{split.workspace}/trafficTypes/user"
+    refused(admin.call("POST", path, json={"name": "adults"}), 409, "already")
+    path = f"rule-based-segments/{split.environment}"
+    refused(admin.call("POST", f"{path}/adults"), 409, "already")
+    refused(admin.call("POST", f"{path}/children"), 404, "children")
     adult = {"type": "GREATER_THAN_OR_EQUAL_NUMBER", "attribute": "age", "number": 18}
     rules = [{"condition": {"combiner": "AND", "matchers": [adult]}}]
     changed = admin.rules("adults", rules=rules, excludedKeys=["eve"], comment="why").json()
@@ -130,6 +140,8 @@ def test_a_flag_set_is_created_used_and_deleted(split, admin, refused):
     listed = admin.call("GET", f"flag-sets?workspace_id={split.workspace}").json()
     assert (listed["data"], listed["nextMarker"]) == ([made], None)
     assert admin.call("GET", f"flag-sets/{made['id']}").json() == made
+    older = f"{split.url}/api/v3/flag-sets/{made['id']}"
+    assert requests.get(older, headers=admin.headers, timeout=5).json() == made
     refused(admin.call("DELETE", f"flag-sets/{made['id']}"), 409, "agent")
     admin.put("agent", boolean())
     assert admin.call("DELETE", f"flag-sets/{made['id']}").json() is True

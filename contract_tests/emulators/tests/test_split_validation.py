@@ -49,8 +49,24 @@ WRONG = {
         ),
         "AND",
     ),
-    "rules are no list": (boolean(rules={}) | {"rules": {"a": 1}}, "rules"),
+    "rules are no list": (boolean(rules={"a": 1}), "rules"),
     "the traffic allocation is over 100": (boolean(trafficAllocation=101), "percentage"),
+    "rules are a text": (boolean(rules="all"), "rules"),
+    "a rule has a name": (boolean(rules=[{**rule([PRO], on=100), "name": "x"}]), "rule 0"),
+    "treatments are a list of names": (boolean(treatments=["on", "off"]), "objects"),
+    "a configuration is a number": (with_treatment(configurations=3), "JSON"),
+    "a matcher is a text": (
+        boolean(rules=[{"condition": {"matchers": ["pro"]}, "buckets": buckets(on=100)}]),
+        "object",
+    ),
+    "a condition is a list": (
+        boolean(rules=[{"condition": [], "buckets": buckets(on=100)}]),
+        "matchers",
+    ),
+    "there are no buckets": (
+        boolean(rules=[{"condition": {"matchers": [PRO]}, "buckets": []}]),
+        "buckets",
+    ),
     "killed is no boolean": (boolean(killed="yes"), "killed"),
     "control is reserved": (definition_of(["control", "off"]), "reserved"),
     "true is reserved": (definition_of(["true", "off"]), "reserved"),
@@ -83,6 +99,10 @@ WRONG = {
     "a range ends in a fraction": (
         with_matcher(type="BETWEEN_NUMBER", strings=[], between={"from": 1, "to": 2.5}),
         "between",
+    ),
+    "a rule-based segment is unknown": (
+        boolean(rules=[rule([{"type": "IN_RULE_BASED_SEGMENT", "string": "nobody"}], on=100)]),
+        "nobody",
     ),
     "a dependency is unknown": (
         boolean(

@@ -33,6 +33,7 @@ ROLLOUT_STATUSES: Final = tuple(
 class Environment:
     """One environment: ``definitions`` as the admin API has them, ``splits`` as SDKs see them.
 
+    With ``approvals`` only approved changes come in, and with ``allow_kills`` kills beside them.
     ``past`` is each definition as it was before its last change.
     """
 
@@ -41,6 +42,7 @@ class Environment:
     sdk_key: str
     production: bool = False
     approvals: bool = False
+    allow_kills: bool = False
     definitions: dict[str, dict[str, Any]] = field(default_factory=dict)
     splits: ChangeLog = field(default_factory=ChangeLog)
     segments: dict[str, KeySet] = field(default_factory=dict)

@@ -36,8 +36,8 @@ class SplitEmulator(Emulator):
     ``stale_reads`` so many answers of the admin API one change old.
 
     ``limits`` is the rate limit of the admin API; ``titles`` makes it refuse changes without a
-    title and a comment; ``approvals`` those that no change request made. ``approver_token`` may
-    approve what another asked for.
+    title and a comment; ``approvals`` those that no change request made, but for kills where
+    ``allow_kills`` is set. ``approver_token`` may approve what another asked for.
     """
 
     def __init__(
@@ -133,6 +133,15 @@ class SplitEmulator(Emulator):
     @approvals.setter
     def approvals(self, required: bool) -> None:
         self._first.approvals = required
+
+    @property
+    def allow_kills(self) -> bool:
+        """Whether it lets the kill endpoint in all the same."""
+        return self._first.allow_kills
+
+    @allow_kills.setter
+    def allow_kills(self, allowed: bool) -> None:
+        self._first.allow_kills = allowed
 
     # What a person does in the console
 

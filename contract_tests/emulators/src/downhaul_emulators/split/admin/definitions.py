@@ -68,7 +68,7 @@ def patch(call: Call) -> Response:
 
 def kill(call: Call) -> Response:
     """Kill a flag: its default treatment is served to all. Its rules stay as they are."""
-    environment, name = _found(call, write=True)
+    environment, name = _found(call, write=True, kill=True)
     killed = {**environment.definitions[name], "killed": True}
     call.account.write_definition(environment, name, killed, kill=True)
     return _shown(call, environment, name)
@@ -137,11 +137,11 @@ def _reaches(environment: Environment, start: str, goal: str) -> bool:
     return any(_reaches(environment, one, goal) for one in named)
 
 
-def _found(call: Call, *, write: bool = False) -> tuple[Environment, str]:
+def _found(call: Call, *, write: bool = False, kill: bool = False) -> tuple[Environment, str]:
     workspace, name, where = call.names
     call.workspace(workspace)
     call.flag(name)
-    environment = call.writable(where) if write else call.environment(where)
+    environment = call.writable(where, kill=kill) if write else call.environment(where)
     if name not in environment.definitions:
         raise missing(f"a definition of feature flag {name} in {environment.name}")
     return environment, name

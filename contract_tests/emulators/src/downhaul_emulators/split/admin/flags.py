@@ -91,7 +91,8 @@ def patch(call: Call) -> Response:
     """Change a flag's description, tags or rollout status."""
     workspace, name = call.names
     call.workspace(workspace)
-    before = call.flag(name)
+    flag = call.flag(name)
+    before = {**flag, "tags": flag["tags"] or []}  # null is shown, and patched like an empty list
     after = patched(before, call.request.body)
     for field in set(before) | set(after):
         if after.get(field) != before.get(field) and field not in _PATCHABLE:
@@ -99,8 +100,19 @@ def patch(call: Call) -> Response:
     if after["rolloutStatus"] != before["rolloutStatus"]:
         after["rolloutStatus"] = _status(after["rolloutStatus"])
         after["rolloutStatusTimestamp"] = call.account.next_number()
+    after["tags"] = _tags(after.get("tags"))
     call.account.flags[name] = after
     return Response(200, copy.deepcopy(after))
+
+
+def _tags(given: Any) -> list[dict[str, str]] | None:
+    """Return tags as they are kept: None for no tags."""
+    if not isinstance(given or [], list):
+        raise bad("tags must be a list")
+    for one in given or []:
+        if not isinstance(one, dict) or set(one) != {"name"} or not isinstance(one["name"], str):
+            raise bad(f"a tag must have a name, and nothing else: {one!r}")
+    return given or None
 
 
 def _status(given: Any) -> dict[str, str]:
@@ -129,5 +141,5 @@ def tag(call: Call) -> Response:
     body = call.request.body
     if not isinstance(body, list) or not all(isinstance(one, str) and one for one in body):
         raise bad("tags must be a list of strings")
-    call.flag(name)["tags"] = [{"name": one} for one in body]
+    call.flag(name)["tags"] = [{"name": one} for one in body] or None
     return Response(200, copy.deepcopy(call.flag(name)["tags"]))

@@ -22,7 +22,8 @@ from downhaul_emulators.split.refusals import Refusal
 if TYPE_CHECKING:
     from downhaul_emulators.split.emulator import SplitEmulator
 
-_BASES: Final = ("/internal/api/v2/", "/api/v3/")  # flag sets are of the third version
+# flag sets are of the third version, and clients call them at either of two addresses
+_BASES: Final = ("/internal/api/v2/", "/internal/api/v3/", "/api/v3/")
 
 # The first that fits answers; a star is any one part of the path.
 _ROUTES: Final[tuple[tuple[str, str, Callable[[Call], Response]], ...]] = (
@@ -55,6 +56,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[[Call], Response]], ...]] = (
     ("PUT", "segments/*/*/uploadKeys", segments.upload),
     ("PUT", "segments/*/*/upload", segments.upload),
     ("PUT", "segments/*/*/removeKeys", segments.remove_keys),
+    ("PUT", "segments/*/*/deleteKeys", segments.remove_keys),
     ("POST", "segments/*/*", segments.enable),
     ("DELETE", "segments/*/*", segments.disable),
     ("POST", "rule-based-segments/ws/*/trafficTypes/*", rule_segments.create),
