@@ -217,7 +217,7 @@ def test_an_sdk_that_asks_for_a_flag_set_gets_no_other_flags(split, admin, follo
         wait_for(lambda: client.get_treatment("ada", "agent") == "control")
 
 
-@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("streaming", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_sdk_follows_an_operator(admin, following, wait_for, streaming):
     admin.create("agent", boolean(0))
     with following(streaming=streaming) as client:

@@ -38,6 +38,7 @@ class Listening:
         raise AssertionError(kind)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("inline", [True, False])
 @pytest.mark.parametrize("verb", ["kill", "patch"])
 def test_a_kill_is_seen_within_a_second(split, admin, following, wait_for, inline, verb):
