@@ -3,6 +3,7 @@
 import pytest
 import requests
 from downhaul_emulators.split import boolean, buckets, definition_of
+from downhaul_emulators.split.admin import Limits
 
 
 def test_a_flag_is_created_listed_changed_and_deleted(split, admin, refused):
@@ -243,6 +244,20 @@ def test_the_rate_limit_tells_what_is_left_and_when_it_ends(split, admin, refuse
     shown = admin.read("agent")
     assert shown.json()["killed"] is False
     assert "X-RateLimit-Remaining-Org" not in shown.headers
+
+
+def test_whoever_waits_for_the_longer_window_is_let_in_again():
+    now = 0.0
+    limits = Limits(lambda: now)
+    limits.set(1, org=2, ip=5)
+    assert [limits.spend()[0] for _ in range(2)] == [True, False]
+    now = 2.5
+    allowed, headers = limits.spend()
+    assert not allowed
+    assert headers["X-RateLimit-Reset-Seconds-Org"] == "0"
+    assert headers["X-RateLimit-Reset-Seconds-IP"] == "3"
+    now = 5.0
+    assert limits.spend()[0]
 
 
 def test_where_titles_are_required_a_change_without_one_is_refused_without_a_word(split, admin):

@@ -177,6 +177,15 @@ def test_where_push_is_not_enabled_an_sdk_polls(split, admin, sdk, wait_for):
     assert not asked(split, "/event-stream")
 
 
+def test_a_stream_that_is_dropped_as_it_opens_is_opened_again(split, following, wait_for):
+    split.put("agent", boolean(100))
+    split.fail("/event-stream", drop=True, after=True, times=1)
+    with following() as client:
+        assert split.listening() == 1
+        split.kill("agent")
+        wait_for(lambda: client.get_treatment("ada", "agent") == "off")
+
+
 def test_a_token_that_the_service_did_not_give_opens_no_stream(split):
     answer = requests.get(f"{split.streaming_url}/event-stream?accessToken=x.y.z", timeout=5)
     assert (answer.status_code, answer.json()["code"]) == (401, 40101)

@@ -156,6 +156,8 @@ def test_a_flag_does_not_depend_on_itself_through_others(admin, refused):
     refused(admin.put("one", depending("three")), 400, "itself")
     refused(admin.put("one", depending("one")), 400, "itself")
     refused(admin.put("three", depending("two", "blue")), 400, "blue")
+    assert admin.remove("one").json() is True
+    assert admin.put("three", depending("two")).status_code == 200
 
 
 def test_two_treatments_alone_and_a_split_over_many_are_taken(admin):

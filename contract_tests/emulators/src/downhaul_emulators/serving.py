@@ -276,8 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _spoilt(self, fault: Fault, request: Request) -> bool:
         """Do what a fault says; whether the request is done with."""
-        if fault.after:
-            self.emulator.answer(request)
+        if fault.after and isinstance(answer := self.emulator.answer(request), Stream):
+            self.emulator.left(answer)
         time.sleep(fault.delay)
         if fault.silent:
             self.emulator.wait_stopped()

@@ -216,7 +216,7 @@ class SplitEmulator(Emulator):
     def hold(self) -> None:
         """Keep changes back from the stream, until :meth:`release`. Polling sees them."""
         with self._lock:
-            self._held = []
+            self._held = self._held or []
 
     def release(self, *, backwards: bool = False, lose: bool = False) -> None:
         """Send what was held back, the newest first if ``backwards``; ``lose`` throws it away."""

@@ -131,7 +131,7 @@ def _reaches(environment: Environment, start: str, goal: str) -> bool:
     """Whether the flag ``start`` depends on ``goal``, at once or through others."""
     if start == goal:
         return True
-    rules = environment.definitions[start]["rules"]
+    rules = environment.definitions.get(start, {"rules": []})["rules"]
     matchers = [one for rule in rules for one in rule["condition"]["matchers"]]
     named = {one["depends"]["splitName"] for one in matchers if one.get("depends")}
     return any(_reaches(environment, one, goal) for one in named)
