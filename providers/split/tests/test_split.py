@@ -214,8 +214,9 @@ def test_a_change_and_a_kill_are_heard_and_each_flag_is_named(service, connect, 
     wait_for(lambda: flags.evaluate("other", "ada").error_code is ErrorCode.FLAG_NOT_FOUND)
 
 
-def test_a_segment_that_a_change_names_for_the_first_time_is_fetched(service, connect):
-    service.inline = False
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_segment_that_a_change_names_for_the_first_time_is_fetched(service, connect, inline):
+    service.inline = inline
     service.put("agent", boolean())
     flags = connect()
     wait_for(service.listening)
@@ -224,6 +225,8 @@ def test_a_segment_that_a_change_names_for_the_first_time_is_fetched(service, co
     service.change("agent", rules=[rule([matcher], off=100)])
     wait_for(lambda: not flags.is_enabled("agent", "ada"))
     assert flags.is_enabled("agent", "eve")
+    service.change("agent", defaultRule=buckets(off=100))  # what comes later is heard too
+    wait_for(lambda: not flags.is_enabled("agent", "eve"))
 
 
 def make_segment(service, name, keys):

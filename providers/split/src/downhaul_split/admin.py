@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from downhaul.rest import Asking, RestApi
 
 _LOOK: Final = "look at the flag in Split, then repeat it on what is there now"
+_LONGEST_TITLE: Final = 255
 Operation = dict[str, Any]
 
 
@@ -74,8 +75,12 @@ class Admin:
                 continue  # `get` says what is wrong with it
         return FlagSet.of(made)
 
-    def switch(self, key: str, *, on: bool) -> Flag:
-        """Turn a flag on or off; off sets the safe default treatment in the same request."""
+    def switch(self, key: str, change: Change, *, on: bool) -> Flag:
+        """Turn a flag on or off; off sets the safe default treatment in the same request.
+
+        A second request says the kill again as SDKs hear it first: one that is stuck on a change
+        hears no other.
+        """
         asking = self._api.begin()
         before = self._read(asking, key)
         wanted = {**before.kept, "killed": not on}
@@ -84,9 +89,13 @@ class Admin:
         if not on and safe != before.kept["defaultTreatment"]:
             wanted["defaultTreatment"] = safe
             operations.insert(0, _replace("defaultTreatment", safe))
-        return self._patch(asking, before, operations, wanted)
+        now = self._patch(asking, before, operations, wanted, change)
+        if not on and before.kept != wanted:
+            self._place.kill(asking, key, _title(change), _comment(change))
+            return self._read_back(asking, key, wanted)
+        return now
 
-    def rollout(self, key: str, variant: str, weight: int) -> Flag:
+    def rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
         """Serve a variant to a share of users, and the off variant to the rest."""
         asking = self._api.begin()
         before = self._read(asking, key)
@@ -102,16 +111,16 @@ class Admin:
         served = serves(key, variant, weight, rest, portable=key in self._portable)
         operations = [_replace(name, value) for name, value in served.items()]
         wanted = {**before.kept, **_kept(before, **served)}
-        return self._patch(asking, before, operations, wanted)
+        return self._patch(asking, before, operations, wanted, change)
 
-    def targets(self, key: str, variant: str, keys: Iterable[str]) -> Flag:
+    def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same request."""
         given = checked_keys(key, keys)
         asking = self._api.begin()
         before = self._read(asking, key)
         treatments = before.targeted(before.treatment(variant), given)
         wanted = {**before.kept, **_kept(before, treatments=treatments)}
-        return self._patch(asking, before, [_replace("treatments", treatments)], wanted)
+        return self._patch(asking, before, [_replace("treatments", treatments)], wanted, change)
 
     def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
         """Write a flag whole, or make it."""
@@ -123,7 +132,7 @@ class Admin:
             before = None
         self._compare(flag.key, before, expected)
         wanted = kept_of({**_nothing(before), **definition})
-        said = {"comment": _comment(change), "title": change.reason or "Downhaul"}
+        said = {"comment": _comment(change), "title": _title(change)}
         if before is None:
             self._place.create(asking, flag.key, flag.description, {**definition, **said})
         elif before.kept != wanted:
@@ -163,7 +172,7 @@ class Admin:
         self._compare(key, before, expected)
         wanted = kept_of(own)
         if before.kept != wanted:
-            said = {"comment": _comment(change), "title": change.reason or "Downhaul"}
+            said = {"comment": _comment(change), "title": _title(change)}
             self._place.replace(asking, key, {**own, **said})
         return self._read_back(asking, key, wanted)
 
@@ -177,9 +186,11 @@ class Admin:
         before: Stored,
         operations: list[Operation],
         wanted: Mapping[str, Any],
+        change: Change,
     ) -> Flag:
         if before.kept != wanted:
-            self._place.patch(asking, before.key, operations)
+            title, comment = _title(change), _comment(change)
+            self._place.patch(asking, before.key, operations, title, comment)
         return self._read_back(asking, before.key, wanted)
 
     def _read_back(self, asking: Asking, key: str, wanted: Mapping[str, Any]) -> Flag:
@@ -232,6 +243,10 @@ def _nothing(before: Stored | None) -> dict[str, Any]:
 
 def _replace(name: str, value: Any) -> Operation:
     return {"op": "replace", "path": f"/{name}", "value": value}
+
+
+def _title(change: Change) -> str:
+    return (change.reason or "Downhaul")[:_LONGEST_TITLE]
 
 
 def _comment(change: Change) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import requests
 
@@ -16,10 +16,12 @@ NAME: Final = "split"
 _PAGE: Final = 50
 _HINTS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("refuses the admin key (401)", "set `admin_token` to an admin API key"),
-    403: ("does not let this key do that (403)", "give the key a role that may edit flags here"),
-    405: (
-        "takes no direct change here (405)",
-        "kill the flag in Downhaul, which needs no approval, and ask for the change in Split",
+    403: (
+        "does not let this key do that (403)",
+        (
+            "give the key a role that may edit flags here; where the environment requires "
+            "approvals, ask for the change in Split, and kill in Downhaul, which needs none"
+        ),
     ),
 }
 _REMAINING: Final = ("X-RateLimit-Reset-Seconds-Org", "X-RateLimit-Reset-Seconds-IP")
@@ -73,9 +75,17 @@ class Place:
         path = f"/splits/ws/{self._id(asking)}"
         return {one["name"]: one for one in self._all(asking, path)}
 
-    def patch(self, asking: Asking, key: str, operations: list[dict[str, Any]]) -> None:
+    def patch(
+        self, asking: Asking, key: str, operations: list[dict[str, Any]], title: str, comment: str
+    ) -> None:
         """Change parts of a definition, in one request."""
-        asking.patch(self._here(asking, key), operations, flag=key)
+        said = urlencode({"title": title, "comment": comment})
+        asking.patch(f"{self._here(asking, key)}?{said}", operations, flag=key)
+
+    def kill(self, asking: Asking, key: str, title: str, comment: str) -> None:
+        """Kill a flag as the console does, which SDKs are told before anything else."""
+        said = urlencode({"title": title, "comment": comment})
+        asking.put(f"{self._here(asking, key)}/kill?{said}", None, flag=key)
 
     def replace(self, asking: Asking, key: str, definition: Mapping[str, Any]) -> None:
         """Write a definition whole."""

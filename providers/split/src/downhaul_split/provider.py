@@ -160,19 +160,19 @@ class SplitProvider(FlagProvider):
 
     def switch_on(self, key: str, change: Change) -> Flag:
         """End the kill of a flag at Split."""
-        return self._admin().switch(key, on=True)
+        return self._admin().switch(key, change, on=True)
 
     def switch_off(self, key: str, change: Change) -> Flag:
         """Kill the flag at Split, with a safe default treatment."""
-        return self._admin().switch(key, on=False)
+        return self._admin().switch(key, change, on=False)
 
     def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
         """Serve ``variant`` to a share of users and the off variant to the rest."""
-        return self._admin().rollout(key, variant, weight)
+        return self._admin().rollout(key, variant, weight, change)
 
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make ``keys`` the targets of one variant; they leave the others."""
-        return self._admin().targets(key, variant, keys)
+        return self._admin().targets(key, variant, keys, change)
 
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return what can be brought back of a flag."""

@@ -21,11 +21,11 @@ from splitio.util.backoff import Backoff
 from downhaul.config import Secret
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
-from downhaul_split.ending import begin_end, bound, end, nothing
 from downhaul_split.heard import Heard, status_code
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder
 from downhaul_split.settings import REFRESH
+from downhaul_split.threads import begin_end, bound, end, nothing
 
 _log: Final = logging.getLogger("downhaul.split")
 _REFUSED: Final = frozenset({401, 403})
@@ -270,9 +270,7 @@ class Session:
         with self._telling:
             if self._closed or not self.own or metadata.get_type() is not SdkEventType.FLAG_UPDATE:
                 return
-            names = metadata.get_names()
-            self._fetch_segments(names)
-            self._take_up(names)
+            self._take_up(metadata.get_names())
 
     def _take_up(self, names: set[str] | None) -> None:
         storage = self._factory._get_storage("splits")  # noqa: SLF001  (its manager tells less)
@@ -290,20 +288,6 @@ class Session:
         }
         told = {key: None if one is None else one.flag for key, one in changed.items()}
         self._listener.changed(FlagSetDelta(told, {}, revision))
-
-    def _fetch_segments(self, names: set[str]) -> None:
-        """Fetch the segments that a change names for the first time.
-
-        Told of a change by the stream, the SDK (10.7) fetches the flag and not its segment: the
-        rule would hold for nobody until the process starts anew.
-        """
-        if self._connection.file is not None:
-            return
-        splits, segments = (self._factory._get_storage(one) for one in ("splits", "segments"))  # noqa: SLF001
-        for split in filter(None, map(splits.get, names)):
-            for segment in split.get_segment_names():
-                if segments.get(segment) is None:
-                    self._factory._sync_manager._synchronizer.synchronize_segment(segment, None)  # noqa: SLF001
 
 
 class _Silent:

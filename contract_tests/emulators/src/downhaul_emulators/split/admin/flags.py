@@ -65,7 +65,7 @@ def listed(call: Call) -> Response:
         flags = [one for one in flags if {"name": tag} in (one["tags"] or ())]
     if part := call.request.query.get("name"):
         flags = [one for one in flags if part in one["name"]]
-    return call.page(flags, _PAGE, show=copy.deepcopy)
+    return call.page(flags, _PAGE)
 
 
 def read(call: Call) -> Response:

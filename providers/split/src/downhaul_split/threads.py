@@ -1,4 +1,4 @@
-"""How the SDK's threads end: by themselves it would start some that nothing stops.
+"""What the SDK's threads do wrong: some start that nothing stops, and one can get stuck.
 
 Whoever closes a factory while it tries to reach Split, or is about to listen to it, would be
 left with threads that poll, or listen, for ever. And the timer that renews the stream's token is no
@@ -29,6 +29,18 @@ def bound(manager: Any, closed: Callable[[], bool]) -> None:
         timer.start()
 
     push._setup_next_token_refresh = renew_later  # noqa: SLF001
+    _unstuck(push._processor._feature_flag_worker, manager._synchronizer)  # noqa: SLF001
+
+
+def _unstuck(worker: Any, synchronizer: Any) -> None:
+    """Let what follows the stream fetch a segment that a change names for the first time.
+
+    Left alone (10.7) it either never fetches it, because it hands on a change number where it is
+    asked whether to; or it waits until the segment is as new as the flag, which it may never be,
+    and no later change is heard meanwhile.
+    """
+    worker._handler = lambda till, _rules_till=None: synchronizer.synchronize_splits(till)  # noqa: SLF001
+    worker._segment_handler = lambda name, _till: synchronizer.synchronize_segment(name, None)  # noqa: SLF001
 
 
 def begin_end(manager: Any) -> None:
