@@ -32,6 +32,10 @@ _NOT_FOUND: Final = 404
 _REFUSED: Final = frozenset({400, 409, 422})
 
 
+class Denied(ProviderError):
+    """The API does not let this token do that, or not in this way."""
+
+
 def retry_after(answer: requests.Response) -> float | None:
     """Return the seconds that ``Retry-After`` names, as a number or as a date; None without it."""
     text = answer.headers.get("Retry-After", "").strip()
@@ -53,7 +57,8 @@ class RestApi:
     """Where an API is, and how its answers are to be understood.
 
     ``vendor`` is its name in messages, ``provider`` that of the provider. ``headers`` carry the
-    secret and are made anew for each verb. ``hints`` are a message and what to do, by status;
+    secret and are made anew for each verb. ``hints`` are a message and what to do, by status, for
+    what is told as Denied;
     ``failures`` are statuses after which a request may be repeated. ``deadline`` is for a whole
     verb, in seconds.
     """
@@ -169,9 +174,8 @@ class Asking:
         said = api.message(body) or answer.reason or "no reason given"
         if code in api.hints:
             message, hint = api.hints[code]
-            raise ProviderError(
-                f"{api.vendor} {message}: {said}", hint=hint, flag=flag, provider=api.provider
-            )
+            told = f"{api.vendor} {message}: {said}"
+            raise Denied(told, hint=hint, flag=flag, provider=api.provider)
         if code == _NOT_FOUND:
             if method == "DELETE" and tried > 1:
                 return None
