@@ -68,7 +68,7 @@ class Service(Backend):
 
     def _admin(self):
         service = self._emulator
-        api = api_of(service.admin_url, Secret(service.admin_token), 10.0)
+        api = api_of(service.admin_url, Secret(service.admin_token), 5.0)
         place = Place(service.workspace, service.environment, "user")
         return Admin(api, place, portable=self._portable)
 

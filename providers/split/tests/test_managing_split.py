@@ -39,7 +39,6 @@ from downhaul.provider import ABSENT, Capability, Change
 
 ANA = Change("ana", "it spends too much")
 GOLD = {"type": "IN_LIST_STRING", "attribute": "plan", "strings": ["gold"], "negate": False}
-pytestmark = pytest.mark.filterwarnings("ignore:Exception in thread SSEConnection")
 
 
 def provider_of(service, *, portable=(), deadline=10.0, token=None, workspace=None):

@@ -21,9 +21,6 @@ from downhaul.evaluator.bucketing import bucket
 from downhaul.provider import State
 from downhaul.result import ErrorCode, Reason
 
-# The SDK lets a stream that is cut off end its thread with an error.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception in thread SSEConnection")
-
 
 def connection(service, key=None, **more):
     places = {
@@ -194,6 +191,20 @@ def test_a_service_that_dies_later_leaves_the_flags_and_is_told_as_stale(service
     service.start()
     wait_for(lambda: flags.status().state is State.READY, 40)
     wait_for(lambda: not flags.is_enabled("agent", "ada"), 40)
+
+
+@pytest.mark.rule("P2")
+@pytest.mark.slow
+def test_a_stream_that_was_refused_is_listened_to_again(service, connect):
+    service.put("agent", boolean())
+    flags = connect()
+    wait_for(service.listening)
+    service.stop()
+    wait_for(lambda: flags.status().state is State.STALE, 30)
+    service.start()
+    wait_for(service.listening, 60)
+    service.change("agent", killed=True)
+    wait_for(lambda: not flags.is_enabled("agent", "ada"))
 
 
 @pytest.mark.parametrize("streaming", [True, False])

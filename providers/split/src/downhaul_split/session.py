@@ -163,14 +163,17 @@ class Session:
     def close(self, timeout: float) -> None:
         """Close the factory. May take as long as the SDK likes."""
         with self._lock:
-            self._closed = True
+            ended_before, self._closed = self._closed, True
             self.client, factory = None, self._factory
-        if factory is not None:
-            begin_end(factory._sync_manager)  # noqa: SLF001  (there is no other way)
-            ended = threading.Event()
-            factory.destroy(ended)
-            ended.wait(timeout)
-            end(factory._sync_manager)  # noqa: SLF001
+        if factory is not None and not ended_before:
+            self._end(factory, timeout)
+
+    def _end(self, factory: Any, timeout: float) -> None:
+        begin_end(factory._sync_manager)  # noqa: SLF001  (there is no other way)
+        ended = threading.Event()
+        factory.destroy(ended)
+        ended.wait(timeout)
+        end(factory._sync_manager)  # noqa: SLF001
 
     # In the thread, and in those of the SDK
 
@@ -185,7 +188,7 @@ class Session:
         with self._lock:
             closed, self._factory = self._closed, factory
         if closed:
-            self.close(0.0)
+            self._end(factory, 0.0)
             return
         client = factory.client()
         client.on(SdkEvent.SDK_UPDATE, self._updated)

@@ -7,9 +7,12 @@ daemon: a process that ends without closing would wait for it, for most of an ho
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+_log: Final = logging.getLogger("downhaul.split")
 
 
 def bound(manager: Any, closed: Callable[[], bool]) -> None:
@@ -29,7 +32,29 @@ def bound(manager: Any, closed: Callable[[], bool]) -> None:
         timer.start()
 
     push._setup_next_token_refresh = renew_later  # noqa: SLF001
+    _startable_again(push._sse_client._client)  # noqa: SLF001
     _unstuck(push._processor._feature_flag_worker, manager._synchronizer)  # noqa: SLF001
+
+
+def _startable_again(client: Any) -> None:
+    """Let the client of the stream be started again after it was refused.
+
+    Left alone it keeps the connection that failed, and takes that for one which is open: one
+    refusal, and the process polls until it ends.
+    """
+    start = client.start
+
+    def started(*asked: Any, **more: Any) -> bool:
+        try:
+            return bool(start(*asked, **more))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the SDK tries again)
+            _log.info("the stream does not open: %s", error)
+            connection, client._conn = client._conn, None  # noqa: SLF001
+            if connection is not None:
+                connection.close()
+            return False
+
+    client.start = started
 
 
 def _unstuck(worker: Any, synchronizer: Any) -> None:
