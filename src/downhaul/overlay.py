@@ -75,7 +75,8 @@ class KillRecord:
     ``store`` is the identity of the store that says it, ``environment`` the one it speaks for
     (``*``: all). ``at`` is RFC 3339 in UTC. ``lifts`` is the sequence below which kills that other
     stores recorded are lifted: a person revived the scope in this store although the store itself
-    held no kill of it. Each later word of the store on the scope carries it on.
+    held no kill of it. Each later word of the store on the scope carries it on. ``waits`` says of a
+    flag's revive that a process obeys it once it has the flag as it was by then: at the first step.
     """
 
     scope: Scope
@@ -87,6 +88,7 @@ class KillRecord:
     environment: str = "default"
     store: str = ""
     lifts: int = 0
+    waits: bool = False
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the record as JSON data; :meth:`from_mapping` reads it back."""
@@ -100,6 +102,7 @@ class KillRecord:
             "environment": self.environment,
             "store": self.store,
             "lifts": self.lifts,
+            "waits": self.waits,
         }
 
     @classmethod
@@ -115,6 +118,7 @@ class KillRecord:
             environment=str(data.get("environment", "default")),
             store=str(data.get("store", "")),
             lifts=int(data.get("lifts", 0)),
+            waits=bool(data.get("waits", False)),
         )
 
 
@@ -191,15 +195,20 @@ class KillRegister:
     def overlay(self) -> Overlay:
         """Return the kills in force, sorted by what they cover."""
         by_kind: dict[ScopeKind, dict[str, KillRecord]] = {kind: {} for kind in ScopeKind}
+        revived: dict[str, KillRecord] = {}
         for scope, words in self._by_scope().items():
             standing = [one for one in words if _stands(one, words)]
+            last = max(standing or words, key=_rank)
             if standing:
-                by_kind[scope.kind][scope.name] = max(standing, key=_rank)
+                by_kind[scope.kind][scope.name] = last
+            elif last.waits and scope.kind is ScopeKind.FLAG:
+                revived[scope.name] = last
         return Overlay(
             flags=by_kind[ScopeKind.FLAG],
             tags=by_kind[ScopeKind.TAG],
             switches=by_kind[ScopeKind.SWITCH],
             everything=by_kind[ScopeKind.EVERYTHING].get(""),
+            revived=revived,
         )
 
     def as_mapping(self) -> dict[str, Any]:
@@ -240,12 +249,16 @@ def _rank(record: KillRecord) -> tuple[int, bool, int, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The kills in force, as an evaluator compiles them into its view."""
+    """The kills in force, as an evaluator compiles them into its view.
+
+    ``revived`` are flags whose last word is a revive that waits for the flag's backend.
+    """
 
     flags: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
     tags: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
     switches: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
     everything: KillRecord | None = None
+    revived: Mapping[str, KillRecord] = field(default_factory=lambda: MappingProxyType({}))
 
     def kill_of(self, key: str, tags: Iterable[str] = ()) -> KillRecord | None:
         """Return the kill that covers a flag with these tags, or None."""

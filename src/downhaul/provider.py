@@ -182,6 +182,8 @@ class FlagProvider:
     name: str = ""
     capabilities: frozenset[Capability] = frozenset()
     """What it can do. An object that lacks what it takes (an admin token) declares less."""
+    publishes_within: float = 0.0
+    """Seconds for which the backend may still hand out a flag from before a write to it."""
 
     # Evaluating
 
@@ -331,8 +333,11 @@ class ControlStore(Protocol):
         killed: bool,
         lift_others: bool = False,
         everywhere: bool = False,
+        waits: bool = False,
     ) -> KillRecord:
         """Commit a kill or a revive; ``everywhere`` speaks for all environments (``*``).
+
+        ``waits`` is said of a revive, and kept with it.
 
         Idempotent: where the store's last word is the same already, that record is returned and
         the history gets nothing (a kill that stands may be said again under a new sequence). A

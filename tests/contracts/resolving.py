@@ -158,6 +158,36 @@ class ResolvingProvider(FlagProvider):
         return self.rules.history(key, limit=limit, before=before)
 
 
+class LaggingProvider(ResolvingProvider):
+    """Serves what was kept when it last polled. It polls when a test says so."""
+
+    name = "lagging"
+
+    def __init__(self, kept=None):
+        super().__init__()
+        self.kept = self.kept if kept is None else kept
+        self.polled = 0.0
+
+    def begin(self):
+        self.poll()
+
+    def poll(self):
+        if self.listener is None or self.cut_at is not None:
+            return
+        self.polled = time.monotonic()
+        before, self.inner = self.inner, Flags.in_memory(self.kept.list().flags.values())
+        self.ready = True
+        self.publish()
+        if before is not None:
+            before.close()
+
+    def status(self):
+        if not self.ready:
+            return ProviderStatus(State.NOT_READY, "nothing came yet")
+        state = State.READY if self.cut_at is None else State.STALE
+        return ProviderStatus(state, age=time.monotonic() - self.polled)
+
+
 class ResolvingBackend(Backend):
     """One provider in this process, for whoever asks: its rules speak to one client alone."""
 

@@ -266,3 +266,19 @@ def test_what_is_raised_under_a_kill_while_a_process_reads_is_not_served(
     writer.control.record_kill(Scope.parse("another"), change, killed=False)
     wait_until(lambda: heard.share == 50_000)
     assert set(heard.seen) == {1_000}
+
+
+@pytest.mark.rule("K5")
+def test_a_revive_that_waits_says_so_to_every_process(writer, path, provider_at, recorder, change):
+    scope = Scope.parse("agent")
+    writer.control.record_kill(scope, change, killed=True)
+    application = provider_at(path)
+    application.start(recorder)
+    application.control.start(recorder)
+    revive = writer.control.record_kill(scope, change, killed=False, waits=True)
+    assert revive.waits
+    assert writer.control.kills() == [revive]
+    recorder.wait_for(lambda heard: heard.register.overlay().revived == {"agent": revive})
+    assert not writer.control.record_kill(scope, change, killed=True, waits=True).waits
+    recorder.wait_for(lambda heard: "agent" in heard.register.overlay().flags)
+    assert not writer.control.record_kill(scope, change, killed=False).waits

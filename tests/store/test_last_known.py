@@ -38,6 +38,11 @@ class TestKills:
         assert KillCopy(kills).join(known) == known
         assert KillCopy(kills).load() == known
 
+    def test_a_revive_that_waits_waits_on_disk_too(self, kills):
+        revive = KillRecord(Scope.parse("a"), 3, False, "ada", "why", store="s", waits=True)
+        assert KillCopy(kills).join(register(revive)) == register(revive)
+        assert KillCopy(kills).load().overlay().revived == {"a": revive}
+
     def test_a_process_that_lags_loses_nothing(self, kills):
         KillCopy(kills).join(register(word("a", 1), word("b", 5)))
         joined = KillCopy(kills).join(register(word("b", 3, killed=False), word("c", 4)))

@@ -45,6 +45,29 @@ def test_upgrading_again_keeps_the_store(writer, change):
     assert writer.list().flags == {"one": one}
 
 
+@pytest.mark.rule("K3")
+def test_kills_from_before_revives_could_wait_are_read_and_older_code_goes_on_writing_them(
+    writer, change
+):
+    kill = writer.control.record_kill(Scope.parse("one"), change, killed=True)
+    with writer.database.writing() as connection:
+        connection.execute(text("ALTER TABLE downhaul_kills DROP COLUMN waits"))
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0002'"))
+    with pytest.raises(SchemaMissing, match="downhaul db upgrade"):
+        writer.control.kills()
+    assert schema.upgrade(writer.database).found == "0002"
+    assert writer.control.kills() == [kill]
+    with writer.database.writing() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO downhaul_kills (environment, scope, sequence, killed, actor, reason,"
+                " at, lifts) VALUES ('default', 'two', 7, TRUE, 'ana', 'why', '', 0)"
+            )
+        )
+    two = next(one for one in writer.control.kills() if one.scope == Scope.parse("two"))
+    assert (two.killed, two.waits) == (True, False)
+
+
 def make_newer(database):
     """Do what a later migration would: add a column, a table, and its revision."""
     version = schema.VERSION_TABLE

@@ -59,10 +59,13 @@ def test_every_verb_of_the_seam_reaches_the_inner_provider_or_is_refused(kind):
     assert verbs - {name for name in vars(Wrapper) if not name.startswith("_")} == {
         "name",
         "capabilities",
+        "publishes_within",
     }
     inner = memory("agent")
+    inner.publishes_within = 2.5
     wrapped = kind(inner)
     assert (wrapped.name, wrapped.control) == ("memory", inner.control)
+    assert wrapped.publishes_within == Failover(memory(), inner).publishes_within == 2.5
     assert wrapped.get("agent") == inner.get("agent")
     assert wrapped.list() == inner.list()
     assert wrapped.history("agent") == inner.history("agent")

@@ -1,5 +1,7 @@
 """The contract that every provider holds, on a real Unleash server."""
 
+from types import MappingProxyType
+
 import pytest
 from downhaul_contract_tests import Backend, Feature, ProviderContract, write_all
 from fixtures_unleash import ADMIN_TOKEN, BACKEND_TOKEN
@@ -101,3 +103,18 @@ class TestUnleashWithoutAnAdminToken(ProviderContract):
     @pytest.fixture
     def backend(self, unleash):
         return ReadingBackend(unleash)
+
+
+class TestUnleash(ProviderContract):
+    lacks = LACKS
+    known_gaps = MappingProxyType(
+        {
+            **GAPS,
+            "test_a_version_is_never_used_again": "Unleash numbers no versions: what is as it was "
+            "has the version that it had",
+        }
+    )
+
+    @pytest.fixture
+    def backend(self, unleash):
+        return UnleashBackend(unleash)

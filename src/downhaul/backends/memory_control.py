@@ -82,6 +82,7 @@ class MemoryControl:
         killed: bool,
         lift_others: bool = False,
         everywhere: bool = False,
+        waits: bool = False,
     ) -> KillRecord:
         """Commit a kill or a revive and return it; the standing record where it says the same."""
         environment = "*" if everywhere else self.environment
@@ -102,6 +103,7 @@ class MemoryControl:
                 environment=environment,
                 store=self.identity,
                 lifts=sequence if lift_others and not killed else carried,
+                waits=waits and not killed,
             )
             self._words = {**self._words, (scope, environment): record}
             self._note(record, before, change)

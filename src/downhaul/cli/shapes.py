@@ -40,6 +40,7 @@ _RECORD: Final = object_of(
     environment=TEXT,
     store=TEXT,
     lifts=COUNT,
+    waits=FLAG,
 )
 _PROBLEM: Final = object_of(path=TEXT, message=TEXT, origin=TEXT, hint=TEXT_OR_NULL)
 _LEDGER: Final = list_of(

@@ -23,6 +23,7 @@ from downhaul.client.declared import (
 )
 from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
+from downhaul.client.waiting import Waiting
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
 from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
@@ -127,6 +128,12 @@ class Engine:
         self.off_on_unknown_kills = off_on_unknown_kills
         self._callbacks: list[ChangeCallback] = []
         self._closed = threading.Event()
+        self.waiting = Waiting(
+            provider,
+            self._put,
+            self._tell,
+            ordered=control is not None and control is getattr(provider, "control", None),
+        )
         self.keeper = make_keeper(self.killed)
         self.journal = Journal(make_sink)
 
@@ -154,7 +161,7 @@ class Engine:
         self._closed.set()
         _living.discard(self)
         until = time.monotonic() + timeout
-        for part in (self.journal, self.keeper, self.provider):
+        for part in (self.journal, self.keeper, self.waiting, self.provider):
             part.close(max(0.1, until - time.monotonic()))
 
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
@@ -221,15 +228,22 @@ class Engine:
     # What the keeper says
 
     def killed(self, overlay: Overlay) -> None:
-        """Put these kills in force; all flags are off while kills are unknown, if so configured."""
+        """Put these kills in force; all flags are off while kills are unknown, if so configured.
+
+        A kill that is lifted now may hold on until the provider has what its revive had set.
+        """
         if self.off_on_unknown_kills and overlay.everything is None and self.keeper.unknown:
             overlay = replace(overlay, everything=_UNKNOWN_KILLS)
+        self.waiting.hear(overlay)
+
+    def _put(self, overlay: Overlay) -> set[str]:
+        """Let these kills hold, and return what to tell of."""
         before = self.view.world.overlay
         told = {*self.view.overlay(overlay)}
         told |= {f"switch:{name}" for name in before.switches.keys() ^ overlay.switches.keys()}
         if (before.everything is None) is not (overlay.everything is None):
             told.add(str(EVERYTHING))
-        self._tell(told)
+        return told
 
     def supplies_rules(self) -> bool:
         """Return whether the provider publishes rules (or has to be asked each time)."""
@@ -270,6 +284,7 @@ class Engine:
         """Take up the work in a forked child, where the parent's threads and locks don't live."""
         self.view.after_fork()
         self.journal.after_fork()
+        self.waiting.after_fork()
         self.keeper.after_fork()
         self.provider.after_fork()
 

@@ -67,6 +67,7 @@ class Audited(FlagProvider):
         self.inner = inner
         self.name = inner.name
         self.capabilities = inner.capabilities
+        self.publishes_within = inner.publishes_within
         self.control = getattr(inner, "control", None)
         self._records = records
         self._seen: dict[str, Flag] = {}

@@ -109,10 +109,12 @@ def revive(
         flag_before=flag_before,
         flag=flag,
     )
-    return _with_surroundings(desk, result if dry_run else _lift(desk, store, result))
+    # Who polls the backend may still have the percentage of before, and must not serve it.
+    waits = scope.kind is ScopeKind.FLAG and not as_was
+    return _with_surroundings(desk, result if dry_run else _lift(desk, store, result, waits=waits))
 
 
-def _lift(desk: Desk, store: ControlStore, result: KillResult) -> KillResult:
+def _lift(desk: Desk, store: ControlStore, result: KillResult, *, waits: bool) -> KillResult:
     """Record the revive. Where the store held no kill, those that others recorded are lifted."""
     started = time.perf_counter()
     record = store.record_kill(
@@ -121,6 +123,7 @@ def _lift(desk: Desk, store: ControlStore, result: KillResult) -> KillResult:
         killed=False,
         lift_others=result.already,
         everywhere=result.environment == ALL_ENVIRONMENTS,
+        waits=waits,
     )
     took = time.perf_counter() - started
     _announce(desk, "revived", record, result.before)
@@ -287,6 +290,11 @@ def _still_down(desk: Desk, result: KillResult, flag: Flag | None) -> list[str]:
         notes.append(
             f"{desk.kill_file} still names it, and processes here kill it again: "
             "revive it with --local too"
+        )
+    waits = result.record is not None and result.record.waits
+    if waits and not desk.shares_store():
+        notes.append(
+            f"each process lifts it when it has the flag as it is now from {desk.provider.name}"
         )
     if flag is not None and not flag.on:
         notes.append(f"the flag is off: flags on {flag.key} serves it again")

@@ -93,6 +93,7 @@ class SqlControl:
         killed: bool,
         lift_others: bool = False,
         everywhere: bool = False,
+        waits: bool = False,
     ) -> KillRecord:
         """Commit a kill or a revive and return it. Raises Unreachable."""
         environment = writing.environment_of_kill(self._environment, everywhere=everywhere)
@@ -105,6 +106,7 @@ class SqlControl:
                 change,
                 killed=killed,
                 lift_others=lift_others,
+                waits=waits,
             )
         if killed:
             # The kill is in force. Live rollouts that it ends are to be looked at now, and are

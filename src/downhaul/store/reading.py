@@ -200,6 +200,7 @@ def kill_record(row: Mapping[Any, Any], identity: str) -> KillRecord:
         environment=row["environment"],
         store=identity,
         lifts=row["lifts"],
+        waits=bool(row["waits"]),
     )
 
 

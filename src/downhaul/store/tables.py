@@ -86,6 +86,7 @@ class Tables:
                 Column("reason", Text, nullable=False),
                 Column("at", Text, nullable=False),
                 Column("lifts", BigInteger, nullable=False),
+                Column("waits", Boolean, nullable=False),
                 PrimaryKeyConstraint("environment", "scope"),
             ),
             _changes(f"{prefix}changes", metadata),

@@ -155,6 +155,7 @@ def write_kill(
     *,
     killed: bool,
     lift_others: bool,
+    waits: bool,
 ) -> KillRecord:
     """Write a word of the register; one that is the store's last word already is no change.
 
@@ -190,7 +191,16 @@ def write_kill(
         return again
     lifts = sequence if lift_others and not killed else (0 if known is None else known.lifts)
     record = KillRecord(
-        scope, sequence, killed, change.actor, change.reason, at, environment, identity, lifts
+        scope,
+        sequence,
+        killed,
+        change.actor,
+        change.reason,
+        at,
+        environment,
+        identity,
+        lifts,
+        waits=waits and not killed,
     )
     _upsert(
         connection,
@@ -203,6 +213,7 @@ def write_kill(
             "reason": change.reason,
             "at": at,
             "lifts": lifts,
+            "waits": record.waits,
         },
     )
     write = Write(

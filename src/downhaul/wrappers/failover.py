@@ -89,6 +89,7 @@ class Failover(Wrapper):
                 "flags would be asked in two ways: name two backends of one sort",
             )
         self.secondary = secondary
+        self.publishes_within = max(inner.publishes_within, secondary.publishes_within)
         self.after, self.back = after, back
         self._clock = clock
         self._interval = interval

@@ -33,6 +33,7 @@ class Wrapper(FlagProvider):
         self.inner = inner
         self.name = inner.name
         self.capabilities = inner.capabilities
+        self.publishes_within = inner.publishes_within
 
     def __getattr__(self, name: str) -> Any:
         """Return what only the inner provider has."""

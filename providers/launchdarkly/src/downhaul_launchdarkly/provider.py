@@ -56,6 +56,8 @@ class LaunchDarklyProvider(FlagProvider):
 
     name: str = NAME
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
+    # The stream names no moment up to which it has told everything; it is behind by less than this.
+    publishes_within = 2.0
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
         self._connection = connection

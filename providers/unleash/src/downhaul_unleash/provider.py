@@ -42,6 +42,8 @@ class UnleashProvider(FlagProvider):
 
     name: str = NAME
     capabilities: frozenset[Capability] = READING | MANAGING
+    # The server looks for news once a second (up to 0.63 s was measured), and may be busy.
+    publishes_within = 2.0
 
     def __init__(
         self,

@@ -97,6 +97,7 @@ class Session:
         self._told: str | None = None  # the payload that the listener has
         self._answer: int | str | None = None  # the last fetch: a status code, or why there is none
         self._confirmed: float | None = before[1] if before else None
+        self._asked = 0.0  # when the last fetch began: its answer is of no moment before that
         self._ready = threading.Event()
         self._settled = threading.Event()
         self._closed = False
@@ -152,7 +153,7 @@ class Session:
         try:
             client = self.serving.client if self.serving is not None else self._made()
             if self._connection.bootstrap is not None:
-                self._answer, self._confirmed = 200, time.monotonic()
+                self._answer, self._asked = 200, time.monotonic()
                 self._after_a_turn(client)
                 return
             try:
@@ -190,7 +191,7 @@ class Session:
 
     def _asking(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _FEATURES in (request.url or ""):
-            self._answer = "the server does not answer"
+            self._answer, self._asked = "the server does not answer", time.monotonic()
         return request
 
     def _heard(self, response: requests.Response, *_: Any, **__: Any) -> None:
@@ -207,7 +208,7 @@ class Session:
             try:
                 self._take(client)
                 if self._told is not None:
-                    self._confirmed = time.monotonic()
+                    self._confirmed = self._asked
                     self._ready.set()
             except DocumentError as error:
                 self._answer = f"the server answers with no Unleash document: {error.message}"
