@@ -1,5 +1,6 @@
 """What the admin client does with answers that a real server gives only when something is wrong."""
 
+import datetime as dt
 import json
 import time
 
@@ -81,6 +82,36 @@ def test_the_servers_own_pause_is_kept(server, console):
 
 
 @pytest.mark.rule("P7")
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_a_pause_until_a_moment_is_kept_too(server, console, zone):
+    moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
+    until = moment.strftime(f"%a, %d %b %Y %H:%M:%S {zone}")
+    server.get(FLAG, status=503, headers={"Retry-After": until})
+    server.get(FLAG, json=document())
+    assert console.get("f").on
+    assert dt.datetime.now(dt.UTC) >= moment.replace(microsecond=0)
+
+
+@pytest.mark.rule("P7")
+@pytest.mark.parametrize("said", ["soon", "Thu, 01 Jan 1970 00:00:00 GMT", "-3", "1.5"])
+def test_a_pause_that_says_nothing_is_ours(server, console, said):
+    server.get(FLAG, status=429, headers={"Retry-After": said})
+    server.get(FLAG, json=document())
+    assert console.get("f").on
+
+
+@pytest.mark.rule("P7")
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_the_admin_token_never_goes_where_the_server_sends_it(server, console, code):
+    elsewhere = server.get("https://elsewhere.example/", json=document())
+    server.get(FLAG, status=code, headers={"Location": "https://elsewhere.example/"})
+    with pytest.raises(ProviderError, match="sends elsewhere") as refused:
+        console.get("f")
+    assert "set `url`" in refused.value.hint
+    assert elsewhere.call_count == 0
+
+
+@pytest.mark.rule("P7")
 def test_a_pause_longer_than_the_deadline_ends_at_the_deadline(server, console):
     server.get(FLAG, status=429, headers={"Retry-After": "3600"})
     began = time.monotonic()
@@ -121,6 +152,16 @@ def test_a_strategy_that_may_have_been_made_is_never_made_twice(server, console)
         console.set_rollout("f", "on", 5_000, ANA)
     assert sum(one.request.method == "POST" for one in server.calls) == 1
     assert "look at the flag" in unreachable.value.hint
+
+
+@pytest.mark.rule("P6")
+def test_what_is_larger_than_unleash_takes_is_never_begun(server, console):
+    server.get(FLAG, json=document())
+    users = [f"{number:04}" + "\N{GRINNING FACE}" * 90 for number in range(250)]
+    with pytest.raises(Refused, match="kB, and Unleash takes 100") as refused:
+        console.set_targets("f", "on", users, ANA)
+    assert "shorter targets" in refused.value.hint
+    assert {one.request.method for one in server.calls} == {"GET"}
 
 
 @pytest.mark.rule("P6")

@@ -65,7 +65,49 @@ def test_a_url_that_is_no_api_is_never_ready_and_is_told(unleash):
     wrong = unleash.url.replace("/api", "/elsewhere/api")
     with client(at(wrong), ready_within=0.0) as flags:
         eventually(lambda: "no Unleash document" in flags.status().provider.message, "it is told")
+        status = flags.status().provider
+        assert (status.state, status.age) == (State.ERROR, None)
+        assert "must lead to its API" in status.message
         assert not flags.wait_ready(0.5)
+
+
+@contextmanager
+def answering(*lines, body=b""):
+    """A server that answers everything like this, and what it was asked."""
+    asked = []
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen(50)
+
+        def answer():
+            while True:
+                try:
+                    peer, _ = one.accept()
+                except OSError:
+                    return
+                with peer:
+                    asked.append(peer.recv(65536).decode())
+                    told = any(one.startswith("Content-Length") for one in lines)
+                    length = () if told else (f"Content-Length: {len(body)}",)
+                    head = "\r\n".join([*lines, *length, "", ""])
+                    peer.sendall(head.encode() + body)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{one.getsockname()[1]}/api", asked
+        one.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.rule("P2", "P7")
+def test_a_token_never_goes_where_the_server_sends_it():
+    with (
+        answering("HTTP/1.1 200 OK", body=b'{"version":2,"features":[]}') as (there, followed),
+        answering("HTTP/1.1 302 Found", f"Location: {there}/client/features") as (here, asked),
+        client(at(here), ready_within=0.0) as flags,
+    ):
+        eventually(lambda: len(asked) > 1, "it was asked, and again")
+        status = flags.status().provider
+        assert (status.state, followed) == (State.ERROR, [])
+        assert "set `url`" in status.message
 
 
 @pytest.mark.rule("P1")
@@ -165,26 +207,13 @@ flags.close()
 
 @pytest.mark.rule("P1")
 def test_an_answer_that_breaks_off_never_makes_it_ready():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        one.listen(50)
-
-        def answer():
-            while True:
-                try:
-                    peer, _ = one.accept()
-                except OSError:
-                    return
-                with peer:
-                    peer.recv(65536)
-                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{")
-
-        threading.Thread(target=answer, daemon=True).start()
-        with client(at(f"http://127.0.0.1:{one.getsockname()[1]}/api"), ready_within=0.0) as flags:
-            eventually(lambda: flags.status().provider.message != "starting", "it was asked")
-            assert not flags.wait_ready(1.0)
-            assert flags.status().state is State.NOT_READY
-        one.shutdown(socket.SHUT_RDWR)
+    with (
+        answering("HTTP/1.1 200 OK", "Content-Length: 900", body=b"{") as (url, _asked),
+        client(at(url), ready_within=0.0) as flags,
+    ):
+        eventually(lambda: flags.status().provider.message != "starting", "it was asked")
+        assert not flags.wait_ready(1.0)
+        assert flags.status().state is State.NOT_READY
 
 
 @pytest.mark.rule("P1")

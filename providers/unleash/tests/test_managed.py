@@ -248,7 +248,13 @@ def test_who_is_put_on_one_list_leaves_the_other(unleash, console):
 def test_a_snapshot_is_restored_exactly_but_for_ids(unleash, console):
     name = unleash.create(
         unleash.fresh_name(),
-        rollout("100", users("IN", "gold", name="plan"), title="gold", sortOrder=5),
+        rollout(
+            "100",
+            {**users("IN", "gold", name="plan"), "inverted": False, "caseInsensitive": False},
+            {**users("NOT_IN", "old", name="plan"), "inverted": False},
+            title="gold",
+            sortOrder=5,
+        ),
         rollout("25", title="downhaul:rollout", sortOrder=2),
         rollout("100", disabled=True, sortOrder=9),
     )
@@ -268,6 +274,59 @@ def test_a_snapshot_is_restored_exactly_but_for_ids(unleash, console):
     assert now == was
     assert back.on
     assert console.restore(snapshot, ANA) == back
+
+
+@pytest.mark.rule("P5")
+def test_what_a_console_says_in_a_constraint_is_never_said_otherwise(unleash, console):
+    said = {**users("IN", "gold", name="plan"), "inverted": False, "caseInsensitive": False}
+    name = unleash.create(unleash.fresh_name(), rollout("100", said), on=False)
+    console.set_targets(name, "off", ["eve"], ANA)
+    console.set_targets(name, "off", [], ANA)
+    by_hand, _ours = unleash.state(name)["strategies"]
+    assert by_hand["constraints"] == [said]
+
+
+@pytest.mark.rule("P5", "P6")
+def test_a_change_of_a_segment_moves_the_version_and_is_never_taken_for_nothing(unleash, console):
+    title = unleash.fresh_name("segment")
+    constraints = [{**users("IN", "gold", name="plan"), "inverted": False}]
+    body = {"name": title, "constraints": constraints}
+    segment = unleash.ask("POST", "/admin/segments", body)["id"]
+    name = unleash.create(
+        unleash.fresh_name(), rollout("100", segments=[segment]), rollout(title="downhaul:rollout")
+    )
+    snapshot = console.snapshot(name)
+    assert snapshot.version == console.get(name).version == console.list().flags[name].version
+    assert console.restore(snapshot, ANA).version == snapshot.version
+    path = f"/admin/segments/{segment}"
+    unleash.ask("PUT", path, {**body, "constraints": [users("IN", "free", name="plan")]})
+    assert console.get(name).version != snapshot.version
+    assert console.list().flags[name].version == console.get(name).version
+    with pytest.raises(VersionConflict):
+        console.delete(name, ANA, expected=snapshot.version)
+    with pytest.raises(Refused, match="changed since the snapshot") as refused:
+        console.restore(snapshot, ANA)
+    assert title in str(refused.value)
+    unleash.ask("PUT", path, {**body, "name": f"{title}-renamed"})
+    assert console.restore(snapshot, ANA).version == snapshot.version
+
+
+@pytest.mark.rule("P5")
+def test_a_deny_that_a_later_strategy_goes_round_is_never_beyond_lifting(unleash, console):
+    flag = console.put(Flag.boolean(unleash.fresh_name(), percent=50, deny=["mallory"]), ANA)
+    by_hand = rollout("100", users("IN", "gold", name="plan"))
+    unleash.ask("POST", f"{unleash.flag_path(flag.key)}/strategies", by_hand)
+    assert console.get(flag.key).targets == ()
+    with pytest.raises(Refused, match="whom other strategies serve") as refused:
+        console.set_rollout(flag.key, "on", 1_000, ANA)
+    assert "off variant again" in refused.value.hint
+    again = console.set_targets(flag.key, "off", ["mallory"], ANA)
+    assert {one.variant: one.keys for one in again.targets} == {"off": {"mallory"}}
+    assert all("mallory" in json.dumps(one) for one in unleash.state(flag.key)["strategies"])
+    unleash.ask("POST", f"{unleash.flag_path(flag.key)}/strategies", by_hand)
+    console.set_targets(flag.key, "off", [], ANA)
+    assert "mallory" not in json.dumps(unleash.state(flag.key))
+    console.set_rollout(flag.key, "on", 1_000, ANA)
 
 
 def test_a_snapshot_of_elsewhere_is_refused(unleash, console):

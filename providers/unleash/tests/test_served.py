@@ -29,6 +29,40 @@ def test_on_off_and_unknown_are_told_apart(unleash):
         assert flags.is_enabled("never-made", "ada", default=True)
 
 
+@pytest.mark.rule("E4", "K2")
+def test_a_child_that_its_parent_holds_back_is_never_told_as_decided_by_itself(unleash):
+    parent = unleash.create(unleash.fresh_name("parent"), rollout())
+    child = unleash.create(unleash.fresh_name("child"), rollout())
+    other = unleash.create(unleash.fresh_name("other"), rollout())
+    base = "/admin/projects/default/features"
+    unleash.ask("POST", f"{base}/{child}/dependencies", {"feature": parent, "enabled": True})
+    unleash.ask("POST", f"{base}/{other}/dependencies", {"feature": parent, "enabled": False})
+    with client(provider(unleash), parent, child, other) as flags:
+        served = flags.evaluate(child, "ada", default=True)
+        assert (served.value, served.reason) == (True, Reason.STATIC)
+        held = flags.evaluate(other, "ada", default=True)
+        assert (held.value, held.variant, held.reason) == (False, "off", Reason.DISABLED)
+        unleash.switch(parent, on=False)
+        eventually(lambda: not flags.is_enabled(child, "ada"), "the parent's switch is heard")
+        held = flags.evaluate(child, "ada", default=True)
+        assert (held.value, held.variant, held.reason) == (False, "off", Reason.DISABLED)
+        assert flags.evaluate(other, "ada", default=False).value is True
+
+
+@pytest.mark.rule("K2")
+def test_a_killed_parent_never_leaves_its_child_on(unleash):
+    """Unleash knows nothing of the kill: what its payload tells of dependencies is enough."""
+    parent = unleash.create(unleash.fresh_name("parent"), rollout())
+    child = unleash.create(unleash.fresh_name("child"), rollout())
+    path = f"/admin/projects/default/features/{child}/dependencies"
+    unleash.ask("POST", path, {"feature": parent, "enabled": True})
+    with client(provider(unleash), parent, child) as flags:
+        assert flags.is_enabled(child, "ada")
+        flags.operator("ana").kill(parent, reason="it is wrong")
+        held = flags.evaluate(child, "ada", default=True)
+        assert (held.value, held.reason) == (False, Reason.DISABLED)
+
+
 def test_no_excuse_of_the_sdk_is_a_value_before_the_server_has_answered(own_unleash):
     name = own_unleash.create(own_unleash.fresh_name(), rollout())
     own_unleash.pause()

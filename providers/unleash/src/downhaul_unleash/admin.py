@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from downhaul.encoding import flag_to_data
@@ -10,9 +11,16 @@ from downhaul.errors import FlagNotFound, ProviderError, Refused
 from downhaul.flag import Flag, FlagKind, FlagSet
 from downhaul.provider import ProviderSnapshot, utc_now
 from downhaul_unleash.api import NAME, Api, Asking, quoted
-from downhaul_unleash.listing import everything, features_of, segments_for
-from downhaul_unleash.refusing import check_version, check_weight, no_variant, refuse_defeat
+from downhaul_unleash.listing import all_segments, everything, features_of, segments_for
+from downhaul_unleash.refusing import (
+    check_version,
+    check_weight,
+    no_variant,
+    refuse_defeat,
+    refuse_other_segments,
+)
 from downhaul_unleash.shape import (
+    Constraint,
     Shape,
     Strategy,
     denies_of,
@@ -20,6 +28,7 @@ from downhaul_unleash.shape import (
     normal,
     rollout_of,
     same,
+    sent_of,
     shape_of,
     with_denies,
 )
@@ -62,7 +71,7 @@ class Admin:
         """Return the flag as it is now, or None."""
         asking = self._api.begin()
         try:
-            return self._flag(asking, self._writing(asking, key).read())
+            return self._flag(self._writing(asking, key).read())
         except FlagNotFound:
             return None
 
@@ -70,8 +79,7 @@ class Admin:
         """Return every flag of the project, page by page to the end."""
         asking = self._api.begin()
         states = everything(asking, self._project, self._environment)
-        segments = segments_for(asking, states)
-        return FlagSet.of(flag_of(one, self._off.get(one.key), segments) for one in states)
+        return FlagSet.of(map(self._flag, states))
 
     # Writing
 
@@ -83,7 +91,7 @@ class Admin:
         check_version(flag.key, before, expected)
         weight, serving = weight_of(flag)
         about = about_of(flag)
-        rules = () if before is None else self._flag(asking, before).rules
+        rules = () if before is None else self._flag(before).rules
         if flag.rules != rules or (before is None and flag.prerequisites):
             raise Refused(
                 f'flag "{flag.key}" has other rules than in Unleash, where we write none',
@@ -106,7 +114,7 @@ class Admin:
             body = {**before.about, **about, "name": flag.key}
             body.pop("project", None)
             asking.put(f"{self._features}/{quoted(flag.key)}", body, flag.key)
-        return self._flag(asking, writing.apply(before, wanted, on=flag.on))
+        return self._flag(writing.apply(before, wanted, on=flag.on))
 
     def delete(self, key: str, expected: str | None) -> None:
         """Archive a flag. Raises FlagNotFound; Refused while another flag depends on it."""
@@ -124,28 +132,27 @@ class Admin:
         """Switch a flag, and let Unleash add no strategy to it."""
         asking = self._api.begin()
         writing = self._writing(asking, key)
-        before = writing.read()
+        before = writing.read_bare()
         if on:
-            return self._flag(asking, writing.apply(before, before.strategies, on=True))
+            return self._flag(writing.apply(before, before.strategies, on=True))
         writing.switch(on=False)
-        after = writing.read()
+        after = writing.read_bare()
         if after.enabled:
             raise Refused(
                 f'flag "{key}" is on again already: somebody switched it on',
                 flag=key,
                 hint="a kill holds whatever Unleash says: `downhaul kill`",
             )
-        try:
-            return self._flag(asking, after)
-        except ProviderError:  # it is off: that its segments can't be read must not look otherwise
-            return flag_of(after, self._off.get(key))
+        with suppress(ProviderError):  # it is off: what can't be read must not look otherwise
+            after = after.with_segments(segments_for(asking, [after]))
+        return self._flag(after)
 
     def set_rollout(self, key: str, variant: str, weight: int) -> Flag:
         """Set the percentage of our rollout strategy; made at 0 % where there is none."""
         asking = self._api.begin()
         writing = self._writing(asking, key)
         before = writing.read()
-        shape, flag = before.shape, self._flag(asking, before)
+        shape, flag = before.shape, self._flag(before)
         check_weight(flag, weight)
         serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
         if variant != serving or variant not in flag.variants:
@@ -158,14 +165,14 @@ class Admin:
             wanted = [*before.strategies, rollout]
         else:
             wanted = [rollout if one["id"] == rollout["id"] else one for one in before.strategies]
-        return self._flag(asking, writing.apply(before, wanted, on=before.enabled))
+        return self._flag(writing.apply(before, wanted, on=before.enabled))
 
     def set_targets(self, key: str, variant: str, keys: Iterable[str]) -> Flag:
         """Set who always gets the flag (its variant), or never does (its off variant)."""
         asking = self._api.begin()
         writing = self._writing(asking, key)
         before = writing.read()
-        shape, flag = before.shape, self._flag(asking, before)
+        shape, flag = before.shape, self._flag(before)
         users = checked_keys(key, keys)
         serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
         if variant == flag.off_variant:
@@ -177,8 +184,9 @@ class Admin:
         rollout = shape.rollout or rollout_of(key, 0, portable=False, denies=shape.denies)
         if shape.rollout is None and not (denied or shape.foreign):
             rollout = rollout_of(key, 0, portable=False)
-        wanted = _whole(key, shape, rollout, allowed, denied)
-        return self._flag(asking, writing.apply(before, wanted, on=before.enabled))
+        lifted = shape.in_part if variant == flag.off_variant else ()
+        wanted = _whole(key, shape, rollout, allowed, denied, lifted)
+        return self._flag(writing.apply(before, wanted, on=before.enabled))
 
     # Snapshots
 
@@ -192,11 +200,12 @@ class Admin:
         own = {
             "environment": self._environment,
             "enabled": state.enabled,
-            "strategies": [dict(one) for one in state.strategies],
+            "strategies": [{**sent_of(one), "id": one["id"]} for one in state.strategies],
             "variants": [dict(one) for one in state.variants],
             "dependencies": [dict(one) for one in state.dependencies],
+            "segments": [dict(one) for one in state.segments],
         }
-        document = {**flag_to_data(self._flag(asking, state)), NAME: own}
+        document = {**flag_to_data(self._flag(state)), NAME: own}
         return ProviderSnapshot(key, NAME, state.version, document, utc_now())
 
     def restore(self, snapshot: ProviderSnapshot, expected: str | None) -> Flag:
@@ -221,8 +230,10 @@ class Admin:
                     hint=f"bring the {field} back in Unleash, then restore",
                 )
         wanted = [normal(one) for one in document["strategies"]]
+        if document.get("segments"):
+            refuse_other_segments(key, document["segments"], all_segments(asking))
         after = writing.apply(before, wanted, on=bool(document["enabled"]))
-        return self._flag(asking, self._reordered(writing, after, wanted))
+        return self._flag(self._reordered(writing, after, wanted))
 
     # --- parts
 
@@ -235,8 +246,8 @@ class Admin:
         except FlagNotFound:
             return None
 
-    def _flag(self, asking: Asking, state: State) -> Flag:
-        return flag_of(state, self._off.get(state.key), segments_for(asking, [state]))
+    def _flag(self, state: State) -> Flag:
+        return flag_of(state, self._off.get(state.key))
 
     def _create(
         self, asking: Asking, writing: Writing, key: str, about: Mapping[str, Any]
@@ -271,15 +282,23 @@ class Admin:
 
 
 def _whole(
-    key: str, shape: Shape, rollout: Strategy, allowed: Iterable[str], denied: Iterable[str]
+    key: str,
+    shape: Shape,
+    rollout: Strategy,
+    allowed: Iterable[str],
+    denied: Iterable[str],
+    lifted: Sequence[Constraint] = (),
 ) -> list[Strategy]:
-    """Return all strategies of a flag with these targets, foreign ones included."""
+    """Return all strategies of a flag with these targets, foreign ones included.
+
+    ``lifted`` are denies that not all of them have, and that none is to have any more.
+    """
     allowed = frozenset(allowed)
     denies = denies_of(denied)
     if frozenset(denied) == shape.denied:
         denies = [dict(one) for one in shape.denies]
     others = [
-        one if one["disabled"] else with_denies(key, one, shape.denies, denies)
+        one if one["disabled"] else with_denies(key, one, (*shape.denies, *lifted), denies)
         for one in (*shape.foreign, rollout)
     ]
     return [*others, *lists_of(key, allowed, shape.lists, rollout["variants"])]

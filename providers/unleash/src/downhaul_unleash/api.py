@@ -6,9 +6,11 @@ hosted instance before it answers 429, with ``Retry-After``.
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -38,6 +40,10 @@ _HINTS: Final[Mapping[int, tuple[str, str]]] = {
         "the environment may demand change requests: make the change in Unleash",
     ),
     413: ("takes no body as large as this (413)", "give fewer or shorter targets"),
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        ("sends elsewhere, where no token is taken", "set `url` to where Unleash itself is"),
+    ),
 }
 
 
@@ -220,8 +226,17 @@ def _why(error: requests.RequestException) -> str:
 
 
 def _retry_after(answer: requests.Response) -> float | None:
+    """Return for how many seconds the server asks to wait: it says seconds, or until when."""
     text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:  # "-0000", which is UTC without a place
+        until = until.replace(tzinfo=dt.UTC)
+    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
 
 
 def _message(answer: requests.Response) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from downhaul.flag import Flag, FlagKind
+from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
 from downhaul.result import Reason
 from downhaul_unleash.engine import percentage
@@ -33,6 +33,8 @@ _SHARES: Final = {
 @dataclass(frozen=True, slots=True)
 class Known:
     """One feature of a payload. ``flag`` is what Downhaul is told of it, without rules.
+
+    Its prerequisites have Unleash's names of variants, as its engine compares them.
 
     ``plain`` is the name of what is served to who is enabled and gets none of the variants; None
     where nothing is. ``allowed`` and ``denied`` are users who are listed. ``splits`` says that a
@@ -84,6 +86,10 @@ def _known(feature: Feature) -> Known:
         off_variant=off,
         default=off or next(iter(variants), table.off),
         on=feature.enabled,
+        prerequisites=tuple(
+            Prerequisite(one.feature, one.variants, negate=not one.enabled)
+            for one in feature.dependencies
+        ),
         tags=() if feature.project is None else (f"project:{feature.project}",),
         version=_digest(feature.raw),
     )

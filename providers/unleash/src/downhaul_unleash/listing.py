@@ -25,7 +25,8 @@ def everything(asking: Asking, project: str, environment: str) -> list[State]:
     states: list[State] = []
     for at in range(0, len(names), _PAGE):
         states += exported(asking, project, environment, names[at : at + _PAGE])
-    return states
+    found = segments_for(asking, states)
+    return [one.with_segments(found) for one in states]
 
 
 def exported(asking: Asking, project: str, environment: str, names: Sequence[str]) -> list[State]:
@@ -55,6 +56,11 @@ def exported(asking: Asking, project: str, environment: str, names: Sequence[str
 
 
 def segments_for(asking: Asking, states: Sequence[State]) -> list[Any]:
-    """Return the project's segments, where a strategy names one."""
+    """Return all segments, where a strategy names one."""
     named_there = any(one["segments"] for state in states for one in state.strategies)
-    return list(asking.get("/admin/segments")["segments"]) if named_there else []
+    return all_segments(asking) if named_there else []
+
+
+def all_segments(asking: Asking) -> list[Any]:
+    """Return every segment that there is."""
+    return list(asking.get("/admin/segments")["segments"])

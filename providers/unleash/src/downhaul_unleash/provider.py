@@ -25,6 +25,8 @@ from downhaul_unleash.known import Known
 from downhaul_unleash.session import Connection, Serving, Session
 
 if TYPE_CHECKING:
+    from UnleashClient.clients.unleash_client import UnleashClient
+
     from downhaul.config import Declaration, Settings
     from downhaul_unleash.admin import Admin
 
@@ -133,6 +135,8 @@ class UnleashProvider(FlagProvider):
         else:
             variant = serving.client.get_variant(key, asked)
             enabled = bool(variant["feature_enabled"])
+        if not enabled and not _parents_hold(serving.client, known, asked):
+            return self._off_result(known, kind, Reason.DISABLED)
         reason = known.reason(user, enabled=enabled)
         if not enabled:
             return self._off_result(known, kind, reason)
@@ -207,6 +211,18 @@ def create(settings: Settings) -> UnleashProvider:
     return UnleashProvider(
         connection, admin=admin_of(settings, connection), declared=settings.flags
     )
+
+
+def _parents_hold(client: UnleashClient, known: Known, asked: dict[str, Any]) -> bool:
+    """Return whether what a flag depends on lets it be on. With metrics, the parents count too."""
+    for one in known.flag.prerequisites:
+        parent = client.get_variant(one.flag, asked)
+        enabled = bool(parent["feature_enabled"])
+        if enabled is one.negate:
+            return False
+        if enabled and one.variants and parent["name"] not in one.variants:
+            return False
+    return True
 
 
 def _miss(unknown: list[str], name: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from downhaul.errors import Refused, VersionConflict
 from downhaul.flag import WHOLE, Flag
 from downhaul.provider import ABSENT
@@ -21,12 +24,34 @@ def refuse_defeat(key: str, shape: Shape) -> None:
             hint="Unleash serves who matches any strategy: remove them there, or give them a "
             "constraint that says whom they are for",
         )
+    if shape.in_part:
+        raise Refused(
+            f'flag "{key}" leaves users out of its percentage whom other strategies serve',
+            flag=key,
+            hint="set the targets of its off variant again: to all its strategies, or to none",
+        )
     own = shape.rollout
     if own is not None and (own["segments"] or conditions_of(own, key, shape.denies)):
         raise Refused(
             f'somebody gave the strategy "{named(own)}" of flag "{key}" conditions of its own',
             flag=key,
             hint="move them into another strategy in Unleash: this one is for everybody",
+        )
+
+
+def refuse_other_segments(
+    key: str, before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse where segments are not as they were: strategies that name them serve others now."""
+    found = {one["id"]: one["constraints"] for one in now}
+    changed = [one for one in before if found.get(one["id"]) != one["constraints"]]
+    if changed:
+        names = ", ".join(f'"{one["name"]}"' for one in changed)
+        raise Refused(
+            f'segments of flag "{key}" changed since the snapshot: {names}',
+            flag=key,
+            hint="other flags may share them, so they are left alone: bring them back in Unleash, "
+            "then restore",
         )
 
 

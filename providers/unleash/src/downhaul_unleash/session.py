@@ -32,7 +32,12 @@ _WHY: Final[Mapping[int, str]] = {
     401: "the server refuses the token (401): use a backend token of this server",
     403: "the token may not read flags (403): use a backend token, not a frontend one",
     404: "there is no Unleash API at this URL (404): it ends in /api",
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        "the server sends elsewhere, where no token is taken: set `url` to where Unleash itself is",
+    ),
 }
+_NO_DOCUMENT: Final = "the server answers with no Unleash document: the URL must lead to its API"
 _THREAD: Final = "downhaul-unleash"
 _SLACK: Final = 2.0  # seconds beyond a fetch after which a silent thread counts as out of touch
 
@@ -97,6 +102,7 @@ class Session:
         self._told: str | None = None  # the payload that the listener has
         self._answer: int | str | None = None  # the last fetch: a status code, or why there is none
         self._confirmed: float | None = before[1] if before else None
+        self._foreign = False  # whether the last answer was no document of Unleash
         self._asked = 0.0  # when the last fetch began: its answer is of no moment before that
         self._ready = threading.Event()
         self._settled = threading.Event()
@@ -177,7 +183,12 @@ class Session:
             environment=one.environment,
             custom_headers={"Authorization": token},
             # A callable as `auth` keeps the host's .netrc out of the token's place, too.
-            custom_options={"hooks": {"response": self._heard}, "auth": self._asking},
+            # Who is sent elsewhere must not take the token there.
+            custom_options={
+                "hooks": {"response": self._heard},
+                "auth": self._asking,
+                "allow_redirects": False,
+            },
             refresh_interval=one.refresh,  # type: ignore[arg-type]  # a float does
             request_timeout=one.request_timeout,  # type: ignore[arg-type]  # as above
             request_retries=0,
@@ -192,6 +203,7 @@ class Session:
     def _asking(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _FEATURES in (request.url or ""):
             self._answer, self._asked = "the server does not answer", time.monotonic()
+            self._foreign = False
         return request
 
     def _heard(self, response: requests.Response, *_: Any, **__: Any) -> None:
@@ -211,7 +223,7 @@ class Session:
                     self._confirmed = self._asked
                     self._ready.set()
             except DocumentError as error:
-                self._answer = f"the server answers with no Unleash document: {error.message}"
+                self._answer, self._foreign = f"{_NO_DOCUMENT} ({error.message})", True
         self._move()
         if self._ready.is_set():
             self._settled.set()
@@ -233,7 +245,7 @@ class Session:
         else:
             code = answer if isinstance(answer, int) else None
             why = answer if code is None else _WHY.get(code, f"the server answers {code}")
-            refused = code in _WHY
+            refused = code in _WHY or self._foreign
             held = self._confirmed is not None
             state = State.STALE if held else State.ERROR if refused else State.NOT_READY
             status = ProviderStatus(state, str(why or "starting"))

@@ -64,6 +64,12 @@ class Shape:
         """Return the users who never get the flag."""
         return _values(self.denies)
 
+    @property
+    def in_part(self) -> tuple[Constraint, ...]:
+        """Return denies that our rollout has and a strategy beside it, made later, has not."""
+        own = () if self.rollout is None else self.rollout["constraints"]
+        return tuple(one for one in own if _is_deny(one) and one not in self.denies)
+
 
 def shape_of(strategies: Iterable[Mapping[str, Any]]) -> Shape:
     """Return strategies of the admin API told apart. One that is disabled is foreign."""
@@ -99,6 +105,8 @@ def normal(one: Mapping[str, Any]) -> Strategy:
     made["parameters"] = {
         name: str(value) for name, value in (made["parameters"] or {}).items() if value is not None
     }
+    # What is compared has one form; what is sent, or kept in a snapshot, is as it was said.
+    made["said"] = copy.deepcopy(list(one.get("said") or made["constraints"]))
     made["constraints"] = [_plain(each) for each in made["constraints"]]
     return made
 
@@ -258,8 +266,18 @@ def named(one: Mapping[str, Any]) -> str:
 
 
 def body_of(one: Strategy) -> Strategy:
-    """Return what the API takes for a strategy."""
+    """Return what is compared of a strategy."""
     return {name: one[name] for name in _KEPT}
+
+
+def sent_of(one: Strategy) -> Strategy:
+    """Return what the API takes for a strategy: constraints that stay, to the letter."""
+    said = [(_plain(each), each) for each in one["said"]]
+    constraints = [
+        next((each for plain, each in said if plain == wanted), wanted)
+        for wanted in one["constraints"]
+    ]
+    return {**body_of(one), "constraints": copy.deepcopy(constraints)}
 
 
 def same(one: Strategy, other: Strategy) -> bool:
@@ -308,9 +326,14 @@ def _common_denies(strategies: Sequence[Strategy]) -> tuple[Constraint, ...]:
     return tuple(
         one
         for one in first["constraints"]
-        if one["contextName"] == "userId"
+        if _is_deny(one) and all(one in each["constraints"] for each in others)
+    )
+
+
+def _is_deny(one: Constraint) -> bool:
+    return (
+        one["contextName"] == "userId"
         and one["operator"] == "NOT_IN"
         and not one.get("inverted")
         and not one.get("caseInsensitive")
-        and all(one in each["constraints"] for each in others)
     )

@@ -39,7 +39,10 @@ _NOBODY: Final = {"name": "flexibleRollout", "parameters": {"rollout": "0"}}
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A flag in one environment. ``variants`` are those of the flag, apart from its strategies'."""
+    """A flag in one environment. ``variants`` are those of the flag, apart from its strategies'.
+
+    ``segments`` are those that its strategies name: other flags share them.
+    """
 
     key: str
     enabled: bool
@@ -47,6 +50,17 @@ class State:
     about: Mapping[str, Any]
     variants: Sequence[Any] = ()
     dependencies: Sequence[Mapping[str, Any]] = ()
+    segments: Sequence[Mapping[str, Any]] = ()
+
+    def with_segments(self, found: Sequence[Mapping[str, Any]]) -> State:
+        """Return the flag with its segments out of all that there are."""
+        ids = {each for one in self.strategies for each in one["segments"]}
+        kept = [
+            {name: one.get(name) for name in ("id", "name", "constraints")}
+            for one in sorted(found, key=lambda each: int(each["id"]))
+            if one["id"] in ids
+        ]
+        return replace(self, segments=tuple(kept))
 
     @property
     def shape(self) -> Shape:
@@ -63,6 +77,7 @@ class State:
             {**self.about, "stale": None},
             list(self.variants),
             list(self.dependencies),
+            *([one["id"], one["constraints"]] for one in self.segments),
         ]
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -91,14 +106,14 @@ def state_of(document: Mapping[str, Any], environment: str) -> State:
     )
 
 
-def flag_of(state: State, off: str | None, segments: Sequence[Any] = ()) -> Flag:
+def flag_of(state: State, off: str | None) -> Flag:
     """Return a state as a flag. ``off`` is the declared off variant.
 
     Our own strategies are its targets and its default; every foreign one is a rule, as Unleash's
     engine reads it.
     """
     shape = state.shape
-    flag = _translated(state, shape, segments)
+    flag = _translated(state, shape)
     default = _default(state, shape, flag)
     serving = "on" if flag.kind is FlagKind.BOOLEAN else _served(shape, flag)
     targets = [
@@ -132,7 +147,7 @@ def _served(shape: Shape, flag: Flag) -> str | None:
     return name if name in flag.variants else None
 
 
-def _translated(state: State, shape: Shape, segments: Sequence[Any]) -> Flag:
+def _translated(state: State, shape: Shape) -> Flag:
     foreign = [
         {**one, "constraints": [each for each in one["constraints"] if each not in shape.denies]}
         for one in shape.foreign
@@ -155,7 +170,7 @@ def _translated(state: State, shape: Shape, segments: Sequence[Any]) -> Flag:
         "variants": list(state.variants),
         "strategies": [*foreign, last],
     }
-    made = flags_from({"version": 2, "features": [feature], "segments": list(segments)})
+    made = flags_from({"version": 2, "features": [feature], "segments": list(state.segments)})
     if not made.flags:
         message = f'flag "{state.key}" of Unleash cannot be a flag here'
         hint = "see what `downhaul flags import --from unleash` says of it"

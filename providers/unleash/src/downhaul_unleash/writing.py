@@ -7,14 +7,18 @@ off goes first, what switches on goes last.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
 from downhaul.errors import ProviderError, Refused
 from downhaul_unleash.api import NAME, Asking, quoted
-from downhaul_unleash.shape import MOST_STRATEGIES, Strategy, body_of, named, rollout_of, same
+from downhaul_unleash.listing import segments_for
+from downhaul_unleash.shape import MOST_STRATEGIES, Strategy, named, rollout_of, same, sent_of
 from downhaul_unleash.state import State, state_of
 
+_MOST_BYTES: Final = 100 * 1024
+"""The server's limit for the body of one request."""
 _LOOK: Final = "look at the flag in Unleash, then repeat it on what is there now"
 
 
@@ -30,12 +34,18 @@ class Writing:
 
     def read(self) -> State:
         """Return the flag as it is now. Raises FlagNotFound."""
+        state = self.read_bare()
+        return state.with_segments(segments_for(self._asking, [state]))
+
+    def read_bare(self) -> State:
+        """Return the flag as it is now, without its segments: one request less that may fail."""
         return state_of(self._asking.get(self._flag, flag=self._key), self._environment)
 
     def apply(self, before: State, wanted: Sequence[Strategy], *, on: bool) -> State:
         """Make the flag have these strategies and be on or off; return it as read back.
 
-        Raises Refused, before anything is written, for more strategies than Unleash takes.
+        Raises Refused, before anything is written, for more, or larger, strategies than Unleash
+        takes.
         """
         wanted = list(wanted)
         if len(wanted) > MOST_STRATEGIES:
@@ -45,18 +55,27 @@ class Writing:
                 flag=self._key,
                 hint="give fewer targets, or keep them in a segment in Unleash",
             )
+        for one in wanted:
+            size = len(json.dumps(sent_of(one)))  # ASCII, as it is sent
+            if size > _MOST_BYTES:
+                raise Refused(
+                    f'the strategy "{named(one)}" of flag "{self._key}" would take '
+                    f"{size // 1024} kB, and Unleash takes {_MOST_BYTES // 1024}",
+                    flag=self._key,
+                    hint="give fewer or shorter targets, or keep them in a segment in Unleash",
+                )
         if on and all(one["disabled"] for one in wanted):
             # Where no strategy is active, Unleash's /on adds one that serves everybody.
             wanted.append(rollout_of(self._key, 0, portable=False))
         if before.enabled and not on:
             self.switch(on=False)
         self._strategies(before, wanted)
-        now = self.read()
+        now = self.read_bare()
         if on and not now.enabled:
             self.switch(on=True)
-            now = self.read()
+            now = self.read_bare()
         self._verify(now, wanted, on)
-        return now
+        return now.with_segments(segments_for(self._asking, [now]))
 
     def switch(self, *, on: bool) -> None:
         """Switch the flag in this environment."""
@@ -75,16 +94,16 @@ class Writing:
         for one in kept:
             if not same(one, old[one["id"]]):
                 path = f"{self._here}/strategies/{one['id']}"
-                self._asking.put(path, body_of(one), self._key)
+                self._asking.put(path, sent_of(one), self._key)
         gone = [each for each in old if each not in staying]
         # Without any active strategy Unleash switches the flag off by itself.
         first = new if all(one["disabled"] for one in kept) else []
         for one in first:
-            self._asking.post(f"{self._here}/strategies", body_of(one), self._key)
+            self._asking.post(f"{self._here}/strategies", sent_of(one), self._key)
         for each in gone:
             self._asking.delete(f"{self._here}/strategies/{each}", self._key)
         for one in new if not first else ():
-            self._asking.post(f"{self._here}/strategies", body_of(one), self._key)
+            self._asking.post(f"{self._here}/strategies", sent_of(one), self._key)
 
     def _verify(self, now: State, wanted: Sequence[Strategy], on: bool) -> None:
         """Compare what is there with what was written: the server takes much that it ignores."""
