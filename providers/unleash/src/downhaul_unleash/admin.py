@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,15 @@ from downhaul_unleash.refusing import (
     refuse_other_segments,
 )
 from downhaul_unleash.shape import (
-    Constraint,
-    Shape,
     Strategy,
-    denies_of,
-    lists_of,
     normal,
     rollout_of,
     same,
     sent_of,
     shape_of,
-    with_denies,
 )
 from downhaul_unleash.state import State, flag_of, served_variant
+from downhaul_unleash.targets import with_targets
 from downhaul_unleash.whole import about_of, checked_keys, variants_of, weight_of
 from downhaul_unleash.writing import Writing
 
@@ -107,7 +103,7 @@ class Admin:
         portable = flag.key in self._portable
         rollout = rollout_of(flag.key, weight, portable=portable, before=shape.rollout)
         rollout["variants"] = variants
-        wanted = _whole(flag.key, shape, rollout, allowed, denied)
+        wanted = with_targets(flag.key, shape, rollout, allowed, denied)
         if before is None:
             before = self._create(asking, writing, flag.key, about)
         elif any(before.about.get(name) != value for name, value in about.items()):
@@ -122,6 +118,13 @@ class Admin:
         writing = self._writing(asking, key)
         before = writing.read()
         check_version(key, before, expected)
+        if before.children:
+            names = ", ".join(f'"{one}"' for one in before.children)
+            raise Refused(
+                f'flag "{key}" can\'t be archived: others depend on it: {names}',
+                flag=key,
+                hint="remove the dependency in Unleash, or delete them first",
+            )
         asking.delete(f"{self._features}/{quoted(key)}", key)
         if self._found(writing, key) is not None:
             raise Refused(
@@ -185,7 +188,7 @@ class Admin:
         if shape.rollout is None and not (denied or shape.foreign):
             rollout = rollout_of(key, 0, portable=False)
         lifted = shape.in_part if variant == flag.off_variant else ()
-        wanted = _whole(key, shape, rollout, allowed, denied, lifted)
+        wanted = with_targets(key, shape, rollout, allowed, denied, lifted)
         return self._flag(writing.apply(before, wanted, on=before.enabled))
 
     # Snapshots
@@ -279,29 +282,6 @@ class Admin:
             return after
         writing.order(places)
         return writing.read()
-
-
-def _whole(
-    key: str,
-    shape: Shape,
-    rollout: Strategy,
-    allowed: Iterable[str],
-    denied: Iterable[str],
-    lifted: Sequence[Constraint] = (),
-) -> list[Strategy]:
-    """Return all strategies of a flag with these targets, foreign ones included.
-
-    ``lifted`` are denies that not all of them have, and that none is to have any more.
-    """
-    allowed = frozenset(allowed)
-    denies = denies_of(denied)
-    if frozenset(denied) == shape.denied:
-        denies = [dict(one) for one in shape.denies]
-    others = [
-        one if one["disabled"] else with_denies(key, one, (*shape.denies, *lifted), denies)
-        for one in (*shape.foreign, rollout)
-    ]
-    return [*others, *lists_of(key, allowed, shape.lists, rollout["variants"])]
 
 
 def _keys_of(flag: Flag, variant: str | None) -> frozenset[str]:

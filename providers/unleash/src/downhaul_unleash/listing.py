@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from downhaul_unleash.api import Asking, quoted
+from downhaul.errors import ProviderError
+from downhaul_unleash.api import NAME, Asking, quoted
 from downhaul_unleash.shape import shape_of
 from downhaul_unleash.state import State, state_of
 
@@ -22,11 +23,24 @@ def everything(asking: Asking, project: str, environment: str) -> list[State]:
     # One list of names, which is whole: the server's search takes seconds a page at 5,000 flags.
     found = asking.get(features_of(project))["features"]
     names = [str(one["name"]) for one in found]
+    if not names:
+        _need_project(asking, project)
     states: list[State] = []
     for at in range(0, len(names), _PAGE):
         states += exported(asking, project, environment, names[at : at + _PAGE])
     found = segments_for(asking, states)
     return [one.with_segments(found) for one in states]
+
+
+def _need_project(asking: Asking, project: str) -> None:
+    """Raise ProviderError for a project that is not there: the server lists its flags as none."""
+    known = [str(one["id"]) for one in asking.get("/admin/projects")["projects"]]
+    if project not in known:
+        names = ", ".join(f'"{one}"' for one in known) or "none that this token may see"
+        message = f'Unleash has no project "{project}"'
+        raise ProviderError(
+            message, hint=f"set `project` in [provider] to one of {names}", provider=NAME
+        )
 
 
 def exported(asking: Asking, project: str, environment: str, names: Sequence[str]) -> list[State]:

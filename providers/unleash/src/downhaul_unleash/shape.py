@@ -24,10 +24,6 @@ Constraint = Mapping[str, Any]
 
 ROLLOUT: Final = "downhaul:rollout"
 TARGETS: Final = "downhaul:targets-"
-MOST_VALUES: Final = 250
-"""The server's limit for the values of one constraint."""
-MOST_CONSTRAINTS: Final = 30
-"""The server's limit for the constraints of one strategy."""
 MOST_STRATEGIES: Final = 30
 """The server's limit for the strategies of one flag in one environment."""
 
@@ -107,7 +103,7 @@ def normal(one: Mapping[str, Any]) -> Strategy:
     }
     # What is compared has one form; what is sent, or kept in a snapshot, is as it was said.
     made["said"] = copy.deepcopy(list(one.get("said") or made["constraints"]))
-    made["constraints"] = [_plain(each) for each in made["constraints"]]
+    made["constraints"] = [plain(each) for each in made["constraints"]]
     return made
 
 
@@ -162,71 +158,13 @@ def rollout_of(
             "values": [],
             "value": str(weight),
         }
-        made["constraints"] = [_plain(bucket), *rest]
+        made["constraints"] = [plain(bucket), *rest]
         # Whoever has the attribute is in a bucket already: no hash may leave them out again.
         made["parameters"] = {**parameters, "rollout": "100", "stickiness": "default"}
     else:
         made["constraints"] = rest
         made["parameters"] = {**parameters, "rollout": str(weight // _PERCENT)}
     return made
-
-
-def lists_of(
-    flag: str, users: Iterable[str], before: Sequence[Strategy], variants: Sequence[Any] = ()
-) -> list[Strategy]:
-    """Return the strategies that list these users. Who is in one already stays in that one.
-
-    So no user is missing for a moment while lists are written one after another.
-    """
-    left = set(users)
-    parts: list[list[str]] = []
-    for one in before:
-        kept = sorted(left.intersection(one["constraints"][0]["values"]))
-        left.difference_update(kept)
-        parts.append(kept)
-    for user in sorted(left):
-        room = next((part for part in parts if len(part) < MOST_VALUES), None)
-        if room is None:
-            parts.append(room := [])
-        room.append(user)
-    made: list[Strategy] = []
-    titles = {one["title"] for one in before}
-    free = (f"{TARGETS}{number}" for number in range(1, len(parts) + len(titles) + 1))
-    new = (title for title in free if title not in titles)
-    for number, part in enumerate(parts):
-        if not part:
-            continue
-        old = before[number] if number < len(before) else None
-        one = normal(old or {"name": "flexibleRollout", "title": next(new)})
-        one["parameters"] = {"rollout": "100", "stickiness": "default", "groupId": flag}
-        values = sorted(part)
-        one["constraints"] = [_plain({"contextName": "userId", "operator": "IN", "values": values})]
-        one["variants"] = copy.deepcopy(list(variants))
-        made.append(one)
-    return made
-
-
-def denies_of(users: Iterable[str]) -> list[Constraint]:
-    """Return the constraints that leave these users out."""
-    return [
-        _plain({"contextName": "userId", "operator": "NOT_IN", "values": part})
-        for part in _parts(users)
-    ]
-
-
-def with_denies(
-    flag: str, one: Strategy, before: Sequence[Constraint], denies: Sequence[Constraint]
-) -> Strategy:
-    """Return a strategy with these denies in the place of those before. Raises Refused, by name."""
-    rest = [each for each in one["constraints"] if each not in before]
-    if len(rest) + len(denies) > MOST_CONSTRAINTS:
-        raise Refused(
-            f'the strategy "{named(one)}" of flag "{flag}" has no room for users to leave out: '
-            f"Unleash takes {MOST_CONSTRAINTS} constraints",
-            flag=flag,
-            hint="remove constraints from it in Unleash, or kill the flag for everybody",
-        )
-    return {**one, "constraints": [*rest, *denies]}
 
 
 def conditions_of(one: Strategy, flag: str, denies: Sequence[Constraint]) -> list[Constraint]:
@@ -272,7 +210,7 @@ def body_of(one: Strategy) -> Strategy:
 
 def sent_of(one: Strategy) -> Strategy:
     """Return what the API takes for a strategy: constraints that stay, to the letter."""
-    said = [(_plain(each), each) for each in one["said"]]
+    said = [(plain(each), each) for each in one["said"]]
     constraints = [
         next((each for plain, each in said if plain == wanted), wanted)
         for wanted in one["constraints"]
@@ -285,7 +223,7 @@ def same(one: Strategy, other: Strategy) -> bool:
     return {**body_of(one), "sortOrder": 0} == {**body_of(other), "sortOrder": 0}
 
 
-def _plain(one: Constraint) -> dict[str, Any]:
+def plain(one: Constraint) -> dict[str, Any]:
     """Return a constraint without what is said by saying nothing."""
     made = {name: one[name] for name in ("contextName", "operator") if name in one}
     made["values"] = [str(value) for value in one.get("values") or ()]
@@ -295,11 +233,6 @@ def _plain(one: Constraint) -> dict[str, Any]:
         if one.get(name):
             made[name] = True
     return made
-
-
-def _parts(users: Iterable[str]) -> list[list[str]]:
-    found = sorted(frozenset(users))
-    return [found[at : at + MOST_VALUES] for at in range(0, len(found), MOST_VALUES)]
 
 
 def _values(constraints: Iterable[Constraint]) -> frozenset[str]:

@@ -41,7 +41,8 @@ _NOBODY: Final = {"name": "flexibleRollout", "parameters": {"rollout": "0"}}
 class State:
     """A flag in one environment. ``variants`` are those of the flag, apart from its strategies'.
 
-    ``segments`` are those that its strategies name: other flags share them.
+    ``segments`` are those that its strategies name: other flags share them. ``children`` are the
+    flags that depend on it.
     """
 
     key: str
@@ -51,6 +52,7 @@ class State:
     variants: Sequence[Any] = ()
     dependencies: Sequence[Mapping[str, Any]] = ()
     segments: Sequence[Mapping[str, Any]] = ()
+    children: tuple[str, ...] = ()
 
     def with_segments(self, found: Sequence[Mapping[str, Any]]) -> State:
         """Return the flag with its segments out of all that there are."""
@@ -103,6 +105,7 @@ def state_of(document: Mapping[str, Any], environment: str) -> State:
             {name: one.get(name) for name in ("feature", "enabled", "variants")}
             for one in document.get("dependencies") or ()
         ),
+        children=tuple(map(str, document.get("children") or ())),
     )
 
 
