@@ -156,10 +156,16 @@ class UnleashServer:
                 if found.json().get("health") == "GOOD":
                     return
             time.sleep(0.1)  # nothing tells of it; what waits is this loop, with its limit
-        log = (self.folder / "unleash.log").read_text(errors="replace")[-2000:]
+        message = self._last_words("its start")
         self.kill()
-        message = f"Unleash's server did not start:\n{log}"
         raise RuntimeError(message)
+
+    def _last_words(self, asked: str) -> str:
+        """Return what can be said of a server that does not answer."""
+        ended = None if self._process is None else self._process.poll()
+        log = (self.folder / "unleash.log").read_text(errors="replace")[-4000:]
+        how = "runs" if ended is None else f"ended with {ended}"
+        return f"Unleash's server, which {how}, did not do {asked}:\n{log}"
 
     def pause(self) -> None:
         """Let it hang: connections are taken, and nothing is answered."""
@@ -185,9 +191,12 @@ class UnleashServer:
 
     def ask(self, method: str, path: str, body: object = None, *, token: str = ADMIN_TOKEN) -> dict:
         """Call the server's API and return what it answers. `path` begins behind `/api`."""
-        answer = requests.request(
-            method, f"{self.url}{path}", json=body, headers={"Authorization": token}, timeout=20
-        )
+        try:
+            answer = requests.request(
+                method, f"{self.url}{path}", json=body, headers={"Authorization": token}, timeout=20
+            )
+        except requests.ConnectionError as error:
+            raise RuntimeError(self._last_words(f"{method} {path}")) from error
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.text.startswith(("{", "[")) else {}
 

@@ -12,10 +12,12 @@ from resolving import LaggingProvider
 from downhaul import Flags
 from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.memory_control import MemoryControl
+from downhaul.backends.sqlite import SqliteProvider
 from downhaul.control import Operator
 from downhaul.flag import Flag
 from downhaul.overlay import Scope
 from downhaul.provider import Capability, Change
+from downhaul.store import schema
 
 USERS = [f"user-{number}" for number in range(400)]
 FEW = 12  # of 400 users, where one percent is served
@@ -184,6 +186,44 @@ def test_a_backend_that_tells_of_no_change_is_not_waited_for(store, control, ope
         operator.kill("agent", reason="it is wrong")
         operator.revive("agent", reason="it is well")
         assert served(flags) > 150
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = SqliteProvider(tmp_path / "flags.db")
+    schema.upgrade(made.database)
+    made.put(Flag.boolean("agent", percent=50), ANA)
+    yield made
+    made.close()
+
+
+def test_flags_and_kills_of_one_database_come_in_order_and_nothing_waits(database, tmp_path):
+    with (
+        Flags.over(SqliteProvider(tmp_path / "flags.db"), ready_within=15) as flags,
+        Operator(database, database.control, actor="ana") as one,
+    ):
+        one.kill("agent", reason="it is wrong")
+        eventually(lambda: served(flags) == 0, "the kill is heard")
+        one.revive("agent", reason="it is well")
+        eventually(lambda: served(flags) > 0, "the revive is heard")
+        assert served(flags) < FEW
+        assert flags._engine.waiting._known == {}
+
+
+def test_flags_of_a_database_and_kills_of_elsewhere_are_put_in_order(database, tmp_path, control):
+    with (
+        Flags.over(
+            SqliteProvider(tmp_path / "flags.db"), control=control, ready_within=15
+        ) as flags,
+        Operator(database, control, actor="ana") as one,
+    ):
+        assert served(flags) > 150
+        one.kill("agent", reason="it is wrong")
+        database.switch_on("agent", ANA)
+        one.revive("agent", reason="it is well")
+        assert served(flags) == 0
+        eventually(lambda: served(flags) > 0, "the revive is obeyed")
+        assert served(flags) < FEW
 
 
 def test_a_provider_that_cannot_say_how_it_stands_stops_no_kill(killed, operator, monkeypatch):

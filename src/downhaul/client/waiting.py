@@ -65,12 +65,14 @@ class Waiting:
         self._said = Overlay()
         self._waits: dict[str, _Wait] = {}
         self._known: dict[str, int] = {}  # the sequence of the last revive of each flag
-        self._closed = threading.Event()
-        self._reset()
+        self._reset(closed=False)
 
-    def _reset(self) -> None:
+    def _reset(self, *, closed: bool) -> None:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+        if closed:
+            self._closed.set()
 
     def hear(self, overlay: Overlay) -> None:
         """Put these kills into force, and go on with those whose revive has to wait."""
@@ -90,8 +92,8 @@ class Waiting:
             thread.join(timeout)
 
     def after_fork(self) -> None:
-        """Go on waiting in a forked child, which has no threads of the parent."""
-        self._reset()
+        """Go on waiting in a forked child, which has no threads of the parent, and free locks."""
+        self._reset(closed=self._closed.is_set())
         with self._lock:
             self._look()
 
