@@ -108,6 +108,11 @@ class UnleashServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the program is there, well or not."""
+        return self._process is not None and self._process.poll() is None
+
     def fresh_name(self, stem: str = "flag") -> str:
         """Return a flag's name that no other test uses."""
         return f"{stem}-{self._run}-{next(self._names)}"
@@ -297,6 +302,8 @@ def _shared_unleash(
 @pytest.fixture
 def unleash(_shared_unleash: UnleashServer) -> UnleashServer:
     """The run's real Unleash server. Use flags of `fresh_name()` only, and don't stop it."""
+    if not _shared_unleash.runs:
+        _shared_unleash.start()  # it broke down in the test before, which tells why
     return _shared_unleash
 
 

@@ -17,6 +17,7 @@ from downhaul.control import Operator
 from downhaul.flag import Flag
 from downhaul.overlay import Scope
 from downhaul.provider import Capability, Change
+from downhaul.result import ErrorCode
 from downhaul.store import schema
 
 USERS = [f"user-{number}" for number in range(400)]
@@ -162,9 +163,43 @@ def test_who_starts_long_after_a_revive_waits_for_nothing(store):
     hour_ago = MemoryControl(clock=lambda: time.time() - 3600)
     hour_ago.record_kill(Scope.parse("agent"), ANA, killed=False, lift_others=True, waits=True)
     slow = LaggingProvider(store)
-    slow.publishes_within = 60.0
+    slow.publishes_within = 60.0  # far less than what has passed
     with Flags.over(slow, control=hour_ago) as flags:
         assert served(flags) > 150
+
+
+class OldProvider(LaggingProvider):
+    """Has data of hours ago when it starts, as from a copy on disk."""
+
+    hours = 2.0
+
+    def publish(self):
+        self.polled -= self.hours * 3600
+        super().publish()
+
+
+@pytest.mark.parametrize("hours, held", [(2.0, True), (0.5, False)])
+def test_data_from_before_a_revive_of_long_ago_serve_no_old_percentage(store, hours, held):
+    hour_ago = MemoryControl(clock=lambda: time.time() - 3600)
+    hour_ago.record_kill(Scope.parse("agent"), ANA, killed=False, lift_others=True, waits=True)
+    old = OldProvider(store)
+    old.hours = hours
+    with Flags.over(old, control=hour_ago) as flags:
+        assert (served(flags) == 0) is held
+        old.hours = 0.0
+        old.poll()
+        eventually(lambda: served(flags) > 150, "what is new is served")
+
+
+def test_before_there_are_data_an_old_revive_is_no_kill():
+    hour_ago = MemoryControl(clock=lambda: time.time() - 3600)
+    hour_ago.record_kill(Scope.parse("agent"), ANA, killed=False, lift_others=True, waits=True)
+    away = LaggingProvider()
+    away.cut()
+    with Flags.over(away, control=hour_ago, ready_within=0.0) as flags:
+        result = flags.evaluate("agent", "user-1", default=True)
+        assert (result.value, result.error_code) == (True, ErrorCode.PROVIDER_NOT_READY)
+        assert flags.status().kills == ()
 
 
 def test_other_flags_and_other_kills_wait_for_nothing(killed, operator, store):
@@ -207,7 +242,7 @@ def test_flags_and_kills_of_one_database_come_in_order_and_nothing_waits(databas
         one.revive("agent", reason="it is well")
         eventually(lambda: served(flags) > 0, "the revive is heard")
         assert served(flags) < FEW
-        assert flags._engine.waiting._known == {}
+        assert flags._engine.revives._known == {}
 
 
 def test_flags_of_a_database_and_kills_of_elsewhere_are_put_in_order(database, tmp_path, control):

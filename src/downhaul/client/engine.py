@@ -23,7 +23,7 @@ from downhaul.client.declared import (
 )
 from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
-from downhaul.client.waiting import Waiting
+from downhaul.client.revives import Revives
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
 from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
@@ -128,7 +128,7 @@ class Engine:
         self.off_on_unknown_kills = off_on_unknown_kills
         self._callbacks: list[ChangeCallback] = []
         self._closed = threading.Event()
-        self.waiting = Waiting(
+        self.revives = Revives(
             provider,
             self._put,
             self._tell,
@@ -153,6 +153,7 @@ class Engine:
             until = time.monotonic() + ready_within
             self.provider.wait_ready(ready_within)
             self.keeper.wait_ready(max(0.0, until - time.monotonic()))
+        self.revives.look()
 
     def close(self, timeout: float) -> None:
         """Stop everything within ``timeout`` seconds; once."""
@@ -161,7 +162,7 @@ class Engine:
         self._closed.set()
         _living.discard(self)
         until = time.monotonic() + timeout
-        for part in (self.journal, self.keeper, self.waiting, self.provider):
+        for part in (self.journal, self.keeper, self.revives, self.provider):
             part.close(max(0.1, until - time.monotonic()))
 
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
@@ -201,6 +202,7 @@ class Engine:
             self._by = by
             is_asked = self.view.world.ask is not None
             answering = by.name, by.asked(self.provider.resolve) if is_asked else None
+        self.revives.look()  # before they serve: a copy on disk may be of before a revive
         touched = self.view.replace(known, flag_set.segments, answering)
         self.loaded = True
         self.revision = flag_set.revision
@@ -224,6 +226,7 @@ class Engine:
     def status_changed(self, status: ProviderStatus) -> None:
         """Note in the log how the provider stands."""
         _log.info("provider %s is %s %s", self.provider.name, status.state, status.message)
+        self.revives.look()
 
     # What the keeper says
 
@@ -234,7 +237,7 @@ class Engine:
         """
         if self.off_on_unknown_kills and overlay.everything is None and self.keeper.unknown:
             overlay = replace(overlay, everything=_UNKNOWN_KILLS)
-        self.waiting.hear(overlay)
+        self.revives.hear(overlay)
 
     def _put(self, overlay: Overlay) -> set[str]:
         """Let these kills hold, and return what to tell of."""
@@ -284,7 +287,7 @@ class Engine:
         """Take up the work in a forked child, where the parent's threads and locks don't live."""
         self.view.after_fork()
         self.journal.after_fork()
-        self.waiting.after_fork()
+        self.revives.after_fork()
         self.keeper.after_fork()
         self.provider.after_fork()
 

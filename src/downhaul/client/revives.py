@@ -25,24 +25,29 @@ from downhaul.provider import Capability, FlagProvider
 
 _log: Final = logging.getLogger("downhaul")
 _LOOK: Final = 0.05  # seconds between two looks at the provider's age, while a revive waits
-_NEWS: Final = 60.0
-"""Seconds for which a revive is one that a process which starts now may have to wait for.
+_APART: Final = 60.0
+"""Seconds by which the clocks of two machines may be apart.
 
-The one comparison with another machine's clock: where the two are further apart, a starting process
-waits for nothing, or for one look at the backend too many.
+A process that hears of a revive when it starts has the store's clock to say how long ago that was.
+Were clocks further apart, it would wait for nothing, or for one look at the backend too many.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """A kill that holds on, the revive that lifts it, and when that was heard of."""
+    """A kill that holds on, the revive that lifts it, and of which moment the data must be.
+
+    ``strict`` says that it holds too while there are no data at all; a process that starts long
+    after a revive has nothing to hold back then.
+    """
 
     kill: KillRecord
     revive: KillRecord
-    heard: float
+    since: float
+    strict: bool
 
 
-class Waiting:
+class Revives:
     """Puts kills into force by ``publish``, and lifts each once ``provider`` has newer data.
 
     What ``publish`` returns is given to ``tell``, while no lock is held. ``ordered`` says that the
@@ -76,13 +81,22 @@ class Waiting:
 
     def hear(self, overlay: Overlay) -> None:
         """Put these kills into force, and go on with those whose revive has to wait."""
+        heard, moment = time.monotonic(), self._moment()
         with self._lock:
             before, self._said = self._said, overlay
             if self._follows:
                 for name, revive in overlay.revived.items():
-                    self._begin(name, revive, before.flags.get(name))
-            told = self._settle()
+                    self._begin(name, revive, before.flags.get(name), heard)
+            told = self._settle(moment)
         self._tell(told)
+
+    def look(self) -> None:
+        """See whether the provider has newer data: it may have told of some just now."""
+        if self._waits:
+            moment = self._moment()
+            with self._lock:
+                told = self._settle(moment)
+            self._tell(told)
 
     def close(self, timeout: float) -> None:
         """Stop looking within ``timeout`` seconds. What waits stays killed."""
@@ -94,58 +108,54 @@ class Waiting:
     def after_fork(self) -> None:
         """Go on waiting in a forked child, which has no threads of the parent, and free locks."""
         self._reset(closed=self._closed.is_set())
-        with self._lock:
-            self._look()
+        self.look()
 
-    def _begin(self, name: str, revive: KillRecord, kill: KillRecord | None) -> None:
+    def _begin(self, name: str, revive: KillRecord, kill: KillRecord | None, heard: float) -> None:
         if self._known.get(name) == revive.sequence:
             return
         self._known[name] = revive.sequence
         waited = self._waits.get(name)
-        if waited is not None:
-            kill = waited.kill
-        elif kill is None and abs(time.time() - revive.sequence / 1_000_000) < _NEWS:
-            kill = replace(revive, killed=True)  # it was lifted before this process heard of it
+        kill = kill if waited is None else waited.kill
         if kill is not None:
-            self._waits[name] = _Wait(kill, revive, time.monotonic())
+            self._waits[name] = _Wait(kill, revive, heard, strict=True)
+            return
+        # It was lifted before this process heard of it.
+        past = time.time() - revive.sequence / 1_000_000 - _APART
+        kill = replace(revive, killed=True)
+        self._waits[name] = _Wait(kill, revive, heard - max(0.0, past), strict=past < 0)
 
-    def _settle(self) -> Iterable[str]:
-        """Publish what holds now: what was said, and what waits."""
-        said = self._said
-        self._waits = {
-            name: one
-            for name, one in self._waits.items()
-            if said.revived.get(name) == one.revive and not self._is_served(one)
-        }
-        kills = {name: one.kill for name, one in self._waits.items()}
-        told = self._publish(replace(said, flags={**kills, **said.flags}) if kills else said)
-        self._look()
-        return told
+    def _moment(self) -> float | None:
+        """Return of which moment the provider's data are; None where it has none.
 
-    def _is_served(self, one: _Wait) -> bool:
-        """Return whether the provider serves what the backend had after the revive was heard of."""
+        Asked without our lock: a provider may take one of its own, and hold it while it talks.
+        """
+        if not self._follows:
+            return None
         try:
             age = self._provider.status().age
         except Exception:  # noqa: BLE001  (a provider's defect must stop no kill beside this one)
             _log.exception("%s can't say how old its data are", self._provider.name)
-            return False
-        after = one.heard + self._provider.publishes_within
-        return age is not None and time.monotonic() - age >= after
+            return None
+        return None if age is None else time.monotonic() - age - self._provider.publishes_within
 
-    def _look(self) -> None:
-        if not self._waits or self._thread is not None or self._closed.is_set():
-            return
-        self._thread = threading.Thread(target=self._run, name="downhaul-revives", daemon=True)
-        self._thread.start()
+    def _settle(self, moment: float | None) -> Iterable[str]:
+        """Publish what holds now, with data of this moment: what was said, and what waits."""
+        said = self._said
+        self._waits = {
+            name: one
+            for name, one in self._waits.items()
+            if said.revived.get(name) == one.revive and (moment is None or moment < one.since)
+        }
+        held = {
+            name: one.kill for name, one in self._waits.items() if one.strict or moment is not None
+        }
+        if held and self._thread is None and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._run, name="downhaul-revives", daemon=True)
+            self._thread.start()
+        elif not held:
+            self._thread = None  # it sees that, and ends
+        return self._publish(replace(said, flags={**held, **said.flags}) if held else said)
 
     def _run(self) -> None:
-        waits = True
-        while waits and not self._closed.wait(_LOOK):
-            told: Iterable[str] = ()
-            with self._lock:
-                if any(map(self._is_served, self._waits.values())):
-                    told = self._settle()
-                waits = bool(self._waits)
-                if not waits:
-                    self._thread = None
-            self._tell(told)
+        while self._thread is threading.current_thread() and not self._closed.wait(_LOOK):
+            self.look()
