@@ -277,6 +277,35 @@ def test_a_provider_that_cannot_say_how_it_stands_stops_no_kill(killed, operator
     eventually(lambda: 0 < served(flags) < FEW, "the first step is served")
 
 
+def test_a_provider_may_hold_a_lock_while_it_talks_and_when_it_is_asked_how_it_stands(
+    killed, operator
+):
+    flags, provider = killed
+    lock = threading.Lock()
+    status, publish, talks = provider.status, provider.publish, threading.Event()
+
+    def locked_status():
+        with lock:
+            return status()
+
+    def locked_publish():
+        with lock:
+            talks.set()
+            threading.Event().wait(0.2)  # for the other thread to ask meanwhile
+            publish()
+
+    provider.status, provider.publish = locked_status, locked_publish
+    poll = threading.Thread(target=provider.poll, daemon=True)
+    poll.start()
+    assert talks.wait(15)
+    operator.revive("agent", reason="it is well")
+    poll.join(15)
+    assert not poll.is_alive()
+    assert served(flags) == 0  # it asked before the revive
+    provider.poll()
+    eventually(lambda: 0 < served(flags) < FEW, "the first step is served")
+
+
 def test_on_change_tells_of_a_flag_when_it_is_lifted_here(killed, operator):
     flags, provider = killed
     told = []

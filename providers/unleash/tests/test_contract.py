@@ -105,6 +105,7 @@ class TestUnleashWithoutAnAdminToken(ProviderContract):
         return ReadingBackend(unleash)
 
 
+@pytest.mark.xdist_group("unleash-managed")  # on a server of its own, beside the other one
 class TestUnleash(ProviderContract):
     lacks = LACKS
     known_gaps = MappingProxyType(

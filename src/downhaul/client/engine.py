@@ -202,7 +202,6 @@ class Engine:
             self._by = by
             is_asked = self.view.world.ask is not None
             answering = by.name, by.asked(self.provider.resolve) if is_asked else None
-        self.revives.look()  # before they serve: a copy on disk may be of before a revive
         touched = self.view.replace(known, flag_set.segments, answering)
         self.loaded = True
         self.revision = flag_set.revision
@@ -226,7 +225,7 @@ class Engine:
     def status_changed(self, status: ProviderStatus) -> None:
         """Note in the log how the provider stands."""
         _log.info("provider %s is %s %s", self.provider.name, status.state, status.message)
-        self.revives.look()
+        self.revives.stands(status)
 
     # What the keeper says
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from downhaul.overlay import KillRecord, Overlay
-from downhaul.provider import Capability, FlagProvider
+from downhaul.provider import Capability, FlagProvider, ProviderStatus
 
 _log: Final = logging.getLogger("downhaul")
 _LOOK: Final = 0.05  # seconds between two looks at the provider's age, while a revive waits
@@ -91,12 +91,19 @@ class Revives:
         self._tell(told)
 
     def look(self) -> None:
-        """See whether the provider has newer data: it may have told of some just now."""
+        """See whether the provider has newer data. Not to be called by the provider."""
         if self._waits:
-            moment = self._moment()
-            with self._lock:
-                told = self._settle(moment)
-            self._tell(told)
+            self._data_of(self._moment())
+
+    def stands(self, status: ProviderStatus) -> None:
+        """Take in what the provider says of itself. It is asked nothing, for it may hold a lock."""
+        if self._waits:
+            self._data_of(self._moment_of(status))
+
+    def _data_of(self, moment: float | None) -> None:
+        with self._lock:
+            told = self._settle(moment)
+        self._tell(told)
 
     def close(self, timeout: float) -> None:
         """Stop looking within ``timeout`` seconds. What waits stays killed."""
@@ -132,11 +139,15 @@ class Revives:
         if not self._follows:
             return None
         try:
-            age = self._provider.status().age
+            return self._moment_of(self._provider.status())
         except Exception:  # noqa: BLE001  (a provider's defect must stop no kill beside this one)
             _log.exception("%s can't say how old its data are", self._provider.name)
             return None
-        return None if age is None else time.monotonic() - age - self._provider.publishes_within
+
+    def _moment_of(self, status: ProviderStatus) -> float | None:
+        if status.age is None:
+            return None
+        return time.monotonic() - status.age - self._provider.publishes_within
 
     def _settle(self, moment: float | None) -> Iterable[str]:
         """Publish what holds now, with data of this moment: what was said, and what waits."""

@@ -119,8 +119,8 @@ class SqlProvider(FlagProvider):
             listener = None if self._fresh else self._listener
             if listener is not None:
                 self._copied_at = time.time() - copied.age
+                self._tell_status()  # first, for how old they are says what may be served of them
                 listener.replaced(copied.flag_set)
-        self._tell_status()
 
     def _tell_status(self) -> None:
         if (listener := self._listener) is not None:
