@@ -207,6 +207,20 @@ def test_a_stream_that_was_refused_is_listened_to_again(service, connect):
     wait_for(lambda: not flags.is_enabled("agent", "ada"))
 
 
+@pytest.mark.rule("P2")
+def test_the_age_of_what_is_known_is_that_of_the_last_question_unless_a_stream_is_open(
+    service, connect
+):
+    service.put("agent", boolean())
+    polling = connect(streaming=False, refresh=3600)
+    before = polling.status().provider.age
+    time.sleep(0.1)
+    assert polling.status().provider.age >= before + 0.1
+    listening = connect()
+    wait_for(service.listening)
+    wait_for(lambda: listening.status().provider.age < 0.01)
+
+
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_change_and_a_kill_are_heard_and_each_flag_is_named(service, connect, streaming):
     service.put("agent", boolean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,12 +14,16 @@ _NOT_REPEATED: Final = 414  # "URI too long", after which the SDK's loops end
 class Heard:
     """Stands before the SDK's own API for definitions, and tells how each request ended.
 
-    ``told`` gets None for an answer, and the SDK's error for anything else. Once ``closed`` says
+    ``told`` gets None for an answer, and the SDK's error for anything else, with the moment (of the
+    monotonic clock) at which it was asked: what is answered may be no newer. Once ``closed`` says
     so, nothing is asked any more: a request ends as the one refusal that the SDK doesn't repeat.
     """
 
     def __init__(
-        self, api: Any, told: Callable[[APIException | None], None], closed: Callable[[], bool]
+        self,
+        api: Any,
+        told: Callable[[APIException | None, float], None],
+        closed: Callable[[], bool],
     ) -> None:
         self._api = api
         self._told = told
@@ -32,12 +37,13 @@ class Heard:
         if self._closed():
             message = "closed"
             raise APIException(message, _NOT_REPEATED)
+        asked_at = time.monotonic()
         try:
             found = self._api.fetch_splits(*asked)
         except APIException as error:
-            self._told(error)
+            self._told(error, asked_at)
             raise
-        self._told(None)
+        self._told(None, asked_at)
         return found
 
 

@@ -49,6 +49,7 @@ class SplitProvider(FlagProvider):
 
     name: str = NAME
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
+    publishes_within = 2.0  # what the admin API took reaches SDKs by way of a cache
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
         self._connection = connection

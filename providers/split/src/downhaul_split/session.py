@@ -25,7 +25,7 @@ from downhaul_split.heard import Heard, status_code
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder
 from downhaul_split.settings import REFRESH
-from downhaul_split.threads import begin_end, bound, end, nothing
+from downhaul_split.threads import begin_end, bound, end, listens, nothing
 
 _log: Final = logging.getLogger("downhaul.split")
 _REFUSED: Final = frozenset({401, 403})
@@ -115,8 +115,11 @@ class Session:
 
     @property
     def silent_since(self) -> float:
-        """When Split was last heard, by the monotonic clock."""
-        return time.monotonic() if self.own and self._trouble is None else self._silent_since
+        """The moment of what is known, by the monotonic clock: now, while a stream is open."""
+        if not self.own or self._trouble is not None:
+            return self._silent_since
+        heard_by_itself = self._connection.file is not None or listens(self._factory._sync_manager)  # noqa: SLF001  (no other way)
+        return time.monotonic() if heard_by_itself else self._silent_since
 
     def renew_locks(self) -> None:
         """Free the SDK's storage in a forked child: whoever held a lock of it doesn't live here."""
@@ -140,7 +143,7 @@ class Session:
             return ProviderStatus(State.FATAL, self._failed)
         why = _why(self._trouble)
         if self.own and self._trouble is None:
-            return ProviderStatus(State.READY, age=0.0)
+            return ProviderStatus(State.READY, age=max(0.0, time.monotonic() - self.silent_since))
         if self.serves:
             age = time.monotonic() - self._silent_since
             return ProviderStatus(State.STALE, why or "Split was not heard yet", age)
@@ -251,11 +254,13 @@ class Session:
             splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
         return factory
 
-    def _asked(self, trouble: APIException | None) -> None:
+    def _asked(self, trouble: APIException | None, asked_at: float) -> None:
         """Take up how a request for definitions ended."""
+        if trouble is None:
+            self._silent_since = asked_at
+        elif self._trouble is None and self.own:
+            self._silent_since = self.silent_since
         before, self._trouble = self._trouble, trouble
-        if trouble is not None and before is None and self.own:
-            self._silent_since = time.monotonic()
         if (trouble is None) is not (before is None) and not self._closed:
             self._listener.status_changed(self.status())
 

@@ -68,6 +68,12 @@ def _unstuck(worker: Any, synchronizer: Any) -> None:
     worker._segment_handler = lambda name, _till: synchronizer.synchronize_segment(name, None)  # noqa: SLF001
 
 
+def listens(manager: Any) -> bool:
+    """Return whether the stream is open: what changes is heard by itself then."""
+    push = getattr(manager, "_push", None)
+    return push is not None and push._running and push._sse_client._status.name == "CONNECTED"  # noqa: SLF001
+
+
 def begin_end(manager: Any) -> None:
     """Keep the manager from starting anything more: it may be about to."""
     manager._synchronizer.start_periodic_fetching = nothing  # noqa: SLF001
