@@ -12,9 +12,8 @@ from downhaul_emulators.launchdarkly.rest import answer_rest
 from downhaul_emulators.serving import Answer, Emulator, Request, Response, Stream
 
 _EVENTS: Final = frozenset({"/bulk", "/diagnostic"})
-
-
 _CONSOLE: Final = "/emulator/flags/"
+_REST: Final = ("/api/v2/flags/", "/api/v2/segments/")
 
 
 class LaunchDarklyEmulator(Emulator):
@@ -24,8 +23,10 @@ class LaunchDarklyEmulator(Emulator):
     follows the stream a ``patch``. ``events`` are the batches that SDKs sent, as they came. Another
     process writes a flag with ``PUT /emulator/flags/KEY`` and removes it with ``DELETE``.
 
-    ``/api/v2/flags`` reads and changes the same flags with ``admin_token``. ``approvals`` makes it
-    refuse every change (405); ``conflicts`` those that don't say ``ignoreConflicts=true`` (400).
+    ``/api/v2/flags`` and ``/api/v2/segments`` read and change the same with ``admin_token``.
+    ``approvals`` makes it refuse every change (405); ``conflicts`` those that don't say
+    ``ignoreConflicts=true`` (400). ``mismatch`` is the status of a JSON patch whose ``test`` fails.
+    ``archive`` has the flags that are archived: no SDK is sent those.
     """
 
     def __init__(
@@ -43,17 +44,27 @@ class LaunchDarklyEmulator(Emulator):
         self.admin_token = admin_token
         self.project, self.environment = "default", "production"
         self.about: dict[str, dict[str, Any]] = {}
+        self.archive: dict[str, dict[str, Any]] = {}
         self.approvals = False
         self.conflicts = False
+        self.mismatch = 409
+        self._highest: dict[str, int] = {}
 
     def put(self, flag: Mapping[str, Any]) -> dict[str, Any]:
         """Write a flag, as the console does, and return it with its version."""
         with self._lock:
-            before = self.flags.get(flag["key"])
-            version = max(flag.get("version", 1), 1 + (before["version"] if before else 0))
-            made = {**copy.deepcopy(dict(flag)), "version": version}
+            made = self._versioned("flags", flag)
             self.flags[made["key"]] = made
+            self.archive.pop(made["key"], None)
             self.broadcast("patch", {"path": f"/flags/{made['key']}", "data": made})
+        return made
+
+    def put_segment(self, segment: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a segment, as the console does, and return it with its version."""
+        with self._lock:
+            made = self._versioned("segments", segment)
+            self.segments[made["key"]] = made
+            self.broadcast("patch", {"path": f"/segments/{made['key']}", "data": made})
         return made
 
     def change(self, key: str, **fields: Any) -> dict[str, Any]:
@@ -64,13 +75,46 @@ class LaunchDarklyEmulator(Emulator):
     def delete(self, key: str) -> None:
         """Remove a flag."""
         with self._lock:
-            version = self.flags.pop(key)["version"] + 1
-            self.broadcast("delete", {"path": f"/flags/{key}", "version": version})
+            self._gone("flags", key, self.flags.pop(key))
 
-    def replace(self, flags: Mapping[str, Mapping[str, Any]]) -> None:
-        """Hold these flags and no others, and send them whole."""
+    def delete_segment(self, key: str) -> None:
+        """Remove a segment."""
+        with self._lock:
+            self._gone("segments", key, self.segments.pop(key))
+
+    def put_away(self, flag: Mapping[str, Any]) -> None:
+        """Archive a flag as it is here: it stays, and no SDK is sent it any more."""
+        with self._lock:
+            made = self._versioned("flags", flag)
+            self.archive[made["key"]] = made
+            if self.flags.pop(made["key"], None) is not None:
+                self._gone("flags", made["key"], made, later=0)
+
+    def _versioned(self, sort: str, one: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy with the next version: of a key that was there once, a later one still."""
+        place = f"{sort}/{one['key']}"
+        there = (self.flags if sort == "flags" else self.segments).get(one["key"])
+        highest = max(self._highest.get(place, 0), there["version"] if there else 0)
+        version = max(one.get("version", 1), 1 + highest)
+        self._highest[place] = version
+        return {**copy.deepcopy(dict(one)), "version": version}
+
+    def _gone(self, sort: str, key: str, one: Mapping[str, Any], later: int = 1) -> None:
+        version = one["version"] + later
+        self._highest[f"{sort}/{key}"] = version
+        self.broadcast("delete", {"path": f"/{sort}/{key}", "version": version})
+
+    def replace(
+        self,
+        flags: Mapping[str, Mapping[str, Any]],
+        segments: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Hold these flags and segments and no others, and send them whole."""
         with self._lock:
             self.flags = {key: dict(flag) for key, flag in flags.items()}
+            self.segments = {key: dict(one) for key, one in (segments or {}).items()}
+            self.archive.clear()
+            self.about.clear()
             self.broadcast("put", {"path": "/", "data": self._payload()})
 
     def send_stale(self, key: str, **fields: Any) -> None:
@@ -83,7 +127,7 @@ class LaunchDarklyEmulator(Emulator):
         """Answer as the service does: 401 for another key, 404 for what is no endpoint."""
         if request.path.startswith(_CONSOLE):
             return self._told(request, request.path.removeprefix(_CONSOLE))
-        if request.path.startswith("/api/v2/flags/"):
+        if request.path.startswith(_REST):
             with self._lock:
                 return answer_rest(self, request)
         known = request.path in (*_EVENTS, "/all", "/sdk/latest-all")
