@@ -4,29 +4,37 @@ from types import MappingProxyType
 
 import pytest
 import requests
-from as_launchdarkly import document_of
+from as_launchdarkly import about_of, document_of, segment_of
 from downhaul_contract_tests import Backend, Feature, ProviderContract
 from downhaul_emulators import LaunchDarklyEmulator
+from downhaul_launchdarkly.admin import Admin
+from downhaul_launchdarkly.api import Api
 from downhaul_launchdarkly.provider import LaunchDarklyProvider
 from downhaul_launchdarkly.session import Connection
 
-from downhaul.config import Secret
+from downhaul.config import RolloutMode, Secret
 
 
 class Service(Backend):
-    """The emulated service; each provider is a client of its own."""
+    """The emulated service as applications have it; each provider is a client of its own."""
 
     def __init__(self, emulator):
         self._emulator = emulator
-        self.secrets = (emulator.sdk_key,)
+        self.secrets = (emulator.sdk_key, emulator.admin_token)
+
+    def connection(self):
+        url = self._emulator.url
+        return Connection(Secret(self._emulator.sdk_key), url, url, url)
 
     def provider(self):
-        url = self._emulator.url
-        key = Secret(self._emulator.sdk_key)
-        return LaunchDarklyProvider(Connection(key, url, url, url))
+        return LaunchDarklyProvider(self.connection())
 
     def seed(self, flags):
-        self._emulator.replace({key: document_of(one) for key, one in flags.flags.items()})
+        self._emulator.replace(
+            {key: document_of(one) for key, one in flags.flags.items()},
+            {key: segment_of(one) for key, one in flags.segments.items()},
+        )
+        self._emulator.about.update({key: about_of(one) for key, one in flags.flags.items()})
 
     def change(self, flag):
         # By HTTP, because a forked child's copy of the emulator serves nobody.
@@ -45,20 +53,60 @@ class Service(Backend):
         self._emulator.replace({})
 
 
+class ManagedService(Service):
+    """The same with an admin token. What is declared says whose rollouts are portable."""
+
+    def __init__(self, emulator):
+        super().__init__(emulator)
+        self._declared = {}
+
+    def declare(self, declarations):
+        self._declared = dict(declarations)
+
+    def provider(self):
+        one = self._emulator
+        portable = frozenset(
+            key for key, said in self._declared.items() if said.rollout is RolloutMode.PORTABLE
+        )
+        api = Api(one.url, Secret(one.admin_token), one.project)
+        admin = Admin(api, one.environment, portable=portable, declared=self._declared)
+        return LaunchDarklyProvider(self.connection(), admin)
+
+
+LACKS = MappingProxyType(
+    {
+        Feature.TELLS_TAGS: "the SDK's payload has no tags",
+        Feature.VALUES: "the SDK's payload has no names of variations",
+        Feature.ANY_KEYS: "LaunchDarkly's keys are letters, digits, '.', '_' and '-'",
+    }
+)
+
+
 @pytest.fixture(scope="module")
 def emulator():
-    with LaunchDarklyEmulator(sdk_key="sdk-5ecret-of-the-contract") as emulator:
+    with LaunchDarklyEmulator(
+        sdk_key="sdk-5ecret-of-the-contract", admin_token="api-5ecret-of-the-contract"
+    ) as emulator:
         yield emulator
 
 
 class TestLaunchDarkly(ProviderContract):
+    lacks = LACKS
+
+    @pytest.fixture
+    def backend(self, emulator):
+        return Service(emulator)
+
+
+class TestManagedLaunchDarkly(ProviderContract):
     lacks = MappingProxyType(
         {
-            Feature.TELLS_TAGS: "the SDK's payload has no tags",
-            Feature.VALUES: "the SDK's payload has no names of variations",
+            **LACKS,
+            Feature.EVERY_FIELD: "an object's variants have no names of their own in LaunchDarkly, "
+            "and a rule gets its id there",
         }
     )
 
     @pytest.fixture
     def backend(self, emulator):
-        return Service(emulator)
+        return ManagedService(emulator)

@@ -176,15 +176,6 @@ def test_all_pages_are_listed(service, provider):
     assert len(provider.list().flags) == 101
 
 
-def test_whole_flags_are_refused_with_what_to_do_instead(service, provider):
-    service.put(boolean("agent"))
-    with pytest.raises(Refused, match="whole flags"):
-        provider.put(provider.get("agent"), ANA)
-    with pytest.raises(Refused, match="whole flags"):
-        provider.delete("agent", ANA)
-    assert "agent" in service.flags
-
-
 def test_without_an_admin_token_nothing_is_managed(service):
     table = {"url": f"launchdarkly+{service.url}", "sdk_key": "sdk-x"}
     bare = create(resolve(provider=table, environ={}))
@@ -209,13 +200,9 @@ def test_a_flag_that_has_no_like_here_is_switched_all_the_same(service, provider
     assert (flag.on, flag.off_variant) == (False, "off")
 
 
-def test_prerequisites_are_read_and_never_restored_by_half(service, provider):
+def test_prerequisites_are_read(service, provider):
     service.put(boolean("base"))
     service.put(boolean("agent", prerequisites=[{"key": "base", "variation": 0}]))
     (needed,) = provider.get("agent").prerequisites
     assert (needed.flag, needed.variants) == ("base", ("on",))
-    assert not provider.switch_off("agent", ANA).on
-    taken = provider.snapshot("agent")
-    service.change("agent", prerequisites=[])
-    with pytest.raises(Refused, match="prerequisites"):
-        provider.restore(taken, ANA)
+    assert provider.switch_off("agent", ANA).prerequisites == (needed,)

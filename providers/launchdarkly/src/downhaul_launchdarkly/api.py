@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,9 +16,14 @@ from downhaul.errors import FlagNotFound, ProviderError, Refused, Unreachable
 NAME: Final = "launchdarkly"
 _VERSION: Final = "20240415"
 _SEMANTIC: Final = "application/json; domain-model=launchdarkly.semanticpatch"
-_AGAIN: Final = frozenset({409, 429, 500, 502, 503, 504})
+_JSON: Final = "application/json"
+_BUSY: Final = frozenset({429, 503})
+_FAILING: Final = _BUSY | {500, 502, 504}
+_CONFLICT: Final = 409
+_AGAIN: Final = _FAILING | {_CONFLICT}
 _CONNECT, _READ = 3.0, 10.0  # seconds
 _LONGEST_PAUSE: Final = 5.0
+_PAGE: Final = 100
 _HINTS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("refuses the admin token (401)", "set `admin_token` to an API access token"),
     403: ("does not let this token do that (403)", "give the token a role that may change flags"),
@@ -28,55 +33,134 @@ _HINTS: Final[Mapping[int, tuple[str, str]]] = {
     ),
 }
 
+Operation = dict[str, Any]
+"""One operation of a JSON patch."""
+
+
+class Contested(ProviderError):
+    """Somebody else was there: a request at the same time, or a ``test`` that failed (409)."""
+
 
 class Api:
-    """The flags of one project, through one access token. ``deadline`` is for a whole verb."""
+    """What one project holds, through one access token. ``deadline`` is for a whole verb."""
 
     def __init__(self, url: str, token: Secret, project: str, deadline: float = 10.0) -> None:
-        self._flags = f"{url.rstrip('/')}/api/v2/flags/{quote(project, safe='')}"
+        self._base = f"{url.rstrip('/')}/api/v2"
+        self._project = quote(project, safe="")
         self._token = token
         self._deadline = deadline
 
     def begin(self) -> Asking:
         """Return what asks on behalf of one verb, until its deadline."""
-        return Asking(self._flags, self._token, self._deadline)
+        return Asking(self._base, self._project, self._token, self._deadline)
 
 
 class Asking:
-    """The requests of one verb, which end together."""
+    """The requests of one verb, which end together. Each may raise Unreachable, ProviderError."""
 
-    def __init__(self, flags: str, token: Secret, deadline: float) -> None:
-        self._flags = flags
+    def __init__(self, base: str, project: str, token: Secret, deadline: float) -> None:
+        self._base = base
+        self._project = project
         self._headers = {"Authorization": token.reveal(), "LD-API-Version": _VERSION}
         self._end = time.monotonic() + deadline
 
+    # Flags
+
     def get(self, key: str, environment: str) -> Any:
         """Return a flag's document. Raises FlagNotFound."""
-        return self._ask("GET", key, query={"env": environment})
+        return self._ask("GET", self._flag(key), key, query={"env": environment})
 
-    def page(self, environment: str, offset: int, limit: int) -> Any:
-        """Return one page of the flags."""
-        query = {"env": environment, "summary": "0", "limit": limit, "offset": offset}
-        return self._ask("GET", None, query=query)
+    def flags(self, environment: str) -> Iterator[Any]:
+        """Yield the documents of all flags that are not archived, page by page to the end."""
+        return self._pages(f"flags/{self._project}", {"env": environment, "summary": "0"})
 
     def patch(self, key: str, body: Any) -> Any:
         """Change a flag, all instructions or none, whatever is scheduled for it."""
-        return self._ask("PATCH", key, body, query={"ignoreConflicts": "true"})
+        query = {"ignoreConflicts": "true"}
+        return self._ask("PATCH", self._flag(key), key, body, query, content=_SEMANTIC)
+
+    def amend(self, key: str, operations: Sequence[Operation], comment: str) -> Any:
+        """Do a JSON patch to a flag, whole or not at all. Raises Contested, Refused."""
+        body = {"patch": operations, "comment": comment}
+        query = {"ignoreConflicts": "true"}
+        return self._ask("PATCH", self._flag(key), key, body, query, again=_FAILING)
+
+    def make(self, key: str, body: Mapping[str, Any]) -> None:
+        """Make a flag, off in every environment. Raises Contested where there is one."""
+        self._ask("POST", f"flags/{self._project}", key, body, again=_BUSY)
+
+    # Segments
+
+    def segment(self, key: str, environment: str) -> Any:
+        """Return a segment's document. Raises FlagNotFound."""
+        return self._ask("GET", self._segment(key, environment), key, what="segment")
+
+    def segments(self, environment: str) -> Iterator[Any]:
+        """Yield the documents of all segments of an environment."""
+        return self._pages(f"segments/{self._project}/{quote(environment, safe='')}", {})
+
+    def amend_segment(
+        self, key: str, environment: str, operations: Sequence[Operation], comment: str
+    ) -> Any:
+        """Do a JSON patch to a segment, whole or not at all. Raises Contested, Refused."""
+        body = {"patch": operations, "comment": comment}
+        path = self._segment(key, environment)
+        return self._ask("PATCH", path, key, body, again=_FAILING, what="segment")
+
+    def make_segment(self, environment: str, body: Mapping[str, Any]) -> None:
+        """Make a segment that holds nobody. Raises Contested where there is one."""
+        path = f"segments/{self._project}/{quote(environment, safe='')}"
+        self._ask("POST", path, body["key"], body, again=_BUSY, what="segment")
+
+    def remove_segment(self, key: str, environment: str) -> None:
+        """Remove a segment. Raises Contested where something of LaunchDarkly's still names it."""
+        path = self._segment(key, environment)
+        self._ask("DELETE", path, key, again=_BUSY, what="segment")
+
+    # The way there
+
+    def pause(self) -> None:
+        """Wait a moment before the verb is tried again. Raises Unreachable at its deadline."""
+        time.sleep(max(0.0, min(random.uniform(0.05, 0.2), self._end - time.monotonic())))  # noqa: S311  (jitter)
+        if time.monotonic() >= self._end:
+            raise _too_late("somebody else writes it all the time", None)
+
+    def _flag(self, key: str) -> str:
+        return f"flags/{self._project}/{quote(key, safe='')}"
+
+    def _segment(self, key: str, environment: str) -> str:
+        return f"segments/{self._project}/{quote(environment, safe='')}/{quote(key, safe='')}"
+
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
+        offset = 0
+        while True:
+            body = self._ask("GET", path, None, query={**query, "limit": _PAGE, "offset": offset})
+            yield from body["items"]
+            offset += len(body["items"])
+            if not body["items"] or offset >= body.get("totalCount", offset + 1):
+                return
 
     def _ask(
-        self, method: str, key: str | None, body: Any = None, query: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        key: str | None,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        *,
+        content: str = _JSON,
+        again: frozenset[int] = _AGAIN,
+        what: str = "flag",
     ) -> Any:
+        """Ask until it is answered. What may have been done is not repeated unless that is safe."""
         pause, trouble = 0.2, "nothing was answered"
-        where = self._flags if key is None else f"{self._flags}/{quote(key, safe='')}"
-        headers = (
-            {**self._headers, "Content-Type": _SEMANTIC} if body is not None else self._headers
-        )
+        headers = {**self._headers, "Content-Type": content} if body is not None else self._headers
         while (left := self._end - time.monotonic()) > 0:
             wait: float | None = None
             try:
                 answer = requests.request(
                     method,
-                    where,
+                    f"{self._base}/{path}",
                     json=body,
                     params=query,
                     headers=headers,
@@ -86,37 +170,48 @@ class Asking:
                 )
             except requests.RequestException as error:
                 trouble = f"no answer ({type(error).__name__})"
+                if again == _BUSY and not isinstance(error, requests.ConnectTimeout):
+                    raise _too_late(trouble, key) from None
             else:
-                if answer.status_code not in _AGAIN:
-                    return _read(answer, key)
+                if answer.status_code not in again:
+                    return _read(answer, key, what)
                 trouble, wait = f"it answers {answer.status_code}", _wait_of(answer)
             seconds = pause * random.uniform(0.5, 1.0) if wait is None else wait  # noqa: S311  (jitter)
             time.sleep(max(0.0, min(seconds, self._end - time.monotonic())))
             pause = min(pause * 2, _LONGEST_PAUSE)
-        raise Unreachable(
-            f"LaunchDarkly did not do it in time: {trouble}",
-            hint="see whether LaunchDarkly is well, and look at the flag before you repeat it",
-            flag=key,
-            provider=NAME,
-        )
+        raise _too_late(trouble, key)
 
 
-def _read(answer: requests.Response, key: str | None) -> Any:
+def _too_late(trouble: str, key: str | None) -> Unreachable:
+    return Unreachable(
+        f"LaunchDarkly did not do it in time: {trouble}",
+        hint="see whether LaunchDarkly is well, and look at the flag before you repeat it",
+        flag=key,
+        provider=NAME,
+    )
+
+
+def _read(answer: requests.Response, key: str | None, what: str) -> Any:
     code = answer.status_code
     try:
         body = answer.json()
     except ValueError:
         body = None
-    if code == requests.codes.ok and isinstance(body, dict):
+    if code == requests.codes.no_content:
+        return None
+    if code in (requests.codes.ok, requests.codes.created) and isinstance(body, dict):
         return body
     said = str(body.get("message")) if isinstance(body, dict) else answer.reason
     if code in _HINTS:
         message, hint = _HINTS[code]
         raise ProviderError(f"LaunchDarkly {message}: {said}", hint=hint, flag=key, provider=NAME)
     if code == requests.codes.not_found and key is not None:
-        message = f'LaunchDarkly has no flag "{key}" here: {said}'
+        message = f'LaunchDarkly has no {what} "{key}" here: {said}'
         hint = "see which `project` is configured"
         raise FlagNotFound(message, hint=hint, flag=key, provider=NAME)
+    if code == _CONFLICT:
+        hint = "read it again and repeat the change on what is there now"
+        raise Contested(f"LaunchDarkly refuses it: {said}", hint=hint, flag=key, provider=NAME)
     if code in (400, 422):
         hint = "change what it names, then repeat it"
         raise Refused(f"LaunchDarkly refuses it: {said}", hint=hint, flag=key, provider=NAME)

@@ -22,6 +22,8 @@ def downhaul_providers() -> list[ProviderSpec]:
                     Capability.WATCH,
                     Capability.READ,
                     Capability.WRITE,
+                    Capability.SEGMENTS,
+                    Capability.COMPARE_AND_SET,
                     Capability.SNAPSHOT,
                 }
             ),

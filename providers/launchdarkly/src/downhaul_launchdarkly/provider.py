@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from downhaul.config import RolloutMode
 from downhaul.context import Context
-from downhaul.errors import ConfigError, Refused
-from downhaul.flag import Flag, FlagKind, FlagSet
+from downhaul.errors import ConfigError
+from downhaul.flag import Flag, FlagKind, FlagSet, Segment
 from downhaul.provider import (
     Capability,
     Change,
@@ -34,9 +34,15 @@ if TYPE_CHECKING:
 
     from downhaul.config import Settings
 
-MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
-_WHOLE_FLAGS: Final = "whole flags are made and removed in LaunchDarkly, not from here"
-_NARROW: Final = "switch it, set its rollout or its targets; or make the change in LaunchDarkly"
+MANAGING: Final = frozenset(
+    {
+        Capability.READ,
+        Capability.WRITE,
+        Capability.SEGMENTS,
+        Capability.COMPARE_AND_SET,
+        Capability.SNAPSHOT,
+    }
+)
 _NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 _CODES: Final[Mapping[str, ErrorCode]] = {
     "CLIENT_NOT_READY": ErrorCode.PROVIDER_NOT_READY,
@@ -163,14 +169,22 @@ class LaunchDarklyProvider(FlagProvider):
         return self._admin().targets(key, variant, keys, change)
 
     def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Refuse: flags are made, and their rules written, in LaunchDarkly."""
-        self._admin()
-        raise Refused(_WHOLE_FLAGS, flag=flag.key, hint=_NARROW)
+        """Write a whole flag, in one patch that tests the version it was planned on."""
+        return self._admin().put(flag, change, expected)
 
     def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Refuse: flags are removed in LaunchDarkly, in all environments at once."""
-        self._admin()
-        raise Refused(_WHOLE_FLAGS, flag=key, hint=_NARROW)
+        """Archive a flag, in all environments of the project: nothing of it is lost."""
+        self._admin().delete(key, change, expected)
+
+    def put_segment(
+        self, segment: Segment, change: Change, *, expected: str | None = None
+    ) -> Segment:
+        """Write a whole segment of the environment."""
+        return self._admin(Capability.SEGMENTS).put_segment(segment, change, expected)
+
+    def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Remove a segment that nothing names."""
+        self._admin(Capability.SEGMENTS).delete_segment(key, expected)
 
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return what can be brought back of a flag."""

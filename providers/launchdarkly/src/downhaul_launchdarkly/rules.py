@@ -13,6 +13,7 @@ from downhaul.flag import (
     Clause,
     Dialect,
     Flag,
+    FlagType,
     Gate,
     Keys,
     NoKey,
@@ -47,6 +48,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
 }
 _SPECIAL: Final = {"key": TARGETING_KEY, "kind": CONTEXT_KIND}
 _OURS: Final = frozenset({TARGETING_KEY, CONTEXT_KIND})
+_TYPES: Final = {one.value: one for one in FlagType}
 
 
 class NotCarried(ValueError):
@@ -76,6 +78,8 @@ def segment_of(raw: Mapping[str, Any]) -> Segment:
             included=tuple(_keys(raw, "included")),
             excluded=tuple(_keys(raw, "excluded")),
             rules=tuple(_segment_rule(one, raw) for one in raw.get("rules") or []),
+            description=raw.get("description") or "",
+            tags=tuple(raw.get("tags") or ()),
             version=str(raw.get("version", "")),
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -112,19 +116,22 @@ def _flag(raw: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Fl
             Rule(one.variant, (_keyed(one),), id=f"targets-{place}", description="targets")
             for place, one in enumerate(late)
         )
-        + tuple(
-            Rule(
-                _serve(one, raw, names),
-                tuple(map(_clause, one.get("clauses") or [])),
-                id=one.get("id") or "",
-                description=one.get("description") or "",
-            )
-            for one in raw.get("rules") or []
-        ),
+        + tuple(_rule(one, raw, names) for one in raw.get("rules") or []),
         prerequisites=tuple(_required(one, others) for one in raw.get("prerequisites") or []),
         tags=tuple(raw.get("tags") or ()),
         description=raw.get("description") or "",
+        owner=raw.get("owner") or "",
+        type=_TYPES.get(raw.get("type") or "", FlagType.RELEASE),
         version=str(raw.get("version", "")),
+    )
+
+
+def _rule(one: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]) -> Rule:
+    return Rule(
+        _serve(one, raw, names),
+        tuple(map(_clause, one.get("clauses") or [])),
+        id=one.get("id") or "",
+        description=one.get("description") or "",
     )
 
 

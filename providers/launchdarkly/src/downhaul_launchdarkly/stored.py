@@ -1,4 +1,4 @@
-"""A flag as LaunchDarkly's REST API shows it, and how its parts are asked for in a patch."""
+"""A flag as LaunchDarkly's REST API shows it, and how a semantic patch asks for its parts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ PORTABLE: Final = "downhaul:portable"
 
 
 class Stored:
-    """A flag as the REST API shows it, and how its parts are asked for in a patch."""
+    """A flag as the REST API shows it in one environment.
+
+    ``sent`` is what SDKs get of it, ``here`` the environment's own part. ``kept`` is what the
+    narrow verbs change, in a form that can be compared; ``document`` is all of it, as it came.
+    """
 
     def __init__(self, document: Mapping[str, Any], environment: str) -> None:
+        self.document = document
+        self.environment = environment
         self.sent = as_sent(document, environment)
+        self.here: Mapping[str, Any] = document["environments"][environment]
         self.key: str = self.sent["key"]
         self.version = str(self.sent["version"])
+        self.archived = bool(document.get("archived"))
         self.ids: list[str] = [one["_id"] for one in document["variations"]]
         self.names = names_of(self.sent["variations"], kind_of(self.sent["variations"]))
-        self.beside = [
-            self.sent["prerequisites"] or [],
-            [one for one in self.sent["contextTargets"] or [] if one["values"]],
-        ]
         self.kept: dict[str, Any] = {
             "on": self.sent["on"],
             "offVariation": self.sent["offVariation"],
@@ -41,6 +45,23 @@ class Stored:
             },
             "rules": [_plain_rule(one) for one in self.sent["rules"]],
         }
+
+    @property
+    def needs(self) -> list[str]:
+        """The keys of the flags that this one requires."""
+        return sorted({one["key"] for one in self.sent["prerequisites"] or []} - {self.key})
+
+    @property
+    def portable(self) -> bool:
+        """Whether its percentage is by our own bucket: the last rule is, and nothing but that."""
+        rest = self.kept["fallthrough"].get("variation")
+        if rest is None or not self.kept["rules"]:
+            return False
+        rule = self.kept["rules"][-1]
+        if rule["description"] != PORTABLE or "variation" not in rule["serve"]:
+            return False
+        asked = [(one["attribute"], one["op"]) for one in rule["clauses"]]
+        return asked == [(portable_attribute(self.key), "lessThan")]
 
     def index(self, variant: str) -> int:
         """Return a variant's index. Raises Refused."""
@@ -66,21 +87,38 @@ class Stored:
                 message = f'flag "{self.key}" has a rule of its own in LaunchDarkly: {named}'
                 raise Refused(message, flag=self.key, hint="remove the rule there first")
 
+    def refuse_other_shares(self, index: int, off: int) -> None:
+        """Raise Refused where others are served by share too, or by more than a plain rollout."""
+        now = self.kept["fallthrough"]
+        others = {place for place, _weight in now.get("weights", ())} - {index, off}
+        if others:
+            named = ", ".join(self.names[place] for place in sorted(others))
+            message = f'flag "{self.key}" serves a share to {named} too'
+            raise Refused(message, flag=self.key, hint="write the whole split, with put")
+        if now.get("beside"):
+            message = f'flag "{self.key}" has an experiment or a seed on its percentage'
+            raise Refused(message, flag=self.key, hint="end it in LaunchDarkly first")
+
+    def rollout(self, weights: Mapping[str, int]) -> Instruction:
+        """Return how shares are asked for, of whom and by what they are taken now."""
+        now = self.kept["fallthrough"]
+        made: Instruction = {
+            "rolloutWeights": dict(weights),
+            "rolloutContextKind": now.get("kind") or USER,
+        }
+        return {**made, "rolloutBucketBy": now["by"]} if now.get("by") else made
+
     def as_percentage(self, flag: Flag) -> Flag:
-        """Return a flag whose one rule is our own bucket as what that is: a percentage."""
-        rules = self.kept["rules"]
-        rest = self.kept["fallthrough"].get("variation")
-        if len(rules) != 1 or rules[0]["description"] != PORTABLE or rest is None:
+        """Return a flag whose last rule is our own bucket as what that is: a percentage."""
+        if not self.portable:
             return flag
-        (clause,), serve = rules[0]["clauses"], rules[0]["serve"]
-        if clause["attribute"] != portable_attribute(self.key) or "variation" not in serve:
-            return flag
-        (weight,) = clause["values"]
+        rule, rest = self.kept["rules"][-1], self.kept["fallthrough"]["variation"]
+        (weight,) = rule["clauses"][0]["values"]
         shares = (
-            Weight(self.names[serve["variation"]], weight),
+            Weight(self.names[rule["serve"]["variation"]], weight),
             Weight(self.names[rest], WHOLE - weight),
         )
-        return replace(flag, rules=(), default=Split(shares))
+        return replace(flag, rules=flag.rules[:-1], default=Split(shares))
 
     def moves(self, wanted: Mapping[int, list[str]]) -> list[Instruction]:
         """Return the instructions that make user targets these: what leaves, leaves first."""
@@ -105,6 +143,7 @@ class Stored:
             {
                 "rollout": {
                     "contextKind": asked.get("rolloutContextKind"),
+                    "bucketBy": asked.get("rolloutBucketBy"),
                     "variations": [{"variation": one, "weight": weights[one]} for one in weights],
                 }
             }
@@ -114,21 +153,16 @@ class Stored:
         """Return how a rule that a patch asks for is shown afterwards."""
         return _plain_rule({**asked, **self.served(asked)})
 
-    def asked(self, rule: Mapping[str, Any]) -> Instruction:
-        """Return how a rule is asked for in a patch."""
-        parts = {name: rule[name] for name in ("description", "clauses")}
-        return {**parts, **self.asked_serve(rule["serve"])}
 
-    def asked_serve(self, serve: Mapping[str, Any]) -> Instruction:
-        """Return how a variation or a rollout is asked for. Raises Refused for an experiment."""
-        if "variation" in serve:
-            return {"variationId": self.ids[serve["variation"]]}
-        if serve["beside"]:
-            message = f'flag "{self.key}" has an experiment or a seed, which no patch brings back'
-            raise Refused(message, flag=self.key, hint="bring it back in LaunchDarkly")
-        weights = {self.ids[place]: weight for place, weight in serve["weights"]}
-        made: Instruction = {"rolloutWeights": weights, "rolloutContextKind": serve["kind"]}
-        return {**made, "rolloutBucketBy": serve["by"]} if serve["by"] else made
+def portable_clause(key: str, weight: int) -> dict[str, Any]:
+    """Return the clause that matches the users whose bucket lies below a weight."""
+    return {
+        "contextKind": USER,
+        "attribute": portable_attribute(key),
+        "op": "lessThan",
+        "values": [weight],
+        "negate": False,
+    }
 
 
 def _plain_serve(serve: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,19 @@ def as_sent(raw: Mapping[str, Any], environment: str | None = None) -> dict[str,
         "variations": [one["value"] for one in raw["variations"]],
         "tags": raw.get("tags") or [],
         "description": raw.get("description") or "",
+        **_own(raw.get("customProperties") or {}),
     }
+
+
+OWNER: Final = "downhaul-owner"
+TYPE: Final = "downhaul-type"
+"""The custom properties that keep what LaunchDarkly has no field for."""
+
+
+def _own(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Downhaul itself wrote down beside a flag."""
+    found = {name: properties.get(key, {}) for name, key in (("owner", OWNER), ("type", TYPE))}
+    return {name: one["value"][0] for name, one in found.items() if one.get("value")}
 
 
 _HERE: Final = (

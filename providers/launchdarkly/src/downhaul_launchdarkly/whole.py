@@ -1,0 +1,242 @@
+"""A whole flag of ours as LaunchDarkly's document, and the JSON patch that makes it so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from downhaul.errors import Refused
+from downhaul.flag import Flag, FlagType, Prerequisite, Rule, Split
+from downhaul_launchdarkly.api import Operation
+from downhaul_launchdarkly.known import kind_of, names_of
+from downhaul_launchdarkly.stored import PORTABLE, Stored, portable_clause
+from downhaul_launchdarkly.translate import OWNER, TYPE
+from downhaul_launchdarkly.written import Writer
+
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
+_SHORT_LIVED: Final = frozenset({FlagType.RELEASE, FlagType.EXPERIMENT})
+_PROPERTIES: Final = ((OWNER, "Owner"), (TYPE, "Type"))
+FIELDS: Final = (
+    "on",
+    "offVariation",
+    "fallthrough",
+    "targets",
+    "contextTargets",
+    "rules",
+    "prerequisites",
+)
+"""What decides, in one environment. A patch asks for those that differ."""
+
+
+def check_names(flag: Flag, before: Stored | None = None) -> None:
+    """Raise Refused for a key, or a variant's name, that LaunchDarkly could not tell its SDKs."""
+    writer = Writer(flag)
+    if not _KEY.fullmatch(flag.key):
+        hint = "use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+        raise writer.refused("its keys are others", hint)
+    order = _order(flag, before)
+    values = [flag.variants[name] for name in order]
+    if kind_of(values) != flag.kind:
+        hint = f"make it a flag of kind {kind_of(values)}, or change the values"
+        raise writer.refused(f"its variants' values are not all of kind {flag.kind}", hint)
+    for name, served in zip(order, names_of(values, flag.kind), strict=True):
+        if name != served:
+            why = f'its SDKs are told no names, so that "{name}" would be served as "{served}"'
+            raise writer.refused(why, f'call the variant "{served}"')
+
+
+def _order(flag: Flag, before: Stored | None) -> list[str]:
+    """Return the names of variants in LaunchDarkly's order: what is new comes last."""
+    there = () if before is None else before.names
+    return [*there, *(name for name in flag.variants if name not in there)]
+
+
+def new_flag(flag: Flag) -> dict[str, Any]:
+    """Return the body that makes a flag: off in every environment, without rules."""
+    names = list(flag.variants)
+    default = flag.default
+    if isinstance(default, Split):
+        default = next((one.variant for one in default.weights if one.variant), names[0])
+    off = names[-1] if flag.off_variant is None else flag.off_variant
+    return {
+        "key": flag.key,
+        "name": flag.key,
+        "description": flag.description,
+        "tags": list(flag.tags),
+        "temporary": flag.type in _SHORT_LIVED,
+        "customProperties": _properties(flag, {}),
+        "variations": [{"name": name, "value": value} for name, value in flag.variants.items()],
+        "defaults": {"onVariation": names.index(default), "offVariation": names.index(off)},
+    }
+
+
+def wanted_document(
+    flag: Flag, before: Stored, old: Flag, others: Mapping[str, Stored], *, portable: bool
+) -> dict[str, Any]:
+    """Return the parts of the document that decide, as ``flag`` wants them.
+
+    ``old`` is what ``before`` reads as: what is the same in both stays as LaunchDarkly has it, with
+    all that we don't know of. Raises Refused.
+    """
+    names = _order(flag, before)
+    writer = Writer(flag, str(before.sent["salt"] or ""), names.index)
+    made: dict[str, Any] = {
+        "on": flag.on,
+        "offVariation": None if flag.off_variant is None else names.index(flag.off_variant),
+    }
+    late = _late(old, before)
+    if flag.targets == old.targets and flag.rules[: len(late)] == late:
+        made |= {name: before.here.get(name) or [] for name in ("targets", "contextTargets")}
+        rules = flag.rules[len(late) :]
+    else:
+        made |= writer.targets(flag)
+        rules = flag.rules
+    made["rules"] = _rules(writer, rules, before, old.rules[len(late) :])
+    if flag.prerequisites == old.prerequisites:
+        made["prerequisites"] = before.here.get("prerequisites") or []
+    else:
+        made["prerequisites"] = [_required(writer, one, others) for one in flag.prerequisites]
+    if flag.default == old.default:
+        made["fallthrough"] = before.here["fallthrough"]
+        made["rules"] += before.here["rules"][-1:] if before.portable else []
+    elif portable and isinstance(flag.default, Split) and writer.hashes_plainly(flag.default):
+        rule, rest = _by_bucket(writer, flag, names)
+        made["rules"].append(rule)
+        made["fallthrough"] = rest
+    else:
+        made["fallthrough"] = writer.serve(flag.default)
+    return made
+
+
+def operations(flag: Flag, before: Stored, old: Flag, wanted: Mapping[str, Any]) -> list[Operation]:
+    """Return the operations of the patch that makes a flag so; none where it is so already."""
+    place = place_of(before.environment)
+    made = [
+        set_to(f"{place}/{name}", before.here.get(name), wanted[name])
+        for name in FIELDS
+        if not _same(before.here.get(name), wanted[name])
+    ]
+    made += [
+        {"op": "add", "path": "/variations/-", "value": {"name": name, "value": value}}
+        for name, value in flag.variants.items()
+        if name not in before.names
+    ]
+    about: dict[str, Any] = {"description": flag.description, "tags": list(flag.tags)}
+    was: dict[str, Any] = {"description": old.description, "tags": list(old.tags)}
+    if flag.type != old.type:
+        about["temporary"] = flag.type in _SHORT_LIVED
+    if (flag.owner, flag.type) != (old.owner, old.type):
+        properties = before.document.get("customProperties") or {}
+        about["customProperties"] = _properties(flag, properties)
+    made += [
+        set_to(f"/{name}", before.document.get(name), value)
+        for name, value in about.items()
+        if was.get(name) != value
+    ]
+    if before.archived:
+        made.append({"op": "replace", "path": "/archived", "value": False})
+    return made
+
+
+def refuse_other_variants(flag: Flag, before: Stored) -> None:
+    """Raise Refused where a variant would go or change, which every environment has."""
+    for name, value in zip(before.names, before.sent["variations"], strict=True):
+        mine = flag.variants.get(name)
+        if name not in flag.variants or mine != value or type(mine) is not type(value):
+            kept = "is in the archive with" if before.archived else "has"
+            message = (
+                f'flag "{flag.key}" {kept} a variant "{name}", {value!r}, in every environment'
+            )
+            raise Refused(message, flag=flag.key, hint="change or remove it in LaunchDarkly")
+
+
+def place_of(environment: str) -> str:
+    """Return the path of an environment's part of a document, for a JSON patch."""
+    return "/environments/" + environment.replace("~", "~0").replace("/", "~1")
+
+
+def set_to(path: str, before: Any, value: Any) -> Operation:
+    """Return the operation that sets a field to a value, whether it was there or not."""
+    if value is None:
+        return {"op": "remove", "path": path}
+    return {"op": "add" if before is None else "replace", "path": path, "value": value}
+
+
+def _rules(
+    writer: Writer, rules: Iterable[Rule], before: Stored, read: Sequence[Rule]
+) -> list[dict[str, Any]]:
+    there = {rule.id: (rule, raw) for rule, raw in zip(read, before.here["rules"], strict=False)}
+    made = []
+    for one in rules:
+        old, raw = there.get(one.id, (None, {}))
+        if one == old:
+            made.append(dict(raw))
+            continue
+        if one.gate is not None:
+            hint = "let the rule serve a split"
+            raise writer.refused("a rule has a gate", hint)
+        if not one.clauses:
+            hint = "make what it serves the flag's default"
+            raise writer.refused("a rule has no clause", hint)
+        beside = {name: value for name, value in raw.items() if name not in _SERVED}
+        clauses = [writer.clause(each) for each in one.clauses]
+        described = {"description": one.description} if one.description else {}
+        made.append({**beside, **described, "clauses": clauses, **writer.serve(one.serve)})
+    return made
+
+
+_SERVED: Final = frozenset({"variation", "rollout", "clauses", "description"})
+
+
+def _late(old: Flag, before: Stored) -> tuple[Rule, ...]:
+    """Return the rules that stand for targets which LaunchDarkly looks at after others."""
+    there = len(before.here["rules"]) - (1 if before.portable else 0)
+    return old.rules[: len(old.rules) - there]
+
+
+def _required(writer: Writer, one: Prerequisite, others: Mapping[str, Stored]) -> dict[str, Any]:
+    if one.negate or one.while_off:
+        hint = "let the prerequisite be on, and serve one variant"
+        raise writer.refused(f'it requires "{one.flag}" not to be so, or while it is off', hint)
+    other = others[one.flag]
+    off = other.kept["offVariation"]
+    served = [other.index(name) for name in one.variants]
+    if not served:
+        served = [place for place in range(len(other.names)) if place != off]
+    if len(served) != 1:
+        hint = "name the one variant that is required"
+        raise writer.refused(f'it requires several variants of "{one.flag}"', hint)
+    return {"key": one.flag, "variation": served[0]}
+
+
+def _by_bucket(
+    writer: Writer, flag: Flag, names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the rule by our own bucket, and what the rest is served."""
+    assert isinstance(flag.default, Split)  # noqa: S101  (the caller looked)
+    shares: dict[str | None, int] = {}
+    for one in flag.default.weights:
+        shares[one.variant] = shares.get(one.variant, 0) + one.weight
+    rest = flag.off_variant if flag.off_variant is not None else flag.default.weights[-1].variant
+    rising = [variant for variant in shares if variant != rest]
+    if len(rising) != 1 or rising[0] is None or rest is None:
+        hint = "let its default serve one variant, and the off variant to the rest"
+        raise writer.refused("a portable rollout is of one variant", hint)
+    rule = {
+        "description": PORTABLE,
+        "clauses": [portable_clause(flag.key, shares[rising[0]])],
+        "variation": names.index(rising[0]),
+    }
+    return rule, {"variation": names.index(rest)}
+
+
+def _same(there: Any, wanted: Any) -> bool:
+    return (there or []) == wanted if isinstance(wanted, list) else bool(there == wanted)
+
+
+def _properties(flag: Flag, there: Mapping[str, Any]) -> dict[str, Any]:
+    kind = "" if flag.type is FlagType.RELEASE else flag.type.value
+    kept = {key: value for key, value in there.items() if key not in (OWNER, TYPE)}
+    said = zip(_PROPERTIES, (flag.owner, kind), strict=True)
+    return kept | {key: {"name": name, "value": [value]} for (key, name), value in said if value}

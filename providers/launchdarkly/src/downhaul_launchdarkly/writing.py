@@ -1,0 +1,148 @@
+"""JSON patches that hold only where nobody wrote in between, read back before they count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from downhaul.errors import ProviderError, Refused, VersionConflict
+from downhaul.provider import ABSENT, Change
+from downhaul_launchdarkly.api import NAME, Asking, Contested, Operation
+from downhaul_launchdarkly.stored import Stored
+from downhaul_launchdarkly.whole import place_of
+
+_TARGETS: Final = frozenset({"targets", "contextTargets", "includedContexts", "excludedContexts"})
+_KEYS: Final = frozenset({"included", "excluded"})
+
+
+class Versioned(Protocol):
+    """What is kept under a key, at a version."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102  (the class says it)
+    @property
+    def version(self) -> str: ...  # noqa: D102
+
+
+_Kept = TypeVar("_Kept", bound=Versioned)
+
+
+class Moved(Exception):
+    """Somebody wrote since it was read, and nothing was done. ``found`` is the version now."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+def amend_flag(
+    asking: Asking,
+    before: Stored,
+    operations: Sequence[Operation],
+    change: Change,
+    wanted: Mapping[str, Any],
+) -> Stored:
+    """Do a patch to a flag if it is at the version of ``before``; return it as it is then.
+
+    ``wanted`` are the fields, by path, that must be so afterwards. Raises Moved, Refused.
+    """
+    test = test_of(f"{place_of(before.environment)}/version", before.sent["version"])
+    comment = comment_of(change)
+    where = before.environment
+    return amend(
+        asking,
+        before,
+        lambda: Stored(asking.amend(before.key, [test, *operations], comment), where),
+        lambda: Stored(asking.get(before.key, where), where),
+        lambda now: holds(wanted, {**now.document, **now.here}),
+    )
+
+
+def amend(
+    asking: Asking,
+    before: _Kept,
+    patch: Callable[[], _Kept],
+    read: Callable[[], _Kept],
+    holding: Callable[[_Kept], bool],
+) -> _Kept:
+    """Do a patch, which tests the version of ``before``, and read it back. Raises Moved, Refused.
+
+    Whoever writes between the patch and the reading is not taken for a patch that did not hold.
+    """
+    while True:
+        try:
+            answer = patch()
+        except (Contested, Refused) as refusal:
+            now = read()
+            if now.version != before.version:
+                if holding(now):
+                    return now  # it is done: the answer to an earlier try was lost
+                raise Moved(now.version) from None
+            if isinstance(refusal, Refused):
+                raise
+            asking.pause()
+            continue
+        now = read()
+        if holding(now):
+            return now
+        if now.version != answer.version and holding(answer):
+            return answer
+        message = f'LaunchDarkly took the change of "{before.key}", and it is not so now'
+        hint = "a field was ignored: look at it in LaunchDarkly"
+        raise ProviderError(message, hint=hint, flag=before.key, provider=NAME)
+
+
+def test_of(path: str, value: Any) -> Operation:
+    """Return the operation that lets the whole patch fail where a field is another one."""
+    return {"op": "test", "path": path, "value": value}
+
+
+def comment_of(change: Change) -> str:
+    """Return who writes, and why, as LaunchDarkly's own audit log shows it."""
+    return f"{change.actor}: {change.reason}" if change.reason else change.actor
+
+
+def expect(key: str, version: str | None, expected: str | None) -> None:
+    """Raise VersionConflict where a version is not the one that was expected; None is absent."""
+    found = ABSENT if version is None else version
+    if expected is not None and found != expected:
+        message = f'"{key}" is not at the version that was expected'
+        raise VersionConflict(message, expected=expected, found=found, flag=key, provider=NAME)
+
+
+def conflict(key: str, expected: str, moved: Moved) -> VersionConflict:
+    """Return the error for a write that came too late."""
+    message = f'"{key}" changed since it was read'
+    return VersionConflict(message, expected=expected, found=moved.found, flag=key, provider=NAME)
+
+
+def holds(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Return whether fields are as wanted. What LaunchDarkly adds (ids, defaults) doesn't count."""
+    return all(
+        _holds(name, value, there.get(name))
+        for name, value in wanted.items()
+        if not name.startswith("_")
+    )
+
+
+def _holds(name: str, wanted: Any, there: Any) -> bool:
+    if not wanted and not there:
+        return wanted is not False or not there  # empty, absent and null are one
+    if name in _TARGETS:
+        return _by_place(wanted) == _by_place(there)
+    if name in _KEYS:
+        return set(wanted or ()) == set(there or ())
+    if isinstance(wanted, Mapping):
+        return isinstance(there, Mapping) and holds(wanted, there)
+    if isinstance(wanted, list):
+        same = isinstance(there, list) and len(there) == len(wanted)
+        return same and all(_holds("", *pair) for pair in zip(wanted, there, strict=True))
+    return type(wanted) is type(there) and bool(wanted == there)
+
+
+def _by_place(lists: Any) -> dict[tuple[str, Any], frozenset[str]]:
+    return {
+        (one.get("contextKind") or "user", one.get("variation")): frozenset(one["values"])
+        for one in lists or ()
+        if one["values"]
+    }
