@@ -2,13 +2,11 @@
 
 import pytest
 from downhaul_emulators.launchdarkly import boolean, flag_of
-from downhaul_launchdarkly.admin import Admin
-from downhaul_launchdarkly.api import Api
-from downhaul_launchdarkly.provider import LaunchDarklyProvider, create
-from downhaul_launchdarkly.session import Connection
+from downhaul_launchdarkly.provider import create
+from managed_launchdarkly import patches, provider_of
 
 from downhaul import Flags
-from downhaul.config import Secret, resolve
+from downhaul.config import resolve
 from downhaul.errors import (
     FlagNotFound,
     ProviderError,
@@ -30,20 +28,9 @@ RULE = {
 }
 
 
-def provider_of(service, *, portable=(), deadline=10.0, token=None):
-    api = Api(service.url, Secret(token or service.admin_token), service.project, deadline)
-    connection = Connection(Secret(service.sdk_key), service.url, service.url, service.url)
-    admin = Admin(api, service.environment, portable=frozenset(portable))
-    return LaunchDarklyProvider(connection, admin)
-
-
 @pytest.fixture
 def provider(service):
     return provider_of(service)
-
-
-def patches(service):
-    return [one for one in service.requests if one.method == "PATCH"]
 
 
 @pytest.mark.rule("P5")

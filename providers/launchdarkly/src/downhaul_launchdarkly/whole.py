@@ -109,34 +109,43 @@ def wanted_document(
     return made
 
 
-def operations(flag: Flag, before: Stored, old: Flag, wanted: Mapping[str, Any]) -> list[Operation]:
+def wanted_about(flag: Flag, before: Stored, old: Flag) -> dict[str, Any]:
+    """Return what is to be so beside what decides: in all environments, and served to nobody."""
+    new = [{"value": flag.variants[name]} for name in _order(flag, before)[len(before.names) :]]
+    made: dict[str, Any] = {
+        "archived": False,
+        "description": flag.description,
+        "tags": list(flag.tags),
+        "variations": [{"value": value} for value in before.sent["variations"]] + new,
+    }
+    if flag.type != old.type:
+        made["temporary"] = flag.type in _SHORT_LIVED
+    if (flag.owner, flag.type) != (old.owner, old.type):
+        properties = before.document.get("customProperties") or {}
+        made["customProperties"] = _properties(flag, properties)
+    return made
+
+
+def operations(
+    flag: Flag, before: Stored, here: Mapping[str, Any], about: Mapping[str, Any]
+) -> list[Operation]:
     """Return the operations of the patch that makes a flag so; none where it is so already."""
     place = place_of(before.environment)
     made = [
-        set_to(f"{place}/{name}", before.here.get(name), wanted[name])
+        set_to(f"{place}/{name}", before.here.get(name), here[name])
         for name in FIELDS
-        if not _same(before.here.get(name), wanted[name])
+        if not _same(before.here.get(name), here[name])
     ]
     made += [
         {"op": "add", "path": "/variations/-", "value": {"name": name, "value": value}}
         for name, value in flag.variants.items()
         if name not in before.names
     ]
-    about: dict[str, Any] = {"description": flag.description, "tags": list(flag.tags)}
-    was: dict[str, Any] = {"description": old.description, "tags": list(old.tags)}
-    if flag.type != old.type:
-        about["temporary"] = flag.type in _SHORT_LIVED
-    if (flag.owner, flag.type) != (old.owner, old.type):
-        properties = before.document.get("customProperties") or {}
-        about["customProperties"] = _properties(flag, properties)
-    made += [
+    return made + [
         set_to(f"/{name}", before.document.get(name), value)
         for name, value in about.items()
-        if was.get(name) != value
+        if name != "variations" and (before.document.get(name) or type(value)()) != value
     ]
-    if before.archived:
-        made.append({"op": "replace", "path": "/archived", "value": False})
-    return made
 
 
 def refuse_other_variants(flag: Flag, before: Stored) -> None:

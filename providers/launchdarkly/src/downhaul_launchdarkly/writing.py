@@ -126,8 +126,8 @@ def holds(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
 
 
 def _holds(name: str, wanted: Any, there: Any) -> bool:
-    if not wanted and not there:
-        return wanted is not False or not there  # empty, absent and null are one
+    if _is_nothing(wanted) and _is_nothing(there):
+        return True
     if name in _TARGETS:
         return _by_place(wanted) == _by_place(there)
     if name in _KEYS:
@@ -138,6 +138,11 @@ def _holds(name: str, wanted: Any, there: Any) -> bool:
         same = isinstance(there, list) and len(there) == len(wanted)
         return same and all(_holds("", *pair) for pair in zip(wanted, there, strict=True))
     return type(wanted) is type(there) and bool(wanted == there)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Return whether a value is what LaunchDarkly may leave out; 0 is a variation, or a weight."""
+    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
 
 
 def _by_place(lists: Any) -> dict[tuple[str, Any], frozenset[str]]:
