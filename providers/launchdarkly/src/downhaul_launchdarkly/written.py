@@ -144,9 +144,9 @@ class Writer:
         return made if rule.gate is None else {**made, **self._gate(rule.gate)}
 
     def _gate(self, gate: Gate) -> dict[str, Any]:
-        if gate.outside is not None or gate.bucketing.total != WHOLE:
-            hint = f"let it have {WHOLE} buckets, and serve nobody outside"
-            raise self.refused("a gate of a segment is finer or serves who is outside", hint)
+        if gate.bucketing.total != WHOLE:
+            hint = f"let its share be of {WHOLE}"
+            raise self.refused(f"a gate has {gate.bucketing.total} buckets", hint)
         how = self._bucketing(gate.bucketing)
         made = {"weight": gate.share, "rolloutContextKind": how["contextKind"]}
         return {**made, "bucketBy": how["bucketBy"]} if "bucketBy" in how else made
