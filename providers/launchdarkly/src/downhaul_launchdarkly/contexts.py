@@ -18,6 +18,7 @@ from downhaul.flag import USER
 NOBODY: Final = "downhaul:nobody"
 """The key under which somebody without a targeting key is asked for."""
 
+_ATOMS: Final = frozenset({str, bool, int, float})
 _OWN: Final = frozenset({"kind", "key", "_meta"})
 """What LaunchDarkly reads as its own: an attribute of that name would change who is asking."""
 
@@ -28,6 +29,9 @@ def their_context(context: Context) -> TheirContext:
     Times go as RFC 3339 in UTC. Raises ValueError for a kind that LaunchDarkly doesn't take.
     """
     if context.kinds is None:
+        if context.targeting_key is not None and not context.attributes and context.kind == USER:
+            # Most are so. A builder costs twice as much, and there is nothing that can be wrong.
+            return TheirContext.create(context.targeting_key)
         made = _single(context)
     else:
         made = TheirContext.create_multi(*map(_single, context.kinds.values()))
@@ -38,8 +42,6 @@ def their_context(context: Context) -> TheirContext:
 
 
 def _single(context: Context) -> TheirContext:
-    if context.targeting_key is not None and not context.attributes and context.kind == USER:
-        return TheirContext.create(context.targeting_key)  # most are so, and a builder costs more
     builder = TheirContext.builder(context.targeting_key or NOBODY)
     if context.kind != USER:
         builder.kind(context.kind)
@@ -47,7 +49,7 @@ def _single(context: Context) -> TheirContext:
         builder.anonymous(True)
     for name, value in context.attributes.items():
         if name not in _OWN and value is not None:
-            builder.try_set(name, _plain(value))
+            builder.try_set(name, value if type(value) in _ATOMS else _plain(value))
     return builder.build()
 
 

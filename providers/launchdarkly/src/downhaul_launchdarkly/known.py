@@ -7,14 +7,18 @@ users was at stake are in the payload.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downhaul.flag import Flag, FlagKind, Prerequisite
-from downhaul.result import Reason
+from downhaul.result import Reason, Result
 
 _LONGEST: Final = 100  # characters of a value that serves as its own name
 _WHOLE: Final = 100_000
+
+
+Outcome = tuple[int | None, str | None, int | None]
+"""What decides how a result looks: the variation's index, the kind of reason, the rule's index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,16 @@ class Known:
     """One flag of the payload. ``flag`` is what Downhaul is told of it; ``names`` go by index.
 
     ``shares`` are the places that serve a share of users by their key: -1 is the fallthrough, other
-    numbers are rules. ``plain`` says that there is nothing but the fallthrough.
+    numbers are rules. ``plain`` says that there is nothing but the fallthrough. ``answers`` are the
+    results that were given already, by what the SDK said: making one costs as much as looking up
+    ten. A flag that changes is another object, so that none outlives its version.
     """
 
     flag: Flag
     names: tuple[str, ...]
     shares: frozenset[int]
     plain: bool
+    answers: dict[Outcome, Result] = field(default_factory=dict, compare=False, repr=False)
 
     def name_of(self, index: int | None) -> str | None:
         """Return the variant's name for an index of LaunchDarkly's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -25,11 +26,12 @@ from downhaul.result import ErrorCode, Reason, Result
 from downhaul_launchdarkly.admin import Admin
 from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.contexts import their_context
-from downhaul_launchdarkly.known import Known, by_share, reason_of
+from downhaul_launchdarkly.known import Known, Outcome, by_share, reason_of
 from downhaul_launchdarkly.session import Connection, Session
 from downhaul_launchdarkly.settings import ADMIN_URL, DEADLINE
 
 if TYPE_CHECKING:
+    from ldclient import Context as TheirContext
     from ldclient.evaluation import EvaluationDetail
 
     from downhaul.config import Settings
@@ -72,6 +74,7 @@ class LaunchDarklyProvider(FlagProvider):
             self.capabilities = self.capabilities | MANAGING
         self._listener: Listener | None = None
         self._session: Session | None = None
+        self._last: tuple[Context | None, TheirContext | None] = (None, None)
         self._closed = False
 
     # Life
@@ -114,28 +117,37 @@ class LaunchDarklyProvider(FlagProvider):
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask the SDK for one flag. Raises nothing, and never answers with the SDK's default."""
         session = self._session
-        client = None if session is None else session.client
-        if session is None or client is None or not session.serves:
-            status = self.status()
-            message = status.message or f"LaunchDarkly is {status.state}"
-            code = (
-                ErrorCode.PROVIDER_FATAL
-                if status.state is State.FATAL
-                else ErrorCode.PROVIDER_NOT_READY
-            )
-            return _error(key, code, message)
-        try:
-            theirs = their_context(context)
-        except ValueError as error:
-            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
-        known = session.known.get(key)
+        serving = None if session is None else session.serving
+        if serving is None:
+            return self._not_ready(key)
+        ask, flags = serving
+        last, theirs = self._last
+        if last is not context:
+            try:
+                theirs = their_context(context)
+            except ValueError as error:
+                return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+            self._last = context, theirs
+        known = flags.get(key)
         if known is None:
             return _error(key, ErrorCode.FLAG_NOT_FOUND, f'LaunchDarkly has no flag "{key}"')
         try:
-            detail = client.variation_detail(key, theirs, None)
+            detail = ask(key, theirs, None)
         except Exception as error:  # noqa: BLE001  (the SDK raises what it did not foresee: rule E1)
             return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
-        return _result(key, detail, known, keyless=context.targeting_key is None)
+        said = detail.reason.get
+        outcome = detail.variation_index, said("kind"), said("ruleIndex")
+        given = known.answers.get(outcome)
+        # The SDK may be one version ahead of what is known: then its value is another object.
+        if given is None or given.value is not detail.value or context.targeting_key is None:
+            return _result(key, detail, known, outcome, keyless=context.targeting_key is None)
+        return given
+
+    def _not_ready(self, key: str) -> Result:
+        status = self.status()
+        fatal = status.state is State.FATAL
+        code = ErrorCode.PROVIDER_FATAL if fatal else ErrorCode.PROVIDER_NOT_READY
+        return _error(key, code, status.message or f"LaunchDarkly is {status.state}")
 
     # Managing
 
@@ -197,7 +209,10 @@ class LaunchDarklyProvider(FlagProvider):
         return self._admin(Capability.SNAPSHOT).restore(snapshot, change, expected)
 
 
-def _result(key: str, detail: EvaluationDetail, known: Known, *, keyless: bool) -> Result:
+def _result(
+    key: str, detail: EvaluationDetail, known: Known, outcome: Outcome, *, keyless: bool
+) -> Result:
+    """Return what the SDK said as a result of ours, and keep it for whoever comes next."""
     said = detail.reason
     vendor = str(said.get("kind", ""))
     if vendor == "ERROR":
@@ -207,16 +222,18 @@ def _result(key: str, detail: EvaluationDetail, known: Known, *, keyless: bool) 
     if keyless and by_share(said, known):
         return _error(key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
     served = detail.variation_index is not None
-    return Result(
+    made = Result(
         detail.value if served else None,
         known.name_of(detail.variation_index),
         reason_of(said, known),
         flag_version=known.flag.version,
         provider=NAME,
         authoritative=served,
-        metadata={"vendor_reason": vendor},
+        metadata=MappingProxyType({"vendor_reason": vendor}),
         flag=key,
     )
+    known.answers[outcome] = made
+    return made
 
 
 def _error(key: str, code: ErrorCode, message: str) -> Result:

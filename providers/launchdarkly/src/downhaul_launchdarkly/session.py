@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ldclient import LDClient
 from ldclient.config import Config
+from ldclient.evaluation import EvaluationDetail
 from ldclient.integrations import Files
 from ldclient.interfaces import DataSourceErrorInfo, DataSourceState, DataSourceStatus
 
@@ -20,6 +21,9 @@ from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
 from downhaul_launchdarkly.known import Known, known_of
 from downhaul_launchdarkly.store import TellingStore
+
+Serving = tuple[Callable[[str, Any, Any], EvaluationDetail], Mapping[str, Known]]
+"""What an evaluation needs, to be read in one step: how the SDK is asked, and what is known."""
 
 _log: Final = logging.getLogger("downhaul")
 _WAITED: Final = "Initialization timeout exceeded"
@@ -75,6 +79,7 @@ class Session:
         self.client: LDClient | None = None
         self.known: Mapping[str, Known] = {}
         self.serves = False
+        self.serving: Serving | None = None
         if before is not None and before.serves:
             self._store.copy_from(before._store)  # noqa: SLF001  (a session of the parent process)
             self.known, self.serves = before.known, True
@@ -116,7 +121,7 @@ class Session:
     def close(self) -> None:
         """Close the client. May take as long as the SDK likes."""
         with self._lock:
-            self._closed, self.serves = True, False
+            self._closed, self.serves, self.serving = True, False, None
             client, self.client = self.client, None
         if client is not None:
             client.close()  # type: ignore[no-untyped-call]  # the SDK has no types there
@@ -186,20 +191,24 @@ class Session:
             self._heard.set()
 
     def _take_up(self, keys: frozenset[str] | None) -> None:
+        """Learn what changed, serve it, and then tell of it: who is told may ask at once."""
         raw = self._store.raw
         if keys is None:
-            self.known = {key: known_of(one) for key, one in raw.items()}
-            self.serves = True
+            self._serve({key: known_of(one) for key, one in raw.items()})
             flags = {key: one.flag for key, one in self.known.items()}
             self._listener.replaced(FlagSet(flags, {}, _revision(raw)))
         else:
             changed = {key: known_of(raw[key]) if key in raw else None for key in keys}
-            self.known = {
-                **{key: one for key, one in self.known.items() if key not in changed},
-                **{key: one for key, one in changed.items() if one is not None},
-            }
+            kept = {key: one for key, one in self.known.items() if key not in changed}
+            self._serve(kept | {key: one for key, one in changed.items() if one is not None})
             told = {key: None if one is None else one.flag for key, one in changed.items()}
             self._listener.changed(FlagSetDelta(told, {}, _revision(raw)))
+
+    def _serve(self, known: Mapping[str, Known]) -> None:
+        with self._lock:
+            self.known, self.serves = known, not self._closed
+            if self.client is not None:
+                self.serving = self.client.variation_detail, known
 
     def _moved(self, status: DataSourceStatus) -> None:
         before, self._source = self._source, status
