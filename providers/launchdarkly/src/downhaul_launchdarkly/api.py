@@ -63,6 +63,8 @@ class Asking:
         self._project = project
         self._headers = {"Authorization": token.reveal(), "LD-API-Version": _VERSION}
         self._end = time.monotonic() + deadline
+        self.unsure = False
+        """Whether the last request was tried again although it may have been done already."""
 
     # Flags
 
@@ -154,6 +156,7 @@ class Asking:
     ) -> Any:
         """Ask until it is answered. What may have been done is not repeated unless that is safe."""
         pause, trouble = 0.2, "nothing was answered"
+        self.unsure = False
         headers = {**self._headers, "Content-Type": content} if body is not None else self._headers
         while (left := self._end - time.monotonic()) > 0:
             wait: float | None = None
@@ -170,12 +173,14 @@ class Asking:
                 )
             except requests.RequestException as error:
                 trouble = f"no answer ({type(error).__name__})"
+                self.unsure = True
                 if again == _BUSY and not isinstance(error, requests.ConnectTimeout):
                     raise _too_late(trouble, key) from None
             else:
                 if answer.status_code not in again:
                     return _read(answer, key, what)
                 trouble, wait = f"it answers {answer.status_code}", _wait_of(answer)
+                self.unsure = self.unsure or answer.status_code >= requests.codes.server_error
             seconds = pause * random.uniform(0.5, 1.0) if wait is None else wait  # noqa: S311  (jitter)
             time.sleep(max(0.0, min(seconds, self._end - time.monotonic())))
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -73,9 +73,10 @@ def amend(
         try:
             answer = patch()
         except (Contested, Refused) as refusal:
+            unsure = asking.unsure
             now = read()
             if now.version != before.version:
-                if holding(now):
+                if unsure and holding(now):
                     return now  # it is done: the answer to an earlier try was lost
                 raise Moved(now.version) from None
             if isinstance(refusal, Refused):
