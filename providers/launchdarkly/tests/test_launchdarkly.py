@@ -51,6 +51,13 @@ def wait_for(holds, timeout=20.0):
         time.sleep(0.005)
 
 
+# The SDK leaves sockets to the collector. A test of that collects them while it is expected.
+sockets_are_left = pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
 # Starting and ending
 
 
@@ -81,6 +88,7 @@ def test_a_service_that_is_away_at_the_start_blocks_nobody_and_is_heard_when_it_
 
 
 @pytest.mark.rule("P2", "X1")
+@sockets_are_left
 def test_a_refused_key_is_told_and_no_flag_is_said_to_be_missing(service):
     service.put(boolean("agent"))
     provider = LaunchDarklyProvider(connection(service, key="sdk-of-somebody-else"))
@@ -90,13 +98,51 @@ def test_a_refused_key_is_told_and_no_flag_is_said_to_be_missing(service):
         result = flags.evaluate("agent", "ada", default=True)
         assert result.error_code is ErrorCode.PROVIDER_NOT_READY
         assert "sdk-of-somebody-else" not in f"{result}{flags.status()}{provider!r}"
+    gc.collect()
+
+
+@pytest.mark.rule("P2", "X1")
+@pytest.mark.parametrize(
+    "status, state, told",
+    [
+        (401, State.ERROR, "LaunchDarkly refuses the SDK key (401)"),
+        (403, State.ERROR, "LaunchDarkly refuses the SDK key (403)"),
+        (404, State.NOT_READY, "LaunchDarkly answers 404"),
+        (500, State.NOT_READY, "LaunchDarkly answers 500"),
+    ],
+)
+@sockets_are_left
+def test_a_key_that_is_refused_and_a_wrong_url_are_never_told_as_a_missing_flag(
+    service, status, state, told
+):
+    service.put(boolean("agent"))
+    service.fail("/all", status=status)
+    with Flags.over(LaunchDarklyProvider(connection(service)), ready_within=0.1) as flags:
+        wait_for(lambda: flags.status().provider.message == told)
+        assert flags.status().state is state
+        result = flags.evaluate("agent", "ada", default=True)
+        assert (result.value, result.error_code) == (True, ErrorCode.PROVIDER_NOT_READY)
+        assert service.sdk_key not in f"{flags.status()}"
+    gc.collect()
+
+
+@pytest.mark.rule("P1", "P2")
+def test_an_sdk_that_does_not_start_leaves_no_thread_and_says_why(service, monkeypatch):
+    def broken(*_args, **_options):
+        raise RuntimeError("no entropy")
+
+    monkeypatch.setattr("downhaul_launchdarkly.session.LDClient", broken)
+    before = threading.active_count()
+    with Flags.over(LaunchDarklyProvider(connection(service)), ready_within=0.1) as flags:
+        wait_for(lambda: flags.status().state is State.FATAL)
+        assert "no entropy" in flags.status().provider.message
+        result = flags.evaluate("agent", "ada", default=True)
+        assert (result.value, result.error_code) == (True, ErrorCode.PROVIDER_FATAL)
+    wait_for(lambda: threading.active_count() <= before)
 
 
 @pytest.mark.rule("P1")
-@pytest.mark.filterwarnings(
-    "ignore:unclosed <socket:ResourceWarning",  # the SDK leaves its socket to the collector
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+@sockets_are_left
 def test_closing_keeps_its_time_though_the_events_host_never_answers(service, connect):
     service.put(boolean("agent"))
     service.fail("/bulk", silent=True)
@@ -144,6 +190,33 @@ def test_a_patch_of_a_version_that_is_there_already_changes_nothing(service, con
     wait_for(lambda: flags.is_enabled("other", "ada"))
     assert flags.is_enabled("agent", "ada")
     assert heard == [{"other"}]
+
+
+@pytest.mark.rule("P2")
+def test_one_flag_that_cannot_be_read_never_takes_the_others_away(service, connect):
+    """LaunchDarkly's SDK drops a payload whole that has one field of another type."""
+    service.put(boolean("agent"))
+    flags = connect()
+    service.put({**boolean("odd"), "rules": "none"})
+    service.drop_streams()
+    wait_for(lambda: flags.status().state is not State.READY)
+    assert flags.is_enabled("agent", "ada")
+    service.put(boolean("odd"))
+    service.drop_streams()
+    wait_for(lambda: flags.is_enabled("odd", "ada"))
+    assert flags.is_enabled("agent", "ada")
+
+
+@pytest.mark.rule("P2", "E1")
+def test_who_is_told_of_a_change_may_ask_at_once(service, connect):
+    service.put(boolean("agent", on=False))
+    flags = connect()
+    seen = []
+    flags.on_change(lambda keys: seen.extend(flags.is_enabled(key, "ada") for key in sorted(keys)))
+    service.change("agent", on=True)
+    service.put(boolean("new"))
+    wait_for(lambda: len(seen) == 2)
+    assert seen == [True, True]
 
 
 def test_a_flag_that_is_deleted_is_gone(service, connect):
@@ -224,6 +297,42 @@ def test_a_portable_rollout_serves_the_users_that_every_backend_serves(service, 
     served = {user for user in users if flags.is_enabled("agent", user)}
     assert served == {user for user in users if bucket("agent", user) < weight}
     assert not flags.is_enabled("agent", {"plan": "gold"})  # no key, no bucket: fails closed
+
+
+@pytest.mark.rule("E1")
+def test_there_is_one_result_for_each_outcome_and_none_outlives_its_version(service, connect):
+    service.put(boolean("agent", percent=50, targets=[{"variation": 0, "values": ["ada"]}]))
+    flags = connect()
+    first, again = (flags.evaluate("agent", "ada") for _ in range(2))
+    assert first is again
+    assert (first.reason, first.metadata["vendor_reason"]) == (
+        Reason.TARGETING_MATCH,
+        "TARGET_MATCH",
+    )
+    split = {flags.evaluate("agent", f"user-{number}").reason for number in range(50)}
+    assert split == {Reason.SPLIT}
+    nobody = flags.evaluate("agent", None, default=True)
+    assert (nobody.value, nobody.error_code) == (True, ErrorCode.TARGETING_KEY_MISSING)
+    service.change("agent", variations=["x", "y"])
+    wait_for(lambda: flags.value("agent", "ada", "") == "x")
+    later = flags.evaluate("agent", "ada")
+    assert (later.variant, later.flag_version) == ("x", "2")
+
+
+def test_a_context_is_asked_for_as_it_is_though_another_one_came_before(service, connect):
+    clause = {
+        "contextKind": "user",
+        "attribute": "plan",
+        "op": "in",
+        "values": ["pro"],
+        "negate": False,
+    }
+    rule = {"id": "r", "clauses": [clause], "variation": 0}
+    service.put(boolean("agent", fallthrough={"variation": 1}, rules=[rule]))
+    flags = connect()
+    pro, free = Context("ada", {"plan": "pro"}), Context("ada", {"plan": "free"})
+    asked = [flags.is_enabled("agent", one) for one in (pro, free, pro, pro, free)]
+    assert asked == [True, False, True, True, False]
 
 
 # What is sent
