@@ -193,3 +193,21 @@ def test_prerequisites_are_read(service, provider):
     (needed,) = provider.get("agent").prerequisites
     assert (needed.flag, needed.variants) == ("base", ("on",))
     assert provider.switch_off("agent", ANA).prerequisites == (needed,)
+
+
+@pytest.mark.rule("X1")
+def test_an_environment_that_the_project_has_not_is_named(service, provider):
+    service.put(boolean("agent"))
+    service.environment = "staging"
+    with pytest.raises(ProviderError, match='no environment "production"') as caught:
+        provider.switch_off("agent", ANA)
+    assert "`environment`" in caught.value.hint
+
+
+@pytest.mark.rule("P6")
+@pytest.mark.parametrize("keys", ["ada", [""], [5], [None]])
+def test_what_is_no_targeting_key_is_never_sent(service, provider, keys):
+    service.put(boolean("agent"))
+    with pytest.raises(Refused, match="targeting key"):
+        provider.set_targets("agent", "on", keys, ANA)
+    assert not service.requests

@@ -474,6 +474,32 @@ def test_what_cannot_be_read_is_not_written_over(service, provider):
     assert not patches(service)
 
 
+@pytest.mark.rule("P5")
+def test_a_rule_that_is_switched_off_is_never_dropped(service, provider):
+    clause = {
+        "contextKind": "user",
+        "attribute": "plan",
+        "op": "in",
+        "values": ["pro"],
+        "negate": False,
+    }
+    rules = [
+        {"id": "r0", "clauses": [clause], "variation": 0, "disabled": True},
+        {"id": "r1", "clauses": [clause], "variation": 1},
+    ]
+    service.put(boolean("agent", rules=rules))
+    read = provider.get("agent")
+    assert [one.id for one in read.rules] == ["r1"]
+    provider.put(replace(read, on=False), ANA)
+    assert service.flags["agent"]["rules"] == rules
+    with pytest.raises(Refused, match="switched off, which would be lost"):
+        provider.put(replace(read, rules=()), ANA)
+    service.change("agent", rules=rules[:1])
+    with pytest.raises(Refused, match="switched off, which would be lost"):
+        provider.set_rollout("agent", "on", 5_000, ANA)
+    assert service.flags["agent"]["rules"] == rules[:1]
+
+
 # Rollouts
 
 

@@ -10,7 +10,7 @@ from downhaul.errors import ProviderError, Refused
 from downhaul.flag import WHOLE, Flag, FlagSet, Segment
 from downhaul.provider import Change, ProviderSnapshot
 from downhaul_launchdarkly import flags, segments, snapshots
-from downhaul_launchdarkly.api import NAME, Api
+from downhaul_launchdarkly.api import NAME, Api, Asking
 from downhaul_launchdarkly.desk import Desk
 from downhaul_launchdarkly.rules import NotCarried
 from downhaul_launchdarkly.stored import PORTABLE, Instruction, Stored, portable_clause
@@ -57,9 +57,9 @@ class Admin:
             hint = "see it in LaunchDarkly; it can be switched from here all the same"
             raise ProviderError(message, flag=key, provider=NAME, hint=hint) from None
 
-    def everything(self) -> FlagSet:
+    def everything(self, asking: Asking | None = None) -> FlagSet:
         """Return every flag and segment that has a like here; the log tells of the others."""
-        asking = self._begin().asking
+        asking = self._api.begin() if asking is None else asking
         states = [Stored(one, self._environment) for one in asking.flags(self._environment)]
         kept = {one["key"]: one for one in asking.segments(self._environment)}
         sent = {one.key: one.sent for one in states}
@@ -118,10 +118,14 @@ class Admin:
         if isinstance(keys, str):
             message = "targeting keys are a collection of strings, not one string"
             raise Refused(message, flag=key, hint=f"pass [{keys!r}]")
+        asked = set(keys)
+        for one in asked:
+            if type(one) is not str or not one:
+                message = f"a targeting key is a text that is not empty, not {one!r}"
+                raise Refused(message, flag=key, hint="an empty key is a missing one")
         desk = self._begin()
         before = desk.read(key)
         wanted = {place: set(values) for place, values in before.kept["targets"].items()}
-        asked = set(keys)
         wanted = {place: values - asked for place, values in wanted.items()}
         wanted[before.index(variant)] = asked
         after = {place: sorted(values) for place, values in wanted.items() if values}
@@ -142,12 +146,14 @@ class Admin:
 
     def put_segment(self, segment: Segment, change: Change, expected: str | None) -> Segment:
         """Write a whole segment. Raises DocumentError, Refused, VersionConflict."""
-        around, asking = self.everything(), self._api.begin()
+        asking = self._api.begin()
+        around = self.everything(asking)
         return segments.put(asking, self._environment, segment, change, expected, around)
 
     def delete_segment(self, key: str, expected: str | None) -> None:
         """Remove a segment that nothing names. Raises FlagNotFound, Refused, VersionConflict."""
-        around, asking = self.everything(), self._api.begin()
+        asking = self._api.begin()
+        around = self.everything(asking)
         segments.delete(asking, self._environment, key, expected, around)
 
     # Snapshots

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from downhaul.errors import Refused
+from downhaul.errors import ProviderError, Refused
 from downhaul.flag import USER, WHOLE, Flag, FlagKind, Split, Weight
 from downhaul.provider import portable_attribute
+from downhaul_launchdarkly.api import NAME
 from downhaul_launchdarkly.known import kind_of, names_of
 from downhaul_launchdarkly.translate import as_sent
 
@@ -20,15 +21,21 @@ PORTABLE: Final = "downhaul:portable"
 class Stored:
     """A flag as the REST API shows it in one environment.
 
-    ``sent`` is what SDKs get of it, ``here`` the environment's own part. ``kept`` is what the
-    narrow verbs change, in a form that can be compared; ``document`` is all of it, as it came.
+    ``document`` is all of it, as it came; ``here`` the environment's own part, ``rules`` those of
+    its rules that are not switched off, and ``sent`` what SDKs get. ``kept`` is what the narrow
+    verbs change, in a form that can be compared.
     """
 
     def __init__(self, document: Mapping[str, Any], environment: str) -> None:
+        if environment not in document["environments"]:
+            message = f'LaunchDarkly\'s project has no environment "{environment}"'
+            hint = "set `environment` in [provider] to the key of one that it has"
+            raise ProviderError(message, flag=document["key"], provider=NAME, hint=hint)
         self.document = document
         self.environment = environment
         self.sent = as_sent(document, environment)
         self.here: Mapping[str, Any] = document["environments"][environment]
+        self.rules = [one for one in self.here.get("rules") or [] if not one.get("disabled")]
         self.key: str = self.sent["key"]
         self.version = str(self.sent["version"])
         self.archived = bool(document.get("archived"))
@@ -86,6 +93,9 @@ class Stored:
                 named = one["description"] or str(one["clauses"])
                 message = f'flag "{self.key}" has a rule of its own in LaunchDarkly: {named}'
                 raise Refused(message, flag=self.key, hint="remove the rule there first")
+        if len(self.rules) != len(self.here.get("rules") or []):
+            message = f'flag "{self.key}" has rules that are switched off, which would be lost'
+            raise Refused(message, flag=self.key, hint="remove them in LaunchDarkly first")
 
     def refuse_other_shares(self, index: int, off: int) -> None:
         """Raise Refused where others are served by share too, or by more than a plain rollout."""

@@ -75,7 +75,11 @@ def as_sent(raw: Mapping[str, Any], environment: str | None = None) -> dict[str,
     if environment not in places:
         raise _refused("environments", f"it has {', '.join(sorted(places)) or 'none'}", _SEVERAL)
     here = places[environment]
-    rules = [{**one, "id": one.get("_id", "")} for one in here.get("rules") or []]
+    rules = [
+        {**one, "id": one.get("_id", "")}
+        for one in here.get("rules") or []
+        if not one.get("disabled")  # no SDK is sent a rule that is switched off
+    ]
     return {
         **{name: here.get(name) for name in _HERE},
         "key": raw["key"],

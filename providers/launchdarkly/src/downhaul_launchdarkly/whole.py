@@ -99,13 +99,18 @@ def wanted_document(
         made["prerequisites"] = [_required(writer, one, others) for one in flag.prerequisites]
     if flag.default == old.default:
         made["fallthrough"] = before.here["fallthrough"]
-        made["rules"] += before.here["rules"][-1:] if before.portable else []
+        made["rules"] += before.rules[-1:] if before.portable else []
     elif portable and isinstance(flag.default, Split) and writer.hashes_plainly(flag.default):
         rule, rest = _by_bucket(writer, flag, names)
         made["rules"].append(rule)
         made["fallthrough"] = rest
     else:
         made["fallthrough"] = writer.serve(flag.default)
+    if made["rules"] == before.rules:
+        made["rules"] = before.here.get("rules") or []
+    elif len(before.rules) != len(before.here["rules"]):
+        hint = "remove them in LaunchDarkly first"
+        raise writer.refused("it has rules that are switched off, which would be lost", hint)
     return made
 
 
@@ -175,7 +180,7 @@ def set_to(path: str, before: Any, value: Any) -> Operation:
 def _rules(
     writer: Writer, rules: Iterable[Rule], before: Stored, read: Sequence[Rule]
 ) -> list[dict[str, Any]]:
-    there = {rule.id: (rule, raw) for rule, raw in zip(read, before.here["rules"], strict=False)}
+    there = {rule.id: (rule, raw) for rule, raw in zip(read, before.rules, strict=False)}
     made = []
     for one in rules:
         old, raw = there.get(one.id, (None, {}))
@@ -200,7 +205,7 @@ _SERVED: Final = frozenset({"variation", "rollout", "clauses", "description"})
 
 def _late(old: Flag, before: Stored) -> tuple[Rule, ...]:
     """Return the rules that stand for targets which LaunchDarkly looks at after others."""
-    there = len(before.here["rules"]) - (1 if before.portable else 0)
+    there = len(before.rules) - (1 if before.portable else 0)
     return old.rules[: len(old.rules) - there]
 
 
