@@ -89,3 +89,26 @@ def test_a_kill_ends_a_rollout_though_the_vendor_wants_approvals(world, service)
     world.clock.advance(60)
     world.controller.run_once()
     assert not service.flags["agent"]["on"]
+
+
+class Died(BaseException):
+    """A controller that ended right where it was: nothing of it catches this."""
+
+
+@pytest.mark.rule("R2", "R7")
+@pytest.mark.parametrize("weight", [10, 50])
+def test_a_controller_that_dies_after_its_write_is_not_taken_for_somebody_else(world, weight):
+    world.rollouts.start(plan_for("agent", 10, 50, 100), "out it goes")
+
+    def dying(point, _rollout):
+        if point == "after_write" and world.percent() == weight:
+            raise Died
+
+    dies = world.another("dies", points=dying)
+    with pytest.raises(Died):
+        world.go(lambda: False, controller=dies)
+    assert world.percent() == weight
+    world.clock.advance(60)  # its lease ends
+    world.go_to("completed")
+    assert not {"paused", "drift"} & set(world.told()), world.told()
+    assert world.told()[-1] == "completed"

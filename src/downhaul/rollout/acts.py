@@ -13,7 +13,7 @@ from typing import Any
 from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
-from downhaul.flag import USER, Flag
+from downhaul.flag import USER, Bucketing, Flag, Split
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
 from downhaul.rollout.decide import Action, Operation
 from downhaul.rollout.drift import with_about
@@ -64,6 +64,14 @@ def aim(flag: Flag, variant: str, action: Action) -> Flag | None:
     if action.targets is not None:
         raised = with_targets(raised, variant, _audience(flag, variant, action.targets))
     return with_on(raised, True) if action.operation is Operation.START else raised
+
+
+def in_buckets_of(kept: Flag, meant: Flag) -> Flag:
+    """Return what was meant, with a split by no hash in particular as the backend splits."""
+    mine, theirs = meant.default, kept.default
+    if isinstance(mine, Split) and isinstance(theirs, Split) and mine.bucketing == Bucketing():
+        return replace(meant, default=replace(mine, bucketing=theirs.bucketing))
+    return meant
 
 
 def snapshot_data(snapshot: ProviderSnapshot) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from downhaul.errors import DownhaulError, VersionConflict
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot, utc_now
-from downhaul.rollout.acts import aim, perform, snapshot_from, the_flag
+from downhaul.rollout.acts import aim, in_buckets_of, perform, snapshot_from, the_flag
 from downhaul.rollout.decide import (
     Action,
     Asked,
@@ -404,9 +404,10 @@ class Controller:
         """Find what an earlier controller had sent when it ended, and whether it arrived."""
         if self._shared:
             return
-        whole = Capability.COMPARE_AND_SET in self._provider.capabilities
+        can = self._provider.capabilities
+        whole, ours = Capability.COMPARE_AND_SET in can, Capability.FLAG_SET in can
         for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            arrived = flag is not None and case.recognises(intent, flag, whole=whole)
+            arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
             case.settled[intent.id] = "confirmed" if arrived else "superseded"
 
     def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
@@ -706,11 +707,12 @@ class _Turn:
                 self._done[one.id] = f"refused: this version knows no {one.verb}"
         return tuple(map(_asked, known))
 
-    def recognises(self, intent: IntentRow, flag: Flag, *, whole: bool) -> bool:
+    def recognises(self, intent: IntentRow, flag: Flag, *, whole: bool, ours: bool) -> bool:
         """Return whether what was intended arrived.
 
         What was cut off in the middle is ours too, unless the backend takes only ``whole`` writes:
-        there, what lies between is somebody else's.
+        there, what lies between is somebody else's. A backend whose evaluator is not ``ours``
+        shows a split by its own hash.
         """
         variant = self.plan.variant
         match intent.operation:
@@ -718,6 +720,8 @@ class _Turn:
                 if self.state.desired is None or intent.detail.get("aim") is None:
                     return False
                 meant = flag_from_data(intent.detail["aim"])
+                if not ours:
+                    meant = in_buckets_of(flag, meant)
                 arrived = drift_of(meant, flag, variant) is Drift.NONE
                 before = flag_from_data(self.state.desired)
                 if arrived or (not whole and lies_between(before, meant, flag)):
