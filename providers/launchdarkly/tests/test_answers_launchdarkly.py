@@ -188,6 +188,22 @@ def test_approvals_never_let_a_whole_flag_or_a_restore_through_by_half(service, 
     assert provider.get("agent").default == made.default
 
 
+@pytest.mark.rule("R4", "P5")
+def test_a_scheduled_change_never_stops_the_way_back_and_is_never_broken_unasked(service, provider):
+    made = provider.put(Flag.boolean("agent", percent=5), ANA)
+    taken = provider.snapshot("agent")
+    provider.set_rollout("agent", "on", 50_000, ANA)
+    service.conflicts = True
+    for verb in (
+        lambda: provider.put(Flag.boolean("agent"), ANA),
+        lambda: provider.delete("agent", ANA),
+    ):
+        with pytest.raises(Refused, match="conflicts with a scheduled change"):
+            verb()
+    assert not provider.switch_off("agent", ANA).on
+    assert provider.restore(taken, ANA).default == made.default
+
+
 @pytest.mark.rule("X1")
 def test_a_flag_that_is_missing_and_a_project_that_is_wrong_are_told_apart(service, provider):
     with pytest.raises(FlagNotFound, match='no flag "agent"') as caught:

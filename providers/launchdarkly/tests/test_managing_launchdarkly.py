@@ -211,3 +211,18 @@ def test_what_is_no_targeting_key_is_never_sent(service, provider, keys):
     with pytest.raises(Refused, match="targeting key"):
         provider.set_targets("agent", "on", keys, ANA)
     assert not service.requests
+
+
+@pytest.mark.rule("P5", "E5")
+def test_targets_of_users_beside_those_of_others_are_served(service, provider):
+    acme = {"variation": 1, "values": ["acme"], "contextKind": "organisation"}
+    service.put(boolean("agent", fallthrough={"variation": 1}, contextTargets=[acme]))
+    with Flags.over(provider, ready_within=15) as flags:
+        flag = provider.set_targets("agent", "on", ["ada"], ANA)
+        assert [(one.variant, one.context_kind) for one in flag.targets] == [
+            ("off", "organisation"),
+            ("on", "user"),
+        ]
+        service.wait_for(lambda: flags.is_enabled("agent", "ada"), 15)
+        member = {"kind": "multi", "user": {"key": "ada"}, "organisation": {"key": "acme"}}
+        assert not flags.is_enabled("agent", member, default=True)

@@ -81,10 +81,21 @@ class Asking:
         query = {"ignoreConflicts": "true"}
         return self._ask("PATCH", self._flag(key), key, body, query, content=_SEMANTIC)
 
-    def amend(self, key: str, operations: Sequence[Operation], comment: str) -> Any:
-        """Do a JSON patch to a flag, whole or not at all. Raises Contested, Refused."""
+    def amend(
+        self,
+        key: str,
+        operations: Sequence[Operation],
+        comment: str,
+        *,
+        ignore_conflicts: bool = False,
+    ) -> Any:
+        """Do a JSON patch to a flag, whole or not at all. Raises Contested, Refused.
+
+        Unless conflicts are ignored, LaunchDarkly refuses what a scheduled change, or one that
+        waits for an approval, would then fail on.
+        """
         body = {"patch": operations, "comment": comment}
-        query = {"ignoreConflicts": "true"}
+        query = {"ignoreConflicts": "true"} if ignore_conflicts else None
         return self._ask("PATCH", self._flag(key), key, body, query, again=_FAILING)
 
     def make(self, key: str, body: Mapping[str, Any]) -> None:

@@ -62,7 +62,8 @@ def restored(asking: Asking, snapshot: ProviderSnapshot, before: Stored, change:
     _tell_of_segments(asking, snapshot, old)
     if not made:
         return before
-    return amend_flag(asking, before, made, change, {**wanted, **beside})
+    held = {**wanted, **beside}
+    return amend_flag(asking, before, made, change, held, ignore_conflicts=True)
 
 
 def _differing(place: str, wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[Operation]:

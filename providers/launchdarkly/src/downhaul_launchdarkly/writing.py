@@ -41,10 +41,12 @@ def amend_flag(
     operations: Sequence[Operation],
     change: Change,
     wanted: Mapping[str, Any],
+    *,
+    ignore_conflicts: bool = False,
 ) -> Stored:
     """Do a patch to a flag if it is at the version of ``before``; return it as it is then.
 
-    ``wanted`` are the fields, by path, that must be so afterwards. Raises Moved, Refused.
+    ``wanted`` are the fields that must be so afterwards. Raises Moved, Refused.
     """
     test = test_of(f"{place_of(before.environment)}/version", before.sent["version"])
     comment = comment_of(change)
@@ -52,7 +54,12 @@ def amend_flag(
     return amend(
         asking,
         before,
-        lambda: Stored(asking.amend(before.key, [test, *operations], comment), where),
+        lambda: Stored(
+            asking.amend(
+                before.key, [test, *operations], comment, ignore_conflicts=ignore_conflicts
+            ),
+            where,
+        ),
         lambda: Stored(asking.get(before.key, where), where),
         lambda now: holds(wanted, {**now.document, **now.here}),
     )

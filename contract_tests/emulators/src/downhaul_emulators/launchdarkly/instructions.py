@@ -49,6 +49,16 @@ def _target(flag: dict[str, Any], one: Mapping[str, Any], *, add: bool) -> None:
         lists.append(found)
     kept = [value for value in found["values"] if value not in asked]
     found["values"] = [*kept, *one["values"]] if add else kept
+    _place_users(flag)
+
+
+def _place_users(flag: dict[str, Any]) -> None:
+    """Give targets of users their places among those of other kinds, which SDKs go by."""
+    places = flag["contextTargets"]
+    there = {each["variation"] for each in places if each.get("contextKind", "user") == "user"}
+    for each in flag["targets"] if places else ():
+        if each["variation"] not in there:
+            places.append({"variation": each["variation"], "values": [], "contextKind": "user"})
 
 
 def _serve(flag: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,11 +26,8 @@ def answer_rest(service: LaunchDarklyEmulator, request: Request) -> Response:
     """Answer one request to ``/api/v2``."""
     if request.headers.get("authorization") != service.admin_token:
         return _error(401, "unauthorized", "Invalid access token")
-    if request.method != "GET":
-        if service.approvals:
-            return _error(405, "approval_required", "this environment requires approvals")
-        if service.conflicts and request.query.get("ignoreConflicts") != "true":
-            return _error(400, "conflict", "it conflicts with a scheduled change")
+    if request.method != "GET" and service.approvals:
+        return _error(405, "approval_required", "this environment requires approvals")
     try:
         answer = segments.answer if request.path.startswith(segments.PREFIX) else _flags
         return answer(service, request)
@@ -64,6 +61,8 @@ def _flags(service: LaunchDarklyEmulator, request: Request) -> Response:  # noqa
 
 
 def _patch(service: LaunchDarklyEmulator, request: Request, key: str) -> Response:
+    if service.conflicts and request.query.get("ignoreConflicts") != "true":
+        return _error(400, "conflict", "it conflicts with a scheduled change")
     if _SEMANTIC not in request.headers.get("content-type", ""):
         return _amend(service, request, key)
     if request.body.get("environmentKey") != service.environment:
