@@ -68,11 +68,12 @@ class ManagedService(Service):
         portable = frozenset(
             key for key, said in self._declared.items() if said.rollout is RolloutMode.PORTABLE
         )
-        api = Api(one.url, Secret(one.admin_token), one.project)
+        api = Api(one.url, Secret(one.admin_token), one.project, DEADLINE)
         admin = Admin(api, one.environment, portable=portable, declared=self._declared)
         return LaunchDarklyProvider(self.connection(), admin)
 
 
+DEADLINE = 5.0  # seconds of a verb in an outage
 LACKS = MappingProxyType(
     {
         Feature.TELLS_TAGS: "the SDK's payload has no tags",

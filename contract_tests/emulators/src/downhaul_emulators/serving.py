@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-_HEARTBEAT: Final = 2.0  # seconds between two comments on a stream on which nothing happens
+_HEARTBEAT: Final = 0.5  # seconds between two comments on a stream on which nothing happens
 _PATIENCE: Final = 0.02  # seconds between two looks whether the server is to stop
 _ENDED: Final = None
 
