@@ -118,6 +118,18 @@ def test_a_whole_flag_goes_over_a_documented_body_as_one_tested_patch(vendor):
     ]
 
 
+@pytest.mark.rule("P5")
+def test_a_flag_is_seen_to_be_put_away_by_its_own_field_and_not_the_environments(vendor):
+    away = {**documented(version=8), "archived": True}
+    vendor.get(FLAG, json=documented())
+    vendor.get(FLAG, json=documented())
+    vendor.get(f"{URL}/api/v2/flags/proj", json={"items": [documented()], "totalCount": 1})
+    vendor.patch(FLAG, json=away)
+    vendor.get(FLAG, json=away)
+    provider_of(Elsewhere).delete("agent", ANA, expected="7")
+    assert vendor.calls[-1].request.method == "GET"
+
+
 def test_a_token_is_not_replaced_by_what_the_host_has_for_it(vendor, tmp_path, monkeypatch):
     secrets = tmp_path / "netrc"
     secrets.write_text("machine ld.example login somebody password else\n")

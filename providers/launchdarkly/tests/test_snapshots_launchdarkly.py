@@ -140,6 +140,18 @@ def test_segments_that_changed_since_are_told_and_left_alone(service, provider, 
     assert service.segments["staff"]["included"] == ["eve"]
 
 
+@pytest.mark.rule("R4", "P5")
+def test_a_segment_that_cannot_be_read_never_stops_the_way_back(service, provider, model, caplog):
+    service.fail("/api/v2/segments", status=403)
+    taken = provider.snapshot("model")
+    changed(service)
+    with caplog.at_level(logging.WARNING, "downhaul"):
+        assert provider.restore(taken, ANA).on
+    (told,) = caplog.records
+    assert "may have changed: it could not be read" in told.getMessage()
+    assert {**service.flags["model"], "version": 1} == {**model, "version": 1}
+
+
 @pytest.mark.rule("P5")
 def test_a_flag_comes_back_out_of_the_archive_with_its_salt(service, provider, model):
     taken = provider.snapshot("model")

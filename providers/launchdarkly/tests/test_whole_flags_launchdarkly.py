@@ -255,7 +255,7 @@ def test_what_is_written_decides_as_what_was_read(service, payload, asked):
 
 
 @pytest.mark.rule("P6")
-@pytest.mark.parametrize("status", [409, 400])
+@pytest.mark.parametrize("status", [409, 400, 412, 422])
 def test_a_write_between_reading_and_writing_is_never_lost(service, provider, status):
     service.mismatch = status
     read = provider.put(RICH, ANA)

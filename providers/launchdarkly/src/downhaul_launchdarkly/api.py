@@ -225,7 +225,7 @@ def _read(answer: requests.Response, key: str | None, what: str) -> Any:
         message = f'LaunchDarkly has no {what} "{key}" here: {said}'
         hint = "see which `project` is configured"
         raise FlagNotFound(message, hint=hint, flag=key, provider=NAME)
-    if code == _CONFLICT:
+    if code in (_CONFLICT, requests.codes.precondition_failed):
         hint = "read it again and repeat the change on what is there now"
         raise Contested(f"LaunchDarkly refuses it: {said}", hint=hint, flag=key, provider=NAME)
     if code in (400, 422):

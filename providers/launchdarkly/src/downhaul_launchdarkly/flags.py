@@ -51,8 +51,9 @@ def put_away(desk: Desk, key: str, change: Change, expected: str | None) -> None
         if needed:
             message = f'flag "{key}" is required by {", ".join(needed)}'
             raise Refused(message, flag=key, hint="take it out of their prerequisites first")
-        return amend_flag(desk.asking, state, [_AWAY], change, {"archived": True})
+        return amend_flag(desk.asking, state, [_AWAY], change, about={"archived": True})
 
+    desk.read(key)
     _until_still(desk, key, expected, attempt)
 
 
@@ -109,8 +110,9 @@ def _put(
     wanted = wanted_document(flag, before, old, others, portable=portable or before.portable)
     about = wanted_about(flag, before, old)
     patch = operations(flag, before, wanted, about)
-    wanted |= about
-    return amend_flag(desk.asking, before, patch, change, wanted) if patch else before
+    if not patch:
+        return before
+    return amend_flag(desk.asking, before, patch, change, here=wanted, about=about)
 
 
 def _made(desk: Desk, flag: Flag, others: Mapping[str, Stored], *, portable: bool) -> Stored:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from downhaul.encoding import flag_to_data
-from downhaul.errors import FlagNotFound, Refused
+from downhaul.errors import FlagNotFound, ProviderError, Refused
 from downhaul.flag import Flag
 from downhaul.provider import Change, ProviderSnapshot, utc_now
 from downhaul_launchdarkly.api import NAME, Asking, Operation
@@ -18,6 +18,7 @@ from downhaul_launchdarkly.writing import amend_flag
 
 _log: Final = logging.getLogger("downhaul")
 _HERE: Final = (*FIELDS, "trackEvents", "trackEventsFallthrough")
+_UNREAD: Final = ""
 _BESIDE: Final = ("name", "description", "tags", "temporary", "customProperties")
 
 
@@ -59,11 +60,13 @@ def restored(asking: Asking, snapshot: ProviderSnapshot, before: Stored, change:
         made += _differing(f"/variations/{number}/", part, now)
     if before.archived:
         made.append({"op": "replace", "path": "/archived", "value": False})
+    after = before
+    if made:
+        after = amend_flag(
+            asking, before, made, change, here=wanted, about=beside, ignore_conflicts=True
+        )
     _tell_of_segments(asking, snapshot, old)
-    if not made:
-        return before
-    held = {**wanted, **beside}
-    return amend_flag(asking, before, made, change, held, ignore_conflicts=True)
+    return after
 
 
 def _differing(place: str, wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[Operation]:
@@ -79,18 +82,24 @@ def _tell_of_segments(asking: Asking, snapshot: ProviderSnapshot, old: Stored) -
     before = snapshot.document[NAME]["segments"]
     now = _segments_of(asking, old)
     for key in sorted(now):
-        if now[key] != before.get(key):
-            what = "is gone" if now[key] is None else "changed"
-            _log.warning(
-                'flag "%s" is brought back, but segment "%s", which it names, %s since',
-                snapshot.flag,
-                key,
-                what,
-            )
+        if now[key] == before.get(key) != _UNREAD:
+            continue
+        what = "changed" if now[key] else "is gone"
+        if _UNREAD in (now[key], before.get(key)):
+            what = "may have changed: it could not be read"
+        _log.warning(
+            'flag "%s" is brought back, but segment "%s", which it names, %s since',
+            snapshot.flag,
+            key,
+            what,
+        )
 
 
 def _segments_of(asking: Asking, state: Stored) -> dict[str, str | None]:
-    """Return the versions of the segments that a flag's rules name, None for what is not there."""
+    """Return the versions of the segments that a flag's rules name, None for what is not there.
+
+    That one can't be read stops no snapshot, and no way back.
+    """
     named = {
         str(value)
         for rule in state.sent["rules"]
@@ -104,6 +113,8 @@ def _segments_of(asking: Asking, state: Stored) -> dict[str, str | None]:
             found[key] = str(asking.segment(key, state.environment)["version"])
         except FlagNotFound:
             found[key] = None
+        except ProviderError:
+            found[key] = _UNREAD
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -156,8 +157,7 @@ def operations(
 def refuse_other_variants(flag: Flag, before: Stored) -> None:
     """Raise Refused where a variant would go or change, which every environment has."""
     for name, value in zip(before.names, before.sent["variations"], strict=True):
-        mine = flag.variants.get(name)
-        if name not in flag.variants or mine != value or type(mine) is not type(value):
+        if name not in flag.variants or _text(flag.variants[name]) != _text(value):
             kept = "is in the archive with" if before.archived else "has"
             message = (
                 f'flag "{flag.key}" {kept} a variant "{name}", {value!r}, in every environment'
@@ -243,6 +243,11 @@ def _by_bucket(
         "variation": names.index(rising[0]),
     }
     return rule, {"variation": names.index(rest)}
+
+
+def _text(value: Any) -> str:
+    """Return a value in a form that tells 1 from 1.0 and True, at any depth."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _same(there: Any, wanted: Any) -> bool:

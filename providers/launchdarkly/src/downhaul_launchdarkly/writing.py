@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from downhaul.errors import ProviderError, Refused, VersionConflict
@@ -40,13 +41,15 @@ def amend_flag(
     before: Stored,
     operations: Sequence[Operation],
     change: Change,
-    wanted: Mapping[str, Any],
     *,
+    here: Mapping[str, Any] = MappingProxyType({}),
+    about: Mapping[str, Any] = MappingProxyType({}),
     ignore_conflicts: bool = False,
 ) -> Stored:
     """Do a patch to a flag if it is at the version of ``before``; return it as it is then.
 
-    ``wanted`` are the fields that must be so afterwards. Raises Moved, Refused.
+    ``here`` are the fields of the environment that must be so afterwards, ``about`` those of the
+    flag. Raises Moved, Refused.
     """
     test = test_of(f"{place_of(before.environment)}/version", before.sent["version"])
     comment = comment_of(change)
@@ -61,7 +64,7 @@ def amend_flag(
             where,
         ),
         lambda: Stored(asking.get(before.key, where), where),
-        lambda now: holds(wanted, {**now.document, **now.here}),
+        lambda now: holds(here, now.here) and holds(about, now.document),
     )
 
 

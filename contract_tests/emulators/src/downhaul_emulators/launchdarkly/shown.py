@@ -29,6 +29,7 @@ def shown(service: LaunchDarklyEmulator, key: str) -> dict[str, Any]:
         for place, value in enumerate(flag["variations"])
     ]
     here = {name: value for name, value in flag.items() if name not in _ELSEWHERE}
+    here["archived"] = False  # of the environment: that of the flag stands above
     here["rules"] = [
         {**{name: one for name, one in rule.items() if name != "id"}, "_id": rule.get("id", "")}
         for rule in flag["rules"]
@@ -56,7 +57,7 @@ def flag_from(document: Mapping[str, Any], environment: str) -> dict[str, Any]:
     ]
     return {
         "offVariation": None,
-        **here,
+        **{name: value for name, value in here.items() if name != "archived"},
         "key": document["key"],
         "rules": rules,
         "variations": [one["value"] for one in document["variations"]],
