@@ -126,6 +126,13 @@ def test_what_a_segment_cannot_say_is_refused_before_it_is_made(service, provide
     assert not service.segments
 
 
+@pytest.mark.rule("P5")
+def test_segments_are_listed_to_the_last_page(service, provider):
+    for number in range(101):
+        service.put_segment({"key": f"s-{number}", "rules": []})
+    assert len(provider.list().segments) == 101
+
+
 def test_what_has_no_like_here_is_told_and_everything_else_is_listed(service, provider, caplog):
     service.put(boolean("agent"))
     service.put_segment({"key": "big", "unbounded": True, "rules": []})
