@@ -288,14 +288,24 @@ def test_what_is_no_point_in_time_never_matches(text):
         assert holds(operator, text, "2026-01-31T09:00:00Z", negate=True)
 
 
+_WITH_NUMBERS = (Dialect.LAUNCHDARKLY, Dialect.SPLIT)
+
+
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
 def test_times_order_as_datetimes_do(one, other):
     assert (moment(one.isoformat()) < moment(other.isoformat())) == (one < other)
     assert moment(one) == moment(one.isoformat())
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 10**400])
-@pytest.mark.parametrize("dialect", [Dialect.LAUNCHDARKLY, Dialect.SPLIT])
+@pytest.mark.parametrize(
+    "value, dialect",
+    [
+        *((float(one), dialect) for one in ("inf", "-inf", "nan") for dialect in _WITH_NUMBERS),
+        (10**400, Dialect.LAUNCHDARKLY),
+        (1.5, Dialect.SPLIT),
+        (True, Dialect.SPLIT),
+    ],
+)
 def test_a_number_that_is_no_time_never_matches(value, dialect):
     assert not holds("after", value, 0, dialect=dialect)
     assert not holds("before", value, 0, dialect=dialect)
@@ -319,15 +329,55 @@ def test_launchdarkly_dates_may_be_milliseconds():
     assert not holds("before", 1_000, 1_000, **ld)
 
 
-def test_split_dates_are_compared_by_the_minute_and_equal_by_the_day():
+def test_split_dates_are_seconds_compared_by_the_minute_and_equal_by_the_day():
     split = {"dialect": Dialect.SPLIT}
-    day, minute = 86_400_000, 60_000
+    day, minute = 86_400, 60
     assert holds("same_time", day + 1, day + 5 * minute, **split)
     assert not holds("same_time", day - 1, day, **split)
-    assert holds("at_or_after", minute + 1, minute + 59_999, **split)
-    assert holds("at_or_before", minute + 59_999, minute, **split)
+    assert holds("at_or_after", minute + 1, minute + 59, **split)
+    assert holds("at_or_before", minute + 59, minute, **split)
     assert not holds("at_or_after", minute - 1, minute, **split)
     assert holds("same_time", str(day), day, **split)
+    assert holds(
+        "same_time", dt.datetime(1970, 1, 2, 5, tzinfo=UTC), "1970-01-02T00:00:00Z", **split
+    )
+    assert not holds("same_time", "1970-01-02T00:00:00Z", day, **split)  # no number, no time
+
+
+@pytest.mark.rule("E9")
+def test_split_makes_text_of_what_is_none_and_reads_booleans_in_text():
+    split = {"dialect": Dialect.SPLIT}
+    assert holds("in", True, "true", **split)
+    assert holds("in", 5, "5", **split)
+    assert holds("starts_with", ["a"], '["a', **split)
+    assert not holds("in", ["a"], "a", **split)  # a list is no alternative
+    assert holds("in", "TRUE", True, **split)
+    assert not holds("in", "yes", True, **split)
+    assert not holds("in", 1, True, **split)
+
+
+@pytest.mark.rule("E9")
+def test_split_sets_hold_text_and_a_text_is_the_set_of_its_letters():
+    split = {"dialect": Dialect.SPLIT}
+    assert holds("has_any", ["a", 5], "a", **split)
+    assert not holds("has_any", [5], "5", **split)
+    assert not holds("subset_of", ["a", 5], "a", "5", **split)
+    assert holds("has_all", "abc", "a", "c", **split)
+    assert not holds("has_any", [["a"], "a"], "a", **split)
+    assert not holds("has_any", 5, "5", **split)
+
+
+@pytest.mark.rule("E9")
+def test_split_versions_are_equal_by_their_text_and_ordered_without_their_metadata():
+    split = {"dialect": Dialect.SPLIT}
+    assert holds("semver_equal", "01.2.3", "1.2.3", **split)
+    assert not holds("semver_equal", "1.2.3+a", "1.2.3+b", **split)
+    assert holds("semver_less_or_equal", "1.2.3+a", "1.2.3+b", **split)
+    assert holds("semver_less", "1.2.3-alpha.2", "1.2.3-alpha.10", **split)
+    assert holds("semver_less", "1.2.3-rc", "1.2.3", **split)
+    assert holds("semver_greater", "1.2.3-alpha.1", "1.2.3-alpha", **split)
+    for bad in ("1.2", "1.2.3-", "1.2.3+", "a.b.c", 5, "1.2.3-\u00b2"):
+        assert not holds("semver_equal", bad, "1.2.3", "1.2.0", **split)
 
 
 # --- numbers in other dialects

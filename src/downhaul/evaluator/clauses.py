@@ -101,7 +101,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
     negate = clause.negate
     missing = clause.missing
     when_missing = negate if missing is Missing.FALSE else False
-    whole = clause.operator in LIST_OPERATORS
+    whole = clause.operator in LIST_OPERATORS or clause.dialect is Dialect.SPLIT
     clock = around.clock  # and not around itself, which would keep its whole flag set alive
     words = _plain_words(clause)
     if words is not None:
@@ -134,7 +134,7 @@ def _plain_words(clause: Clause) -> frozenset[str] | None:
     plain = (
         clause.operator is Operator.IN
         and not clause.ignore_case
-        and clause.dialect is not Dialect.UNLEASH
+        and clause.dialect not in (Dialect.SPLIT, Dialect.UNLEASH)
         and clause.missing is not Missing.NOW
         and all(type(value) is str for value in clause.values)
     )

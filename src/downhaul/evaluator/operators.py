@@ -8,8 +8,8 @@ The dialects differ in what they take for a number, a date or a version:
 - native: numbers are numbers (a boolean is none), dates are RFC 3339 strings or ``datetime``
   objects with an offset, versions are Semantic Versioning 2.0.0;
 - launchdarkly: dates may also be Unix milliseconds; versions may lack minor or patch (``2.1``);
-- split: dates are Unix milliseconds, compared by the day for equality and by the minute for order;
-  a number must be an integer or a string of one;
+- split: as its SDK for Python reads them, which :mod:`downhaul.evaluator.split` tells; times are
+  Unix seconds, compared by the day for equality and by the minute for order;
 - unleash: every value is a string first (``True`` is ``true``), and is read from it as
   :mod:`downhaul.evaluator.unleash` tells.
 """
@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import re2
 
-from downhaul.evaluator import unleash
+from downhaul.evaluator import split, unleash
 from downhaul.evaluator.unleash import text_of
 from downhaul.flag import Clause, Dialect, Operator
 
@@ -63,13 +63,19 @@ _SEMVER: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
     Operator.SEMVER_GREATER_OR_EQUAL: operator.ge,
 }
 
+_TEXT: Final[dict[Dialect, Callable[[Any], Any]]] = {
+    Dialect.SPLIT: split.text_of,
+    Dialect.UNLEASH: text_of,
+}
+"""How a dialect makes text of a value before it looks at it; the others take it as it is."""
+
 _UNLEASH: Final[dict[Operator, Callable[[Any], float | None]]] = {
     **dict.fromkeys(_ORDER, unleash.number),
     **dict.fromkeys(_TIME, unleash.moment),
 }
 
-_DAY_MS: Final = 86_400_000
-_MINUTE_MS: Final = 60_000
+_DAY: Final = 86_400_000_000  # microseconds
+_MINUTE: Final = 60_000_000
 _LATEST: Final = 1 << 63  # milliseconds; what is beyond is no time (nor is infinity)
 _REGEX_MEMORY: Final = 8 << 20  # bytes that one compiled pattern may take
 
@@ -94,10 +100,7 @@ def tester(clause: Clause) -> Test:
     elif kind in _ORDER:
         test = _ordered(_ORDER[kind], values, lambda value: number(value, dialect))
     elif kind in _TIME:
-        grain = 1
-        if dialect is Dialect.SPLIT:
-            grain = _DAY_MS if kind is Operator.SAME_TIME else _MINUTE_MS
-        test = _ordered(_TIME[kind], values, lambda value: _grained(value, dialect, grain))
+        test = _times(kind, values, dialect)
     elif kind in _SEMVER:
         test = _ordered(_SEMVER[kind], values, lambda value: semver(value, dialect))
     elif kind is Operator.IN_CIDR:
@@ -108,7 +111,12 @@ def tester(clause: Clause) -> Test:
 def _ordered(
     compare: Callable[[Any, Any], bool], values: Iterable[Any], read: Callable[[Any], Any]
 ) -> Test:
-    known = [one for one in map(read, values) if one is not None]
+    return _against(compare, [one for one in map(read, values) if one is not None], read)
+
+
+def _against(
+    compare: Callable[[Any, Any], bool], known: list[Any], read: Callable[[Any], Any]
+) -> Test:
     if len(known) == 1:
         (only,) = known
 
@@ -125,6 +133,25 @@ def _ordered(
     return against_any
 
 
+def _times(kind: Operator, values: tuple[Any, ...], dialect: Dialect) -> Test:
+    if dialect is not Dialect.SPLIT:
+        return _ordered(_TIME[kind], values, lambda value: moment(value, dialect))
+    grain = _DAY if kind is Operator.SAME_TIME else _MINUTE
+    known = [one // grain for one in map(_split_moment, values) if one is not None]
+
+    def read(value: Any) -> int | None:
+        found = split.moment(value)
+        return None if found is None else found // grain
+
+    return _against(_TIME[kind], known, read)
+
+
+def _split_moment(value: Any) -> int | None:
+    """Read a time that stands in a rule: seconds, as the context has it, or RFC 3339."""
+    found = split.moment(value)
+    return moment(value) if found is None else found
+
+
 # --- equality and strings
 
 
@@ -138,14 +165,18 @@ def _typed(value: Any) -> Any:
 
 
 def _membership(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
-    if dialect is Dialect.UNLEASH:
-        values = tuple(map(text_of, values))
+    if dialect is Dialect.SPLIT and any(isinstance(one, bool) for one in values):
+        known_booleans = frozenset(one for one in values if isinstance(one, bool))
+        return lambda value: split.boolean(value) in known_booleans
+    read = _TEXT.get(dialect)
+    if read is not None:
+        values = tuple(map(read, values))
     fold = _fold_of(dialect, ignore_case)
     known = frozenset(_typed(fold(one)) for one in values) - {None}
 
     def member(value: Any) -> bool:
-        if dialect is Dialect.UNLEASH:
-            value = text_of(value)
+        if read is not None:
+            value = read(value)
         typed = _typed(fold(value))
         return typed is not None and typed in known
 
@@ -163,12 +194,12 @@ def _fold_of(dialect: Dialect, ignore_case: bool) -> Callable[[Any], Any]:
 def _strings(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
     if kind is Operator.MATCHES:
         return _patterns(values, dialect, ignore_case)
-    fold = _fold_of(dialect, ignore_case)
+    fold, read = _fold_of(dialect, ignore_case), _TEXT.get(dialect)
     needles = tuple(fold(one) for one in values if isinstance(one, str))
 
     def test(value: Any) -> bool:
-        if dialect is Dialect.UNLEASH:
-            value = text_of(value)
+        if read is not None:
+            value = read(value)
         if not isinstance(value, str):
             return False
         value = fold(value)
@@ -194,7 +225,7 @@ def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:
 
 
 def _patterns(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> Test:
-    compiled = []
+    compiled, read = [], _TEXT.get(dialect)
     for pattern in values:
         try:
             if isinstance(pattern, str):
@@ -203,8 +234,8 @@ def _patterns(values: tuple[Any, ...], dialect: Dialect, ignore_case: bool) -> T
             continue  # documented above: what can't be read never matches
 
     def test(value: Any) -> bool:
-        if dialect is Dialect.UNLEASH:
-            value = text_of(value)
+        if read is not None:
+            value = read(value)
         if not isinstance(value, str):
             return False
         try:
@@ -224,6 +255,11 @@ def _sets(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case
         wanted -= {None}
 
     def test(value: Any) -> bool:
+        if dialect is Dialect.SPLIT:
+            held = split.elements(value)
+            if held is None:
+                return False
+            value = list(held)
         if not isinstance(value, LISTS):
             return False
         found = {_element(one, dialect, ignore_case) for one in value}
@@ -239,8 +275,7 @@ def _sets(kind: Operator, values: tuple[Any, ...], dialect: Dialect, ignore_case
 
 
 def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
-    # Split's sets hold strings, whatever the application put in.
-    if dialect in (Dialect.SPLIT, Dialect.UNLEASH):
+    if dialect is Dialect.UNLEASH:
         value = text_of(value)
     return _typed(_fold_of(dialect, ignore_case)(value))
 
@@ -250,24 +285,13 @@ def _element(value: Any, dialect: Dialect, ignore_case: bool) -> Any:
 
 def number(value: Any, dialect: Dialect = Dialect.NATIVE) -> float | int | None:
     """Read a number. Integers stay exact; NaN is none."""
+    if dialect is Dialect.SPLIT:
+        return split.number(value)
     if isinstance(value, bool):
         return None
-    if isinstance(value, str):
-        return _whole_in(value) if dialect is Dialect.SPLIT else None
     if isinstance(value, int):
         return value
-    if isinstance(value, float) and not math.isnan(value):
-        return None if dialect is Dialect.SPLIT else value
-    return None
-
-
-def _whole_in(text: str) -> int | None:
-    if len(text) > 400 or "_" in text:  # noqa: PLR2004  (Python reads 1_000; nobody else does)
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        return None
+    return value if isinstance(value, float) and not math.isnan(value) else None
 
 
 _RFC3339: Final = re.compile(
@@ -281,21 +305,19 @@ def moment(value: Any, dialect: Dialect = Dialect.NATIVE) -> int | None:
     if isinstance(value, dt.datetime):
         return None if value.utcoffset() is None else _microseconds(value)
     if isinstance(value, str):
-        return _moment_in(value, dialect)
-    if dialect in (Dialect.LAUNCHDARKLY, Dialect.SPLIT):
+        return _moment_in(value)
+    if dialect is Dialect.LAUNCHDARKLY:
         found = number(value)
         if found is not None and abs(found) < _LATEST:
             return int(found * 1000)
-        if isinstance(found, float) and dialect is Dialect.LAUNCHDARKLY and math.isfinite(found):
+        if isinstance(found, float) and math.isfinite(found):
             return int(found) * 1000  # its SDK compares it all the same
     return None
 
 
-def _moment_in(text: str, dialect: Dialect) -> int | None:
+def _moment_in(text: str) -> int | None:
     found = _RFC3339.fullmatch(text)
     if found is None:
-        if dialect is Dialect.SPLIT and (whole := _whole_in(text)) is not None:
-            return whole * 1000
         return None
     day, clock, fraction, offset = found.groups()
     offset = "+00:00" if offset in "Zz" else offset
@@ -315,11 +337,6 @@ def _microseconds(value: dt.datetime) -> int:
     return (value - _EPOCH) // dt.timedelta(microseconds=1)
 
 
-def _grained(value: Any, dialect: Dialect, grain_ms: int) -> int | None:
-    found = moment(value, dialect)
-    return found if found is None or grain_ms == 1 else found // (grain_ms * 1000)
-
-
 _SEMVER_TEXT: Final = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
@@ -330,8 +347,10 @@ _WIDEST: Final = (1 << 64) - 1  # the engine of Unleash's SDKs keeps each number
 _SHORT: Final = re.compile(r"(\d+)(\.\d+)?([-+].*)?", re.ASCII | re.DOTALL)
 
 
-def semver(value: Any, dialect: Dialect = Dialect.NATIVE) -> tuple[Any, ...] | None:
-    """Read a Semantic Version, as a tuple that orders as section 11 of its specification says."""
+def semver(value: Any, dialect: Dialect = Dialect.NATIVE) -> tuple[Any, ...] | split.Version | None:
+    """Read a Semantic Version, as what orders as section 11 of its specification says."""
+    if dialect is Dialect.SPLIT:
+        return split.version(value)
     if not isinstance(value, str) or len(value) > 256:  # noqa: PLR2004  (no version is longer)
         return None
     if dialect is Dialect.LAUNCHDARKLY and (short := _SHORT.fullmatch(value)):

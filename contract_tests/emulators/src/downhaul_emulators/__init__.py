@@ -6,5 +6,6 @@ delay, silence, a dropped stream, a server that is gone and comes back.
 
 from downhaul_emulators.launchdarkly import LaunchDarklyEmulator
 from downhaul_emulators.serving import Fault, Request
+from downhaul_emulators.split import SplitEmulator
 
-__all__ = ["Fault", "LaunchDarklyEmulator", "Request"]
+__all__ = ["Fault", "LaunchDarklyEmulator", "Request", "SplitEmulator"]

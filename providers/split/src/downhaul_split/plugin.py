@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from downhaul.hookspecs import ProviderSpec, hookimpl
+from downhaul.provider import Capability
 
 
 @hookimpl
 def downhaul_providers() -> list[ProviderSpec]:
-    """Return the one provider of this distribution."""
-    return [ProviderSpec(name="split", schemes=("split",))]
+    """Return the provider for ``split:``, ``split+https:`` and ``split+file:`` URLs."""
+    return [
+        ProviderSpec(
+            name="split",
+            schemes=("split",),
+            factory="downhaul_split.provider:create",
+            settings="downhaul_split.settings:SplitSettings",
+            capabilities=frozenset({Capability.RESOLVE, Capability.WATCH}),
+            install_hint="pip install downhaul-split",
+        )
+    ]

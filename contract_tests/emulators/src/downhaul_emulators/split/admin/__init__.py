@@ -1,0 +1,5 @@
+"""Split's admin API over the account whose flags SDKs are sent."""
+
+from downhaul_emulators.split.admin.routing import answer_admin
+
+__all__ = ["answer_admin"]

@@ -1,0 +1,44 @@
+"""How Split was last heard. The SDK says nothing of it: it is ready once, and then for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from splitio.api import APIException
+
+
+class Heard:
+    """Stands before the SDK's own API for definitions, and tells how each request ended.
+
+    ``told`` gets None for an answer, and the SDK's error for anything else. Once ``closed`` says
+    so, a request ends the thread that makes it: the SDK's own loop would go on asking for ever.
+    """
+
+    def __init__(
+        self, api: Any, told: Callable[[APIException | None], None], closed: Callable[[], bool]
+    ) -> None:
+        self._api = api
+        self._told = told
+        self._closed = closed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def fetch_splits(self, *asked: Any) -> Any:
+        """Fetch what changed, as the SDK would."""
+        if self._closed():
+            raise SystemExit
+        try:
+            found = self._api.fetch_splits(*asked)
+        except APIException as error:
+            self._told(error)
+            raise
+        self._told(None)
+        return found
+
+
+def status_code(error: APIException) -> int | None:
+    """Return the HTTP status of an error of the SDK, or None where nothing was answered."""
+    code = getattr(error, "status_code", None) or getattr(error, "_status_code", None)
+    return code if isinstance(code, int) else None

@@ -1,0 +1,204 @@
+"""Flags in Split, evaluated by Split's own SDK."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from downhaul.errors import ConfigError
+from downhaul.provider import Capability, FlagProvider, Listener, ProviderStatus, State
+from downhaul.result import ErrorCode, Reason, Result
+from downhaul_split.contexts import asked_of, their_attributes, their_key
+from downhaul_split.session import Connection, Session
+from downhaul_split.settings import REFRESH
+from downhaul_split.values import CONTROL, value_for, values_of
+
+if TYPE_CHECKING:
+    from downhaul.config import Settings
+    from downhaul.context import Context
+    from downhaul.flag import FlagKind
+    from downhaul_split.known import Known
+
+NAME: Final = "split"
+_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
+_FILES: Final = (".json", ".yaml", ".yml")
+_NO_KEY: Final = "a share of users is served by their key, and the context has none"
+_UNSUPPORTED: Final = "targeting rule type unsupported by sdk"
+
+
+class SplitProvider(FlagProvider):
+    """Evaluates through Split's SDK, which follows a stream, or polls where none is heard.
+
+    The SDK is started in a thread, closed within the caller's time, and made anew in a forked
+    child, which goes on with the flags of its parent until its own come.
+    """
+
+    name: str = NAME
+    capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._listener: Listener | None = None
+        self._session: Session | None = None
+        self._closed = False
+
+    # Life
+
+    def start(self, listener: Listener) -> None:
+        """Begin to follow Split, in a thread."""
+        self._listener = listener
+        self._session = Session(self._connection, listener)
+        self._session.start()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for Split's first payload; return if it came."""
+        session = self._session
+        return session is not None and session.wait(timeout)
+
+    def status(self) -> ProviderStatus:
+        """Return how Split was last heard."""
+        session = self._session
+        return _NOT_STARTED if session is None else session.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Close the SDK within ``timeout`` seconds; what still hangs then is left to a thread."""
+        self._closed = True
+        if self._session is not None:
+            until = time.monotonic() + timeout
+            closing = threading.Thread(
+                target=self._session.close, args=(timeout,), name="downhaul-close", daemon=True
+            )
+            closing.start()
+            closing.join(max(0.0, until - time.monotonic()))
+
+    def after_fork(self) -> None:
+        """Follow Split in a forked child: none of the SDK's threads live here."""
+        if self._session is not None and self._listener is not None and not self._closed:
+            self._session = Session(self._connection, self._listener, self._session)
+            self._session.start()
+
+    # Evaluating
+
+    def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
+        """Ask the SDK for one flag. Raises nothing, and never answers with ``control``."""
+        session = self._session
+        client = None if session is None else session.client
+        if session is None or client is None:
+            status = self.status()
+            fatal = status.state is State.FATAL
+            code = ErrorCode.PROVIDER_FATAL if fatal else ErrorCode.PROVIDER_NOT_READY
+            return _error(key, code, status.message or f"Split is {status.state}")
+        known = session.known.get(key)
+        if known is None:
+            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
+        about = asked_of(context, known.traffic_type)
+        last = session.recorder.last
+        last.label = None
+        try:
+            treatment, configuration = client.get_treatment_with_config(
+                their_key(about), key, their_attributes(context, about)
+            )
+        except ValueError as error:
+            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+        except Exception as error:  # noqa: BLE001  (the SDK raises what it did not foresee: rule E1)
+            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+        label = last.label
+        if treatment == CONTROL:
+            return _no_answer(key, label)
+        keyless = about.targeting_key is None
+        outcome = (kind, treatment, configuration, label, keyless)
+        result = known.results.get(outcome)
+        if result is None:
+            result = _result(known, kind, treatment, configuration, label, keyless=keyless)
+            known.results[outcome] = result
+        return result
+
+
+def _result(
+    known: Known,
+    kind: FlagKind | None,
+    treatment: str,
+    configuration: str | None,
+    label: str | None,
+    *,
+    keyless: bool,
+) -> Result:
+    flag, reason = known.flag, known.reason_of(label)
+    if keyless and reason is Reason.SPLIT:
+        return _error(flag.key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
+    value: Any = flag.variants.get(treatment, CONTROL)
+    if value == CONTROL:  # a treatment that came with a change which is not taken up yet
+        value = values_of([treatment], {treatment: configuration})[treatment]
+    return Result(
+        value_for(kind, treatment, value),
+        treatment,
+        reason,
+        flag_version=flag.version,
+        provider=NAME,
+        authoritative=True,
+        metadata={"vendor_reason": label or ""},
+        flag=flag.key,
+    )
+
+
+def _no_answer(key: str, label: str | None) -> Result:
+    if label == _UNSUPPORTED:
+        message = f'the SDK can\'t read a rule of "{key}": it is of a type it does not know'
+        return _error(key, ErrorCode.PARSE_ERROR, message)
+    message = f'Split\'s SDK could not evaluate "{key}": {label or "it does not say why"}'
+    return _error(key, ErrorCode.GENERAL, message)
+
+
+def _error(key: str, code: ErrorCode, message: str) -> Result:
+    return Result(
+        None,
+        reason=Reason.ERROR,
+        error_code=code,
+        error_message=message,
+        provider=NAME,
+        authoritative=False,
+        flag=key,
+    )
+
+
+def create(settings: Settings) -> SplitProvider:
+    """Return the provider for a ``split:`` URL. Contacts nobody. Raises ConfigError."""
+    options = settings.provider.options
+    transport = settings.provider.scheme.partition("+")[2]
+    origin = settings.origins.get("provider.url")
+    if transport == "file":
+        path = unquote(urlsplit(settings.provider.url).path)
+        if not path.endswith(_FILES):
+            message = f"Split's SDK reads no file {path}"
+            raise ConfigError(
+                message, hint="give it the ending .json (or .yaml, read once)", origin=origin
+            )
+        return SplitProvider(Connection(file=path))
+    if transport not in ("", "http", "https"):
+        message = f'"{settings.provider.safe_url}" does not say how Split is reached'
+        hint = "write split: for the service, split+https://HOST for a proxy, or "
+        raise ConfigError(
+            message, hint=f"{hint}split+file:///PATH.json for flags from a file", origin=origin
+        )
+    key = options.get("sdk_key")
+    if key is None:
+        message = "Split tells its flags to nobody without a key"
+        hint = 'set `sdk_key = { env = "SPLIT_SDK_KEY" }` in [provider]'
+        raise ConfigError(message, hint=hint, origin=origin)
+    base = settings.provider.url.partition("+")[2].rstrip("/") if transport else None
+    api = None if base is None else f"{base}/api"
+    return SplitProvider(
+        Connection(
+            key,
+            sdk_url=options.get("sdk_url") or api,
+            events_url=options.get("events_url") or api,
+            auth_url=options.get("auth_url") or api,
+            streaming_url=options.get("streaming_url") or base,
+            telemetry_url=options.get("telemetry_url") or api,
+            refresh=options.get("refresh", REFRESH),
+            streaming=options.get("streaming", True),
+            events=options.get("events", False),
+        )
+    )

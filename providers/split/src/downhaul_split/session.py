@@ -1,0 +1,288 @@
+"""One factory of Split's SDK, and what is heard from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from splitio import get_factory
+from splitio.api import APIException
+from splitio.client import factory as sdk
+from splitio.client.client import Client
+from splitio.events.events_metadata import SdkEventType
+from splitio.models.events import SdkEvent
+from splitio.util.backoff import Backoff
+
+from downhaul.config import Secret
+from downhaul.flag import FlagSet, FlagSetDelta
+from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_split.heard import Heard, status_code
+from downhaul_split.known import Known, known_of
+from downhaul_split.recording import Recorder
+from downhaul_split.settings import REFRESH
+
+_log: Final = logging.getLogger("downhaul.split")
+_REFUSED: Final = frozenset({401, 403})
+_FIRST_PAUSE, _LONGEST_PAUSE = 1, 10  # seconds until a service that is away is asked again
+_RENEWED: Final = ("splits", "segments", "rule_based_segments")
+
+
+def _no_false_alarm(record: logging.LogRecord) -> bool:
+    """Drop the SDK's advice to keep one factory: a forked child, and a test, need their own."""
+    return not str(record.msg).startswith("factory instantiation: You already have")
+
+
+logging.getLogger("splitio.client.factory").addFilter(_no_false_alarm)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where Split is, and what is sent there. None is where it usually is.
+
+    ``file`` is a path to definitions in the SDK's format for localhost; there is no service then.
+    ``refresh`` is in seconds.
+    """
+
+    sdk_key: Secret | None = None
+    sdk_url: str | None = None
+    events_url: str | None = None
+    auth_url: str | None = None
+    streaming_url: str | None = None
+    telemetry_url: str | None = None
+    refresh: float = REFRESH
+    streaming: bool = True
+    events: bool = False
+    file: str | None = None
+
+
+class Session:
+    """Runs one factory, and tells ``listener`` what it hears.
+
+    ``before`` is the session of a parent process: its flags serve until others come.
+    """
+
+    def __init__(
+        self, connection: Connection, listener: Listener, before: Session | None = None
+    ) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._heard = threading.Event()
+        self._lock = threading.Lock()
+        self._telling = threading.RLock()
+        self._closed = False
+        self._failed = ""
+        self._trouble: APIException | None = None
+        self._silent_since = time.monotonic() if before is None else before.silent_since
+        self._factory: Any = None
+        self.own = False
+        """Whether its own factory has had a payload, and answers."""
+        self.recorder = Recorder(None)
+        self.client: Client | None = None
+        self.known: Mapping[str, Known] = {}
+        if before is not None and before.client is not None and before.known:
+            before.renew_locks()
+            self.client, self.known, self.recorder = before.client, before.known, before.recorder
+
+    @property
+    def serves(self) -> bool:
+        """Whether there are flags to answer from."""
+        return self.client is not None and not self._closed
+
+    @property
+    def silent_since(self) -> float:
+        """When Split was last heard, by the monotonic clock."""
+        return time.monotonic() if self.own and self._trouble is None else self._silent_since
+
+    def renew_locks(self) -> None:
+        """Free the SDK's storage in a forked child: whoever held a lock of it doesn't live here."""
+        sdk._INSTANTIATED_FACTORIES_LOCK = threading.RLock()  # noqa: SLF001  (no other way in)
+        for name in _RENEWED if self._factory is not None else ():
+            self._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
+
+    def start(self) -> None:
+        """Make the factory, in a thread: whatever it does at once, nobody waits for it."""
+        threading.Thread(target=self._run, name="downhaul-split", daemon=True).start()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for Split's first payload; return whether it came."""
+        return self._heard.wait(timeout) and not self._closed
+
+    def status(self) -> ProviderStatus:
+        """Return how it stands now."""
+        if self._closed:
+            return ProviderStatus(State.NOT_READY, "closed")
+        if self._failed:
+            return ProviderStatus(State.FATAL, self._failed)
+        why = _why(self._trouble)
+        if self.own and self._trouble is None:
+            return ProviderStatus(State.READY, age=0.0)
+        if self.serves:
+            age = time.monotonic() - self._silent_since
+            return ProviderStatus(State.STALE, why or "Split was not heard yet", age)
+        refused = self._trouble is not None and status_code(self._trouble) in _REFUSED
+        state = State.ERROR if refused else State.NOT_READY
+        return ProviderStatus(state, why or "Split was not heard yet")
+
+    def close(self, timeout: float) -> None:
+        """Close the factory. May take as long as the SDK likes."""
+        with self._lock:
+            self._closed = True
+            self.client, factory = None, self._factory
+        if factory is not None:
+            ended = threading.Event()
+            factory.destroy(ended)
+            ended.wait(timeout)
+
+    # In the thread, and in those of the SDK
+
+    def _run(self) -> None:
+        try:
+            factory = self._made()
+        except Exception as error:  # noqa: BLE001  (what it raises is its own affair: it is told)
+            _log.exception("Split's SDK does not start")
+            self._failed = f"the SDK does not start: {error}"
+            self._listener.status_changed(self.status())
+            return
+        with self._lock:
+            closed, self._factory = self._closed, factory
+        if closed:
+            self.close(0.0)
+            return
+        client = factory.client()
+        client.on(SdkEvent.SDK_UPDATE, self._updated)
+        client.on(SdkEvent.SDK_READY, lambda _metadata: self._ready(client))
+
+    def _made(self) -> Any:
+        one = self._connection
+        if one.file is not None:
+            if not Path(one.file).is_file():
+                message = f"there is no file {one.file}"
+                raise FileNotFoundError(message)
+            return self._listened(get_factory("localhost", config=self._file_config(one.file)))
+        key = "" if one.sdk_key is None else one.sdk_key.reveal()
+        config = {
+            "streamingEnabled": one.streaming,
+            "featuresRefreshRate": one.refresh,
+            "segmentsRefreshRate": one.refresh,
+            "impressionsMode": "OPTIMIZED" if one.events else "NONE",
+            "IPAddressesEnabled": False,
+        }
+        places = {
+            "sdk_api_base_url": one.sdk_url,
+            "events_api_base_url": one.events_url,
+            "auth_api_base_url": one.auth_url,
+            "streaming_api_base_url": one.streaming_url,
+            "telemetry_api_base_url": one.telemetry_url,
+        }
+        given = {name: url for name, url in places.items() if url is not None}
+        factory = get_factory(key, config=config, **given)
+        if factory is None:
+            message = "the SDK takes no such key"
+            raise ValueError(message)
+        return self._listened(factory)
+
+    def _file_config(self, path: str) -> dict[str, Any]:
+        return {
+            "splitFile": path,
+            "segmentDirectory": str(Path(path).parent),
+            "localhostRefreshEnabled": True,
+            "featuresRefreshRate": 1,
+            "segmentsRefreshRate": 1,
+        }
+
+    def _listened(self, factory: Any) -> Any:
+        """Return the factory with our ears in it: the SDK has no hook for either of them."""
+        events = self._connection.events and self._connection.file is None
+        self.recorder = Recorder(factory._recorder if events else None)  # noqa: SLF001  (see above)
+        factory._recorder = self.recorder  # noqa: SLF001
+        factory._labels_enabled = True  # noqa: SLF001  (off by default for files)
+        synchronizer = factory._sync_manager._synchronizer  # noqa: SLF001
+        synchronizer._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)  # noqa: SLF001
+        if self._connection.file is None:
+            if not events:
+                factory._telemetry_submitter = _Silent()  # noqa: SLF001
+                synchronizer._split_synchronizers.telemetry_sync._telemetry_submitter = _Silent()  # noqa: SLF001
+            splits = synchronizer.split_sync
+            splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
+        return factory
+
+    def _asked(self, trouble: APIException | None) -> None:
+        """Take up how a request for definitions ended."""
+        before, self._trouble = self._trouble, trouble
+        if trouble is not None and before is None and self.own:
+            self._silent_since = time.monotonic()
+        if (trouble is None) is not (before is None) and not self._closed:
+            self._listener.status_changed(self.status())
+
+    def _ready(self, client: Client) -> None:
+        with self._telling:
+            if self._closed:
+                return
+            self.client, self.own = client, True
+            self._take_up(None)
+        self._heard.set()
+        self._listener.status_changed(self.status())
+
+    def _updated(self, metadata: Any) -> None:
+        """Take up what changed. The SDK calls from a new thread each time, in any order."""
+        with self._telling:
+            if self._closed or not self.own or metadata.get_type() is not SdkEventType.FLAG_UPDATE:
+                return
+            names = metadata.get_names()
+            self._fetch_segments(names)
+            self._take_up(names)
+
+    def _take_up(self, names: set[str] | None) -> None:
+        storage = self._factory._get_storage("splits")  # noqa: SLF001  (its manager tells less)
+        revision = f"{storage.get_splits_count()}:{storage.get_change_number()}"
+        if names is None:
+            self.known = {one.name: known_of(one) for one in storage.get_all_splits()}
+            flags = {key: one.flag for key, one in self.known.items()}
+            self._listener.replaced(FlagSet(flags, {}, revision))
+            return
+        splits = {name: storage.get(name) for name in names}
+        changed = {name: None if one is None else known_of(one) for name, one in splits.items()}
+        self.known = {
+            **{key: one for key, one in self.known.items() if key not in changed},
+            **{key: one for key, one in changed.items() if one is not None},
+        }
+        told = {key: None if one is None else one.flag for key, one in changed.items()}
+        self._listener.changed(FlagSetDelta(told, {}, revision))
+
+    def _fetch_segments(self, names: set[str]) -> None:
+        """Fetch the segments that a change names for the first time.
+
+        Told of a change by the stream, the SDK (10.7) fetches the flag and not its segment: the
+        rule would hold for nobody until the process starts anew.
+        """
+        if self._connection.file is not None:
+            return
+        splits, segments = (self._factory._get_storage(one) for one in ("splits", "segments"))  # noqa: SLF001
+        for split in filter(None, map(splits.get, names)):
+            for segment in split.get_segment_names():
+                if segments.get(segment) is None:
+                    self._factory._sync_manager._synchronizer.synchronize_segment(segment, None)  # noqa: SLF001
+
+
+class _Silent:
+    """Sends nothing of how the SDK is set up and used, in place of what sends it."""
+
+    def synchronize_config(self) -> None:
+        """Send nothing."""
+
+    def synchronize_stats(self) -> None:
+        """Send nothing."""
+
+
+def _why(trouble: APIException | None) -> str:
+    if trouble is None:
+        return ""
+    code = status_code(trouble)
+    if code in _REFUSED:
+        return f"Split refuses the SDK key ({code})"
+    return "Split is not reached" if code is None else f"Split answers {code}"
