@@ -69,6 +69,7 @@ RUNS = {
     "db sql": [("--url", "sqlite:///new.db")],
     "db roles": [("--url", "postgresql://db/flags")],
     "doctor": [()],
+    "emulate": [("launchdarkly", "--for", "10ms"), ("split", "--for", "10ms")],
     "completion": [("bash",)],
 }
 

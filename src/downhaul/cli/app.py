@@ -147,6 +147,7 @@ _ROOT: Final = {
     "config": ("downhaul.cli.app:config", "See and check the configuration."),
     "db": ("downhaul.cli.app:db", "Look after the tables of a SQL store."),
     "doctor": ("downhaul.cli.doctor:doctor", "Check everything that a kill depends on."),
+    "emulate": ("downhaul.cli.emulate:emulate", "Run a vendor's service on this machine."),
     "demo": ("downhaul.cli.demo:demo", "Watch a rollout and a kill under live traffic."),
     "completion": ("downhaul.cli.completion:completion", "Print a shell's completion script."),
 }

@@ -233,6 +233,12 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "db sql": {"sql": TEXT},
     "db roles": {"sql": TEXT},
     "doctor": {"ok": FLAG, "checks": _CHECKS},
+    "emulate": {
+        "vendor": TEXT,
+        "facts": {"type": "object", "additionalProperties": TEXT},
+        "settings": {"type": "object", "additionalProperties": TEXT},
+        "flags": list_of(TEXT),
+    },
     "completion": {"shell": TEXT, "script": TEXT},
 }
 
