@@ -22,7 +22,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "emulators.md"
 FLAGS = re.search(r"^```toml\n(downhaul = 1.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)[1]
 KEY = "new_agent_version"
 PATIENCE = 15  # seconds
-NUMBERS = {"kind": "number", "variants": {"on": 1, "off": 0}, "off_variant": "off"}
 SHARE = {"split": [{"variant": "on", "percent": 2.5}, {"variant": "off", "percent": 97.5}]}
 
 
@@ -127,7 +126,6 @@ def test_a_file_in_the_vendors_own_shape_is_taken(shell):
         ("launchdarkly", {"rules": [{"serve": "on"}]}, "has rules"),
         ("launchdarkly", {"prerequisites": [{"flag": "other"}]}, "has prerequisites"),
         ("split", {"targets": [{"variant": "on", "keys": ["ada"]}]}, "has targets"),
-        ("split", NUMBERS, "has values of kind number"),
         ("split", {"default": SHARE}, "has a share that is no whole percent"),
     ],
 )

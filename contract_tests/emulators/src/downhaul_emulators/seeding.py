@@ -6,6 +6,7 @@ refused: a rule that was translated almost would be a test that proves almost.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -55,21 +56,21 @@ def whole_launchdarkly(key: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_split(flag: Flag) -> dict[str, Any]:
-    """Return Split's definition of a flag: a flag that is off is a killed one. Raises Refused."""
+    """Return Split's definition of a flag. Raises Refused.
+
+    A flag that is off is a killed one. A value that is not its variant's name is the treatment's
+    configuration, ``{"value": ...}``, as Downhaul's provider reads it.
+    """
     _refuse_more(flag)
     if flag.targets:
         raise _refused(flag, "targets")
-    if flag.kind not in (FlagKind.BOOLEAN, FlagKind.STRING):
-        raise _refused(flag, f"values of kind {flag.kind.value}")
-    if flag.kind is FlagKind.STRING and any(flag.variants[name] != name for name in flag.variants):
-        raise _refused(flag, "values apart from the names of its variants")
     weights = {flag.default: WHOLE} if isinstance(flag.default, str) else {}
     if isinstance(flag.default, Split):
         weights = _weights(flag, flag.default)
     if any(weight % _PERCENT for weight in weights.values()):
         raise _refused(flag, "a share that is no whole percent")
     return {
-        "treatments": [{"name": name} for name in flag.variants],
+        "treatments": [_treatment(flag, name) for name in flag.variants],
         "defaultTreatment": flag.off_variant or next(iter(flag.variants)),
         "killed": not flag.on,
         "defaultRule": [
@@ -86,6 +87,13 @@ def whole_split(key: str, document: Mapping[str, Any]) -> dict[str, Any]:
     except Refusal as refusal:
         raise Refused(f'flag "{key}": {refusal.message}', flag=key) from refusal
     return dict(document)
+
+
+def _treatment(flag: Flag, name: str) -> dict[str, Any]:
+    value = flag.variants[name]
+    if value == name or (flag.kind is FlagKind.BOOLEAN and name in ("on", "off")):
+        return {"name": name}
+    return {"name": name, "configurations": json.dumps({"value": value}, ensure_ascii=False)}
 
 
 def _weights(flag: Flag, split: Split) -> dict[str, int]:
