@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from textwrap import dedent
@@ -15,6 +17,7 @@ from downhaul.cli.exits import Exit
 from downhaul.plugins.known import BUILTIN, WRAPPERS
 from downhaul.plugins.specs import load
 
+PATIENCE = 15  # seconds
 ONE = "test_zero_is_a_value"
 BINDING = """
     import pytest
@@ -137,6 +140,29 @@ def test_without_the_suite_it_says_how_to_install_it(shell, monkeypatch):
     monkeypatch.setattr(contract, "find_spec", lambda name: None)
     done = shell("contract", "run", "--provider", "memory", exit_code=Exit.FAILURE)
     assert "pip install downhaul-contract-tests" in done.stderr
+
+
+@pytest.mark.fault
+def test_ctrl_c_ends_the_run_too_and_leaves_nothing_behind(shell):
+    words = [sys.executable, "-m", "downhaul", "contract", "run", "--provider", "memory"]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stderr.read(1)  # pytest shows how it goes, so it is under way
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=PATIENCE)[1].decode()
+    assert process.returncode == Exit.INTERRUPTED
+    assert said.endswith("interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_the_matrix_is_shown_once(shell, capfd):
+    words = ("contract", "run", "--provider", "memory", "-k", ONE)
+    assert "evaluation and types" in shell(*words, exit_code=Exit.CHECK_FAILED).stdout
+    beside = capfd.readouterr().err
+    assert "1 passed" in beside
+    assert "evaluation and types" not in beside
 
 
 def test_the_command_line_imports_no_pytest():

@@ -4,7 +4,7 @@ A fixture ``NAME_asked`` gives a :class:`downhaul_contract_tests.Backend` and wh
 """
 
 import pytest
-from downhaul_contract_tests import Backend, Feature
+from downhaul_contract_tests import Backend, Feature, write_all
 from downhaul_contract_tests.bindings import (
     IN_ONE_PROCESS,
     NO_VERSIONS,
@@ -17,19 +17,26 @@ from downhaul_emulators.seeding import to_launchdarkly, to_split
 from downhaul_emulators.split import SplitEmulator
 from downhaul_launchdarkly.provider import LaunchDarklyProvider
 from downhaul_launchdarkly.session import Connection
+from downhaul_openfeature.provider import OpenFeatureProvider
 from downhaul_postgres.contract import PostgresBackend, postgres_server, postgres_template
 from downhaul_split.provider import SplitProvider
 from downhaul_split.session import Connection as SplitConnection
 
+from downhaul import Flags
+from downhaul.backends.memory import MemoryProvider
 from downhaul.config import Secret
+from downhaul.flag import FlagSet
+from downhaul.integrations.openfeature import DownhaulProvider
 
+_OF_SPLITS_SDK = pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")
 ASKED = (
     "memory",
     "file",
     "sqlite",
     pytest.param("postgresql", marks=pytest.mark.postgres),
     "launchdarkly",
-    pytest.param("split", marks=pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")),
+    pytest.param("split", marks=_OF_SPLITS_SDK),
+    "openfeature",
 )
 
 __all__ = [
@@ -38,6 +45,7 @@ __all__ = [
     "file_asked",
     "launchdarkly_asked",
     "memory_asked",
+    "openfeature_asked",
     "postgres_server",
     "postgres_template",
     "postgresql_asked",
@@ -90,6 +98,29 @@ class SplitBackend(Backend):
         self._emulator.replace({})
 
 
+class OpenFeatureBackend(Backend):
+    """Flags of this process, behind OpenFeature's interface of a provider."""
+
+    def __init__(self):
+        self._kept, self._kinds = MemoryProvider(), {}
+        self._near = Flags.over(self._kept)
+
+    def provider(self):
+        return OpenFeatureProvider(lambda: DownhaulProvider(self._near), kinds=self._kinds)
+
+    def seed(self, flags):
+        write_all(self._kept, flags)
+
+    def reset(self):
+        write_all(self._kept, FlagSet())
+
+    def declare(self, declarations):
+        self._kinds = {key: one.kind for key, one in declarations.items()}
+
+    def close(self):
+        self._near.close()
+
+
 @pytest.fixture
 def memory_asked():
     return MemoryBackend(), IN_ONE_PROCESS
@@ -134,3 +165,14 @@ def split_asked():
                 Feature.TELLS_TAGS: "the payload has no tags",
             },
         )
+
+
+@pytest.fixture
+def openfeature_asked():
+    made = OpenFeatureBackend()
+    no_word = dict.fromkeys(
+        (Feature.TELLS_KIND, Feature.TELLS_OFF, Feature.TELLS_TAGS),
+        "OpenFeature has no word for it",
+    )
+    yield made, {**IN_ONE_PROCESS, **no_word}
+    made.close()

@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write what the contract of Downhaul's providers found, as JSON",
     )
     group.addoption(
+        "--no-contract-matrix",
+        action="store_true",
+        help="show no matrix at the end: for whoever shows the report",
+    )
+    group.addoption(
         "--contract-url",
         metavar="URL",
         default=os.environ.get(_URL),
@@ -201,7 +206,8 @@ class Watch:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the matrix, what is partial, and what was tampered with."""
         bindings = [one for one in self._bindings.values() if one.rows]
-        if not bindings and not self._problems:
+        nothing = not bindings and not self._problems
+        if nothing or self._config.getoption("--no-contract-matrix"):
             return
         terminalreporter.section(f"provider contract, suite {_suites(bindings)}")
         if bindings:
