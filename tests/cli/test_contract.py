@@ -8,6 +8,7 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import psycopg
 import pytest
 from downhaul_contract_tests import ProviderContract
 
@@ -118,6 +119,22 @@ def test_a_url_that_no_binding_takes_is_said(shell):
     words = ("contract", "run", "--provider", "memory", "--url", "memory://x", "-k", ONE)
     done = shell(*words, exit_code=Exit.CHECK_FAILED)
     assert "no binding asks for the fixture contract_url" in done.stdout
+
+
+def test_the_url_is_where_the_binding_works_and_nothing_is_left_there(shell, fresh_postgres):
+    words = ("contract", "run", "--provider", "postgresql", "--url", fresh_postgres, "-k", ONE)
+    (row,) = shell.json(*words, exit_code=Exit.CHECK_FAILED)["bindings"][0]["tests"]
+    assert row["outcome"] == "passed"
+    with psycopg.connect(fresh_postgres) as connection:
+        names = connection.execute("SELECT datname FROM pg_database").fetchall()
+    assert not [name for (name,) in names if name.startswith("contract_")]
+
+
+def test_a_binding_that_cannot_be_imported_ends_with_what_pytest_says(shell, capfd):
+    (shell.folder / "broken.py").write_text("import nothing_of_that_name", encoding="utf-8")
+    words = ("contract", "run", "--provider", "memory", "--binding", "broken.py")
+    assert "could not run broken.py" in shell(*words, exit_code=Exit.FAILURE).stderr
+    assert "No module named 'nothing_of_that_name'" in capfd.readouterr().err
 
 
 def test_a_provider_without_a_binding_says_what_to_write(shell, monkeypatch):
