@@ -342,11 +342,11 @@ def order_of_identifiers(one, other):
 
 
 def in_network(value, wanted):
+    if not isinstance(value, str) or not isinstance(wanted, str):
+        return False  # a number is no address, though the library reads it as one
     try:
-        address = ipaddress.ip_address(value) if isinstance(value, str) else None
+        address = ipaddress.ip_address(value)
         network = ipaddress.ip_network(wanted, strict=False)
     except ValueError:
         return False
-    return address is not None and (
-        address in network or (getattr(address, "ipv4_mapped", None) or address) in network
-    )
+    return address in network or (getattr(address, "ipv4_mapped", None) or address) in network

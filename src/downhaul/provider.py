@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from downhaul.context import Context
 from downhaul.errors import ReadOnly, UnsupportedCapability
+from downhaul.evaluator.asking import Ask
 from downhaul.evaluator.asking import (
     portable_attribute as portable_attribute,  # noqa: PLC0414  (what a provider writes a rule for)
 )
@@ -53,6 +54,12 @@ class Capability(StrEnum):
     """Tells the application of changes by itself, without a restart."""
 
 
+def of_one_sort(one: Iterable[Capability], other: Iterable[Capability]) -> bool:
+    """Return whether two backends are asked in one way: both publish rules, or both decide."""
+    source = {Capability.FLAG_SET, Capability.RESOLVE}
+    return source.intersection(one) == source.intersection(other)
+
+
 class State(StrEnum):
     """How a provider stands (rule P2)."""
 
@@ -75,11 +82,27 @@ class ProviderStatus:
     age: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Which backend answers, of a provider that is made of several.
+
+    ``name`` is what results name as their provider. ``asked`` takes ``resolve`` of the outermost
+    provider, and returns what asks through it with this one backend answering, whoever is in
+    charge by then: so all answers of one moment come from one backend.
+    """
+
+    name: str
+    asked: Callable[[Ask], Ask]
+
+
 class Listener(Protocol):
     """What the core gives a provider to talk to. Calls return soon, and raise nothing."""
 
-    def replaced(self, flag_set: FlagSet) -> None:
-        """The whole flag set is now this one."""
+    def replaced(self, flag_set: FlagSet, by: Answering | None = None) -> None:
+        """The whole flag set is now this one.
+
+        A provider that is made of several says ``by`` whom it is answered from now on.
+        """
 
     def changed(self, delta: FlagSetDelta) -> None:
         """These flags and segments changed, all at once."""
@@ -254,6 +277,22 @@ class FlagProvider:
             message = f'provider "{self.name}" takes no writes'
             return ReadOnly(message, provider=self.name, hint="change the flag where it is kept")
         return UnsupportedCapability(capability.value, provider=self.name)
+
+
+WRITES: Final = frozenset(
+    {
+        "put",
+        "delete",
+        "switch_on",
+        "switch_off",
+        "set_rollout",
+        "set_targets",
+        "put_segment",
+        "delete_segment",
+        "restore",
+    }
+)
+"""The verbs of :class:`FlagProvider` that change something at the backend."""
 
 
 class ControlStore(Protocol):

@@ -22,6 +22,7 @@ PLANTED = "s3cr3t-Planted"
 
 pytestmark = pytest.mark.rule("P7")
 
+_SECOND = '[provider]\nurl = "acme://x"\nwrap = ["failover"]\nfailover.to = {}'
 PLACES = {
     "password of a URL": f'[provider]\nurl = "acme://user:{PLANTED}@host/x"',
     "user of a URL": f'[provider]\nurl = "acme://{PLANTED}@host/x"',
@@ -33,6 +34,15 @@ PLACES = {
     "token in a file": '[provider]\nurl = "acme://x"\nanything = { file = "planted" }',
     "token in a table": f'[provider]\nurl = "acme://x"\n[provider.deep]\nsdk_key = "{PLANTED}"',
     "list of tokens": f'[provider]\nurl = "acme://x"\ntokens = ["{PLANTED}"]',
+    "password of a second backend": _SECOND.format(f'"acme://user:{PLANTED}@host/x"'),
+    "URL of a second backend in a variable": _SECOND.format('{ env = "URL_WITH_SECRET" }'),
+    "password of a second backend in a table": _SECOND.format(
+        f'{{ url = "acme://user:{PLANTED}@host/x", retries = 3 }}'
+    ),
+    "token of a second backend": _SECOND.format(f'{{ url = "acme://x", sdk_key = "{PLANTED}" }}'),
+    "token of a second backend in a variable": _SECOND.format(
+        '{ url = "acme://x", anything = { env = "PLANTED" } }'
+    ),
     "token said again": f'[provider]\nurl = "acme://x/{PLANTED}"\ntoken = "{PLANTED}"',
 }
 

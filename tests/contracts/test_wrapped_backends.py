@@ -5,6 +5,7 @@ from types import MappingProxyType
 import pytest
 from contract_backends import MemoryBackend
 from downhaul_contract_tests import Backend, Feature, ProviderContract, write_all
+from resolving import ResolvingBackend, ResolvingProvider
 
 from downhaul.backends.memory import MemoryProvider
 from downhaul.provider import Change
@@ -34,6 +35,21 @@ class ReadOnlyBackend(Backend):
         self._provider = ReadOnlyProvider(MemoryProvider())
 
 
+class FailingOver(Failover):
+    """Two backends that decide by themselves. The second is empty, and never gets its turn."""
+
+    def __init__(self):
+        super().__init__(ResolvingProvider(), ResolvingProvider(), after=3600)
+
+    @property
+    def declarations(self):
+        return self.inner.declarations
+
+    @declarations.setter
+    def declarations(self, declarations):
+        self.inner.declarations = declarations
+
+
 class TestRecording(ProviderContract):
     lacks = IN_ONE_PROCESS
 
@@ -48,6 +64,14 @@ class TestFailover(ProviderContract):
     @pytest.fixture
     def backend(self):
         return MemoryBackend(lambda: Failover(MemoryProvider(), MemoryProvider()))
+
+
+class TestFailoverOfAsked(ProviderContract):
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self):
+        return ResolvingBackend(FailingOver)
 
 
 class TestStack(ProviderContract):

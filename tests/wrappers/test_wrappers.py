@@ -1,21 +1,35 @@
 """Wrappers: what each adds, what they pass on, how they stack and are configured."""
 
+import inspect
+import os
+import signal
 import threading
 
 import pytest
+from rollout_world import Clock, World, plan_for, provider_at, store_at
 
 from downhaul import Context, Flag, Flags, Segment
 from downhaul.backends.memory import MemoryProvider
-from downhaul.config import check
+from downhaul.backends.sqlite import SqliteProvider
+from downhaul.config import check, resolve
 from downhaul.control.service import database_of
+from downhaul.control.standing import standings
 from downhaul.errors import ConfigError, FlagNotFound, ReadOnly
 from downhaul.flag import FlagSet
-from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
+from downhaul.provider import (
+    WRITES,
+    Capability,
+    Change,
+    FlagProvider,
+    ProviderSnapshot,
+    State,
+)
 from downhaul.result import ErrorCode, Reason, Result
+from downhaul.store import schema
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.read_only import ReadOnlyProvider
 from downhaul.wrappers.recording import Call, RecordingProvider
-from downhaul.wrappers.wrapper import Wrapper, innermost, stack_of
+from downhaul.wrappers.wrapper import Wrapper, innermost, shared, stack_of
 
 ANA = Change("ana", "because")
 
@@ -24,7 +38,7 @@ def memory(*keys):
     return MemoryProvider(FlagSet.of([Flag.boolean(key) for key in keys]))
 
 
-WRITES = [
+EACH_WRITE = [
     lambda one: one.put(Flag.boolean("agent"), ANA),
     lambda one: one.delete("agent", ANA),
     lambda one: one.switch_on("agent", ANA),
@@ -66,7 +80,7 @@ def test_a_stack_can_be_read():
 
 
 @pytest.mark.rule("P4")
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("write", EACH_WRITE)
 def test_whoever_only_reads_is_refused_every_write_and_nothing_changes(write):
     inner = memory("agent")
     before = inner.list()
@@ -75,6 +89,31 @@ def test_whoever_only_reads_is_refused_every_write_and_nothing_changes(write):
     assert '"agent" is not written' in str(refused.value)
     assert "read_only -> recording -> memory" in str(refused.value)
     assert inner.list() == before
+
+
+@pytest.mark.rule("P4")
+def test_every_verb_that_takes_a_change_is_declared_to_write_and_refused():
+    taking = {
+        name
+        for name, verb in vars(FlagProvider).items()
+        if inspect.isfunction(verb) and "change" in inspect.signature(verb).parameters
+    }
+    assert taking == WRITES
+    own = {name for name in WRITES if vars(ReadOnlyProvider).get(name) is not None}
+    assert own == WRITES
+
+
+@pytest.mark.rule("P4")
+def test_a_refusal_names_the_flag_however_it_is_given():
+    for refused in (
+        lambda one: one.switch_off(key="agent", change=ANA),
+        lambda one: one.put(flag=Flag.boolean("agent"), change=ANA),
+    ):
+        with pytest.raises(ReadOnly) as caught:
+            refused(ReadOnlyProvider(memory("agent")))
+        assert caught.value.flag == "agent"
+    with pytest.raises(TypeError, match="change"):
+        ReadOnlyProvider(memory("agent")).switch_off("agent")
 
 
 @pytest.mark.rule("K1", "P4")
@@ -127,7 +166,7 @@ def test_calls_are_kept_with_their_outcome_and_nothing_of_the_context():
     assert (recorded.calls, recorded.count("resolve")) == ((), 0)
 
 
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("write", EACH_WRITE)
 def test_each_verb_is_recorded_and_its_error_goes_on(write):
     recorded = RecordingProvider(memory("agent"))
     try:
@@ -166,6 +205,92 @@ def test_no_call_of_many_threads_is_lost():
         one.join()
     assert recorded.count("get") == 16_000
     assert seen == sorted(seen)
+
+
+def test_calls_are_counted_through_a_fork_at_any_moment():
+    recorded = RecordingProvider(memory("agent"))
+    recorded.get("agent")
+    done = threading.Event()
+
+    def look():
+        while not done.is_set():
+            recorded.count("get")
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(15)
+                code = 1
+                try:
+                    recorded.get("agent")
+                    code = 0 if recorded.count("get") == 2 else 1
+                finally:
+                    os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        done.set()
+        looking.join()
+
+
+# Transactions of a store
+
+
+class Own(Wrapper):
+    """Somebody's wrapper, which knows of no transactions."""
+
+
+def test_writes_join_a_transaction_through_those_wrappers_that_can(tmp_path):
+    store = SqliteProvider(tmp_path / "flags.db")
+    schema.upgrade(store.database)
+    recorded = RecordingProvider(Failover(store, memory()))
+    stack = shared(recorded)
+    assert stack is recorded
+    store.put(Flag.boolean("agent"), ANA)
+
+    def switch_off_and_fail():
+        with store.database.writing() as connection:
+            assert not stack.within(connection).switch_off("agent", ANA).on
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        switch_off_and_fail()
+    assert store.get("agent").on
+    with store.database.writing() as connection:
+        stack.within(connection).switch_off("agent", ANA)
+    assert not store.get("agent").on
+    assert [one.verb for one in recorded.calls] == ["switch_off", "switch_off"]
+    assert recorded.count("switch_off") == 2
+    for one in (memory(), RecordingProvider(memory()), ReadOnlyProvider(store), Own(store)):
+        assert shared(one) is None
+        assert shared(RecordingProvider(one)) is None
+    store.close()
+
+
+@pytest.mark.rule("R2")
+def test_a_rollout_in_a_recorded_store_is_one_transaction_with_its_flag(tmp_path):
+    with store_at(f"sqlite:///{tmp_path / 'flags.db'}") as (url, _):
+        store = provider_at(url, "test")
+        clock = Clock(store.database)
+        world = World(RecordingProvider(store), store.control, "test", clock)
+        world.flag(percent=3)
+        world.rollouts.start(plan_for("agent", 10, 50), "")
+
+        def crash(name, _rollout):
+            if name == "within_write":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            world.tick(0, world.another("dies", points=crash))
+        assert world.kept() == store.get("agent")
+        assert world.percent() == 3  # taken back with the rollout's state
+        clock.advance(16)  # the lease ends
+        world.go_to("completed")
+        assert world.exposures() == [3, 10, 50]
+        assert world.provider.count("put") + world.provider.count("set_rollout") == 1 + 3
+        world.close()
 
 
 # Configuration
@@ -207,8 +332,11 @@ def test_a_stack_is_made_from_configuration_with_paths_beside_the_file(folder):
     "table, told",
     [
         ('wrap = ["failover"]', "provider.failover.to"),
-        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafterr = 2', "did you mean after?"),
-        ('wrap = ["failover"]\n[provider.failover]\nto = "x:y"\nafter = -1', "greater than 0"),
+        (
+            'wrap = ["failover"]\n[provider.failover]\nto = "file:x"\nafterr = 2',
+            "did you mean after?",
+        ),
+        ('wrap = ["failover"]\n[provider.failover]\nto = "file:x"\nafter = -1', "greater than 0"),
         ('wrap = ["recording"]\nrecording = 5', "must be a table"),
         ('wrap = ["read_only"]\n[provider.read_only]\nstrict = true', "unknown key"),
         ('wrap = ["readonly"]', "did you mean read_only?"),
@@ -229,26 +357,57 @@ def test_a_backend_that_decides_by_itself_and_one_that_publishes_rules_are_no_pa
 
 
 def test_the_tables_of_a_wrapped_store_are_found(tmp_path):
-    from downhaul.backends.sqlite import SqliteProvider
-
     store = SqliteProvider(tmp_path / "flags.db")
     assert database_of(RecordingProvider(store)) is store.database
     assert database_of(RecordingProvider(memory())) is None
     store.close()
 
 
-def test_doctor_shows_the_stack(folder):
+STACK = """
+[provider]
+url = "file:one.json"
+wrap = ["read_only", "failover", "recording"]
+[provider.failover]
+to = { url = "file:two.json", poll = 0.1 }
+"""
+
+
+@pytest.mark.rule("P2")
+def test_doctor_shows_how_each_part_of_the_stack_stands(folder):
     from downhaul.control.examination import examine
 
-    text = '[provider]\nurl = "file:one.json"\nwrap = ["read_only", "recording"]\n'
-    (folder / "downhaul.toml").write_text(text)
-    found = {one.name: one.message for one in examine(file=str(folder / "downhaul.toml"))}
-    assert found["wrappers"] == "read_only -> recording -> file"
+    (folder / "downhaul.toml").write_text(STACK)
+    found = [
+        (one.name, one.status, one.message)
+        for one in examine(file=str(folder / "downhaul.toml"))
+        if one.name in ("wrapper", "backend")
+    ]
+    assert found == [
+        ("wrapper", "ok", "read_only -> failover(recording -> file, file) is READY"),
+        ("wrapper", "ok", "failover(recording -> file, file) is READY"),
+        ("wrapper", "ok", "recording -> file is READY"),
+        ("backend", "ok", f"file://{folder}/one.json is READY"),
+        ("backend", "ok", f"file://{folder}/two.json is READY"),
+    ]
+
+
+@pytest.mark.rule("P2")
+def test_a_part_that_is_away_is_named_with_what_it_says(folder):
+    (folder / "downhaul.toml").write_text(STACK)
+    (folder / "two.json").unlink()
+    settings = resolve(file=folder / "downhaul.toml", environ={}, cache_dir=str(folder / "cache"))
+    before = set(threading.enumerate())
+    *_, first, second = standings(settings, within=0.1)
+    assert (first.kind, first.status.state) == ("backend", State.READY)
+    assert second.what == f"file://{folder}/two.json"
+    assert second.status.state is not State.READY
+    assert "two.json" in second.status.message
+    assert set(threading.enumerate()) == before
+    assert not (folder / "cache").exists()
 
 
 @pytest.mark.rule("P7")
 def test_the_password_of_a_second_backend_is_shown_to_nobody(folder):
-    from downhaul.config import resolve
     from downhaul.config.report import show
 
     text = '[provider]\nurl = "file:one.json"\nwrap = ["failover"]\n'

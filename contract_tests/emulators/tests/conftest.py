@@ -19,6 +19,10 @@ def _wait_for(holds):
         time.sleep(0.005)
 
 
+def _threads():
+    return {one.name for one in threading.enumerate()}
+
+
 @contextlib.contextmanager
 def _sdk(service, *, streaming=True, **config):
     """A factory of the vendor's SDK, started and not awaited."""
@@ -41,9 +45,13 @@ def _sdk(service, *, streaming=True, **config):
     try:
         yield factory
     finally:
+        # destroyed before its start is through, the SDK goes on for good: trying, then polling
+        service.heal()
+        _wait_for(lambda: "SDKInitializer" not in _threads())
         ended = threading.Event()
         factory.destroy(ended)
         assert ended.wait(LIMIT)
+        _wait_for(lambda: "PushFeatureFlagWorker" not in _threads())
 
 
 @contextlib.contextmanager
@@ -52,8 +60,13 @@ def _following(service, *, streaming=True, **config):
     with _sdk(service, streaming=streaming, **config) as factory:
         factory.block_until_ready(LIMIT)
         if streaming:
-            _wait_for(service.listening)
+            _wait_until_it_streams()
         yield factory.client()
+
+
+def _wait_until_it_streams():
+    """Wait until the SDK has caught up after it connected, and goes by what the stream says."""
+    _wait_for(lambda: "PushFeatureFlagWorker" in _threads())
 
 
 class _Admin:
@@ -102,6 +115,52 @@ class _Admin:
     def remove(self, name):
         return self.call("DELETE", self.of(name))
 
+    def delete(self, name):
+        return self.call("DELETE", f"splits/ws/{self._service.workspace}/{name}")
+
+    def new_segment(self, name, keys=()):
+        workspace, environment = self._service.workspace, self._service.environment
+        about = {"name": name}
+        made = self.call("POST", f"segments/ws/{workspace}/trafficTypes/user", json=about)
+        assert made.status_code == 200, made.text
+        assert self.call("POST", f"segments/{environment}/{name}").status_code == 200
+        return self.keys(name, "uploadKeys", list(keys)) if keys else made
+
+    def keys(self, segment, verb, keys, query=""):
+        path = f"segments/{self._service.environment}/{segment}/{verb}{query}"
+        return self.call("PUT", path, json={"keys": keys, "comment": "why"})
+
+    def new_rule_segment(self, name):
+        workspace, environment = self._service.workspace, self._service.environment
+        path = f"rule-based-segments/ws/{workspace}/trafficTypes/user"
+        assert self.call("POST", path, json={"name": name}).status_code == 200
+        assert self.call("POST", f"rule-based-segments/{environment}/{name}").status_code == 200
+
+    def rules(self, name, **definition):
+        workspace, environment = self._service.workspace, self._service.environment
+        path = f"rule-based-segments/ws/{workspace}/{name}/environments/{environment}"
+        return self.call("PUT", path, json=definition)
+
+    def flag_set(self, name):
+        workspace = {"id": self._service.workspace, "type": "workspace"}
+        url = f"{self._service.url}/api/v3/flag-sets"
+        body = {"name": name, "workspace": workspace}
+        return requests.post(url, json=body, headers=self.headers, timeout=LIMIT)
+
+
+def _refused(answer, status, words):
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"code", "message", "details", "transactionId"}
+    assert body["code"] == status
+    assert words in body["message"]
+
+
+@pytest.fixture
+def refused():
+    """Returns what checks that an answer is a refusal in Split's shape, with words in it."""
+    return _refused
+
 
 @pytest.fixture
 def split():
@@ -132,6 +191,12 @@ def sdk(split):
 def following(split):
     """Returns a context manager: a client of the vendor's SDK that is ready and listens."""
     return lambda **config: _following(split, **config)
+
+
+@pytest.fixture
+def wait_until_it_streams():
+    """Returns what waits until the SDK goes by what the stream says, again."""
+    return _wait_until_it_streams
 
 
 @pytest.fixture

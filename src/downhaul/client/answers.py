@@ -11,7 +11,7 @@ from downhaul.client.engine import Engine
 from downhaul.client.fitting import fitted
 from downhaul.context import ContextLike, as_context
 from downhaul.errors import InvalidContext
-from downhaul.provider import Capability, ProviderStatus, State
+from downhaul.provider import ProviderStatus, State
 from downhaul.result import ErrorCode, Reason, Result
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _ERRORS: Final[Mapping[State, tuple[ErrorCode, str]]] = {
 
 def settle(engine: Engine, flag: str, context: ContextLike, default: Any) -> Result:
     """Evaluate with all that can go wrong. Never raises: a defect is the caller's default, too."""
-    name = engine.provider.name
+    name = engine.view.world.provider
     try:
         decide = engine.view.results.get(flag)
         result = None if decide is None else decide(context)
@@ -78,12 +78,12 @@ def explained(engine: Engine, result: Result, flag: str, context: ContextLike) -
 
 def _unknown(engine: Engine, flag: str, context: ContextLike) -> Result:
     """Answer for a flag that is not in the tables."""
-    name = engine.provider.name
-    everything = engine.view.world.overlay.everything
+    world = engine.view.world
+    name, everything = world.provider, world.overlay.everything
     if everything is not None:
         return engine.view.killed(flag, everything)
-    if Capability.RESOLVE in engine.provider.capabilities:
-        resolved = engine.provider.resolve(flag, as_context(context), None)
+    if world.ask is not None:
+        resolved = world.ask(flag, as_context(context), None)
         return resolved if resolved.flag else replace(resolved, flag=flag)
     as_context(context)  # what can't be a context is told, whatever the flag
     status: ProviderStatus = engine.provider.status()

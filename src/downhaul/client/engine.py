@@ -27,6 +27,7 @@ from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
 from downhaul.overlay import EVERYTHING, NO_KILLS, KillRecord, Overlay
 from downhaul.provider import (
+    Answering,
     Capability,
     ControlStore,
     FlagProvider,
@@ -37,6 +38,8 @@ from downhaul.provider import (
 )
 
 _log: Final = logging.getLogger("downhaul")
+
+_GIVEN_UP: Final = 2.0  # seconds to close what was started before a start that failed
 
 ChangeCallback = Callable[[frozenset[str]], None]
 """Gets the keys of the flags whose decisions may have changed, ``switch:NAME`` for switches, and
@@ -117,6 +120,7 @@ class Engine:
         self.control = control
         self._declared: Declarations = {}
         self.view = View(self._world(declarations or {}))
+        self._by: Answering | None = None  # who answers, of a provider that is made of several
         self.overrides = Overrides(self.view, provider.name)
         self.revision = ""
         self.loaded = False  # whether flags ever came, be it none
@@ -132,7 +136,11 @@ class Engine:
         self.keeper.start()
         if self.off_on_unknown_kills and self.keeper.unknown:
             self.killed(NO_KILLS)
-        self.provider.start(self)
+        try:
+            self.provider.start(self)
+        except BaseException:
+            self.close(_GIVEN_UP)  # the keeper follows the store already
+            raise
         _living.add(self)
         if ready_within > 0:
             until = time.monotonic() + ready_within
@@ -178,10 +186,15 @@ class Engine:
 
     # What the provider says (Listener)
 
-    def replaced(self, flag_set: FlagSet) -> None:
+    def replaced(self, flag_set: FlagSet, by: Answering | None = None) -> None:
         """Serve this flag set from now on, and tell of the flags that it changes."""
         known = known_flags(flag_set.flags, self._declared)
-        touched = self.view.replace(known, flag_set.segments)
+        answering = None
+        if by is not None and by is not self._by:
+            self._by = by
+            is_asked = self.view.world.ask is not None
+            answering = by.name, by.asked(self.provider.resolve) if is_asked else None
+        touched = self.view.replace(known, flag_set.segments, answering)
         self.loaded = True
         self.revision = flag_set.revision
         self._tell(touched)

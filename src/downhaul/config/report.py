@@ -63,14 +63,8 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
-def _without_passwords(tables: Mapping[str, Any]) -> dict[str, Any]:
+def _without_passwords(value: Any) -> Any:
     """Return tables of wrappers with what is secret in their URLs taken out, such as failover's."""
-    return {
-        name: {
-            key: redacted(value) if isinstance(value, str) and "://" in value else value
-            for key, value in table.items()
-        }
-        if isinstance(table, Mapping)
-        else table
-        for name, table in tables.items()
-    }
+    if isinstance(value, Mapping):
+        return {name: _without_passwords(one) for name, one in value.items()}
+    return redacted(value) if isinstance(value, str) and "://" in value else value

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from downhaul.config.beside import passwords_in, places
 from downhaul.config.merge import CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
 from downhaul.config.options import checked, checked_wrapper
 from downhaul.config.schema import Document, did_you_mean, dotted, problems_of
@@ -30,6 +31,7 @@ from downhaul.config.settings import (
 from downhaul.config.sources import Where
 from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, redacted, scheme_of
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
+from downhaul.hookspecs import ProviderSpec
 from downhaul.plugins.build import known_wrappers
 from downhaul.plugins.known import KNOWN, WRAPPERS
 from downhaul.plugins.registry import registry
@@ -105,7 +107,8 @@ def _draft(
 
 
 def _check_urls(draft: Draft) -> None:
-    for path in (URL, CONTROL_URL):
+    others = [path for place in places(draft.values.get(WRAP)) for path in place]
+    for path in (URL, CONTROL_URL, *others):
         value = draft.values.get(path)
         url = value.reveal() if isinstance(value, Secret) else value
         if not isinstance(url, str):
@@ -166,13 +169,20 @@ def _settings(draft: Draft, document: Document) -> Settings:
     wrap = tuple(document.provider.wrap)
     extra = with_secrets(document.provider.model_extra or {})
     options = {name: value for name, value in extra.items() if name not in wrap}
+    wrappers = {name: value for name, value in extra.items() if name in wrap}
     provider = ProviderSettings(
         url=document.provider.url,
         options=options,
         wrap=wrap,
-        wrappers={name: value for name, value in extra.items() if name in wrap},
+        wrappers=wrappers,
         directory=draft.leaves[URL].directory,
-        secrets=secrets_in(extra),
+        directories={
+            path[1]: draft.leaves[path].directory
+            for place in places(wrap)
+            for path in place
+            if path in draft.leaves
+        },
+        secrets=secrets_in(extra) | passwords_in(wrap, wrappers),
     )
     return Settings(
         provider=provider,
@@ -200,6 +210,7 @@ def _path(draft: Draft, path: Where, text: str | None) -> Path | None:
 
 def _check_plugins(draft: Draft) -> None:
     """Add what is wrong with the plugins that the URLs name, and with what they are given."""
+    own: ProviderSpec | None = None
     for path in (URL, CONTROL_URL):
         scheme = scheme_of(str(draft.values.get(path) or ""))
         if not scheme:
@@ -210,17 +221,24 @@ def _check_plugins(draft: Draft) -> None:
             draft.blame(path, error.message, error.hint)
             continue
         if path == URL:
-            draft.problems += checked(spec, _options(draft), draft.origins)[1]
-    _check_wrappers(draft)
+            own = spec
+            _add(draft, checked(spec, _options(draft), draft.origins)[1])
+    _check_wrappers(draft, own)
 
 
-def _check_wrappers(draft: Draft) -> None:
+def _check_wrappers(draft: Draft, around: ProviderSpec | None) -> None:
     table = _nested(draft).get("provider", {})
     names = table.get("wrap") if isinstance(table, Mapping) else None
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and name in WRAPPERS:
-            own = table.get(name, {})
-            draft.problems += checked_wrapper(WRAPPERS[name], own, draft.origins)[1]
+            own = with_secrets(table.get(name, {}), name)
+            _add(draft, checked_wrapper(WRAPPERS[name], around, own, draft.origins)[1])
+
+
+def _add(draft: Draft, problems: Iterable[Problem]) -> None:
+    """Add problems, but none with what could not be read: that it is missing follows."""
+    known = {one.path for one in draft.problems}
+    draft.problems += [one for one in problems if one.path not in known]
 
 
 def _options(draft: Draft) -> Mapping[str, Any]:

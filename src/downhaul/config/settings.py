@@ -48,7 +48,8 @@ class ProviderSettings:
     ``url`` is the real one, for the driver; show ``safe_url``. ``options`` is what else stands in
     the table, as the plugin's settings model made it; without a model, what is secret in it is a
     :class:`Secret`. ``wrap`` are names of wrappers, the first outermost, ``wrappers`` their tables.
-    ``directory`` is where relative paths in the options resolve.
+    ``directory`` is where relative paths in the options resolve, and ``directories`` where those
+    of a backend that a wrapper names do. ``secrets`` are the texts of all secrets in the tables.
     """
 
     url: str
@@ -56,6 +57,7 @@ class ProviderSettings:
     wrap: tuple[str, ...] = ()
     wrappers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
     directory: Path = Path()
+    directories: Mapping[str, Path] = field(default_factory=lambda: _NOTHING)
     secrets: frozenset[str] = frozenset()
 
     @property

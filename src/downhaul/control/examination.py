@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.control.service import database_of, resolve_settings
+from downhaul.control.standing import standings
 from downhaul.errors import ConfigError, DownhaulError
 from downhaul.overlay import KillRegister
-from downhaul.provider import Capability, ControlStore, FlagProvider
-from downhaul.wrappers.wrapper import stack_of
+from downhaul.provider import Capability, ControlStore, FlagProvider, State
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHANNEL: Final = "downhaul:doctor"
 _HEARD_WITHIN: Final = 2.0  # seconds
+_READY_WITHIN: Final = 5.0  # seconds for all backends of a stack together
 _SKEW: Final = 2.0  # seconds between clocks that records show without harm
 
 
@@ -49,6 +50,8 @@ def examine(
     except ConfigError:
         return findings  # the first finding says it all
     findings += _guarded("provider", lambda: _backend(settings))
+    if settings.provider.wrap:
+        findings += _guarded("wrapper", lambda: _stack(settings))
     findings += _guarded("last-known copy", lambda: _copy(settings))
     findings += _guarded("kill file", lambda: _kill_file(settings))
     return findings
@@ -101,8 +104,6 @@ def _backend(settings: Settings) -> Iterator[Finding]:
     from downhaul.plugins import build_control, build_provider  # noqa: PLC0415  (pluggy)
 
     provider = build_provider(settings)
-    if settings.provider.wrap:
-        yield Finding("wrappers", "ok", stack_of(provider))
     control: ControlStore | None = None
     try:
         yield from _flags(provider)
@@ -113,6 +114,18 @@ def _backend(settings: Settings) -> Iterator[Finding]:
         if control is not None:
             control.close()
         provider.close()
+
+
+def _stack(settings: Settings) -> Iterator[Finding]:
+    """Start the whole stack, as an application does, and see how each part of it stands."""
+    for part in standings(settings, _READY_WITHIN):
+        state, said = part.status.state, part.status.message
+        message = f"{part.what} is {state}{f': {said}' if said else ''}"
+        if state in (State.READY, State.STALE):
+            yield Finding(part.kind, "ok" if state is State.READY else "warn", message)
+        else:
+            hint = "see whether it is up, and what the configuration says of it"
+            yield Finding(part.kind, "fail", message, hint)
 
 
 def _flags(provider: FlagProvider) -> Iterator[Finding]:

@@ -105,19 +105,32 @@ class View:
         _tell(complaints)
         return own, decide
 
-    def replace(self, flags: Mapping[str, Flag], segments: Mapping[str, Segment]) -> frozenset[str]:
-        """Publish a whole new flag set; return the keys whose decisions may be others now."""
+    def replace(
+        self,
+        flags: Mapping[str, Flag],
+        segments: Mapping[str, Segment],
+        answering: tuple[str, Ask | None] | None = None,
+    ) -> frozenset[str]:
+        """Publish a whole new flag set; return the keys whose decisions may be others now.
+
+        ``answering`` is the provider that results name and who is asked, where these change.
+        """
         with self._lock:
             # Whatever the tables hold, which after a fork may be a change half done.
             before, gone = self._world, {*self.enabled, *self.results}
             changed = _changed(before.flags, flags), _changed(before.segments, segments)
             touched = changed[0] | self._depending(*changed)
-            self._settle(replace(before, flags=flags, segments=segments))
+            provider, ask = answering or (before.provider, before.ask)
+            self._settle(
+                replace(before, flags=flags, segments=segments, provider=provider, ask=ask)
+            )
             self._needs = {}
             self._dependents = {}
             for flag in flags.values():
                 self._learn(flag)
             self._publish(self._keys(), gone)
+            if ask is not before.ask:  # nothing is known of how another one decides
+                return frozenset({*before.flags, *flags})
             return frozenset(touched | self._depending(*changed))
 
     def change(

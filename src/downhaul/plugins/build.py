@@ -30,7 +30,7 @@ def build_provider(settings: Settings) -> FlagProvider:
         settings = with_checked_options(settings, spec)
     provider = _make(spec, settings)
     for name in reversed(settings.provider.wrap):
-        provider = _wrapped(provider, name, settings)
+        provider = _wrapped(provider, name, spec, settings)
     return provider
 
 
@@ -74,14 +74,16 @@ def known_wrappers() -> str:
     return f"known: {', '.join(sorted(WRAPPERS))}"
 
 
-def _wrapped(provider: FlagProvider, name: str, settings: Settings) -> FlagProvider:
+def _wrapped(
+    provider: FlagProvider, name: str, spec: ProviderSpec, settings: Settings
+) -> FlagProvider:
     from downhaul.config.options import with_checked_wrapper  # noqa: PLC0415  (pydantic)
 
     if name not in WRAPPERS:
         raise ConfigError(f'no wrapper is called "{name}"', hint=known_wrappers())
     wrapper = WRAPPERS[name]
     made: FlagProvider = load(wrapper.factory)(
-        provider, with_checked_wrapper(settings, wrapper), settings
+        provider, with_checked_wrapper(settings, wrapper, spec), settings
     )
     return made
 

@@ -92,13 +92,15 @@ class KnownWrapper:
     """A provider made of a provider. ``factory`` takes that, the wrapper's table, and Settings.
 
     ``settings`` is the pydantic model of the table, ``contract`` what binds the contract, around
-    memory. All are ``module:name``.
+    memory. All are ``module:name``. ``backends`` are the keys of the table that name a backend, by
+    a URL or a table shaped as ``[provider]``.
     """
 
     name: str
     factory: str
     settings: str
     contract: str
+    backends: tuple[str, ...] = ()
 
 
 WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
@@ -108,11 +110,12 @@ WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
             f"downhaul.wrappers.{name}:create",
             f"downhaul.wrappers.{name}:{word}Settings",
             f"{_BINDINGS}:Test{word}",
+            backends,
         )
-        for name, word in (
-            ("failover", "Failover"),
-            ("read_only", "ReadOnly"),
-            ("recording", "Recording"),
+        for name, word, backends in (
+            ("failover", "Failover", ("to",)),
+            ("read_only", "ReadOnly", ()),
+            ("recording", "Recording", ()),
         )
     }
 )

@@ -60,6 +60,7 @@ from downhaul.store.rollouts import (
     RolloutRow,
     Save,
 )
+from downhaul.wrappers.wrapper import Shared, shared
 
 _log: Final = logging.getLogger("downhaul.controller")
 
@@ -132,7 +133,8 @@ class Controller:
         self._taken: dict[int, set[int]] = {}  # which sinks took an announcement that others didn't
         self._alerts = tuple(alerts)
         self._points = points or (lambda _name, _rollout: None)
-        self._shared = isinstance(provider, SqlProvider) and provider.control is control
+        own = getattr(provider, "control", None)
+        self._shared = shared(provider) if own is control else None
         self._switch_offs = SwitchOffs(provider, control, self._count)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
@@ -439,9 +441,9 @@ class Controller:
         if self._left(started) < self.lease * _MARGIN:
             self._store.renew(case.claim, self.lease)
         try:
-            if self._shared:
+            if self._shared is not None:
                 with _at_the_backend():  # which is the store itself
-                    self._act_in_one(case, decision, seen)
+                    self._act_in_one(self._shared, case, decision, seen)
             else:
                 self._act_with_intent(case, decision, seen)
         except _Moved:
@@ -454,15 +456,14 @@ class Controller:
         case.acts += 1
         return True
 
-    def _act_in_one(self, case: _Turn, decision: Decision, seen: Seen) -> None:
+    def _act_in_one(self, backend: Shared, case: _Turn, decision: Decision, seen: Seen) -> None:
         """Change the flag and the rollout's state in one transaction: nothing is in between."""
         assert decision.action is not None  # noqa: S101  (the caller looked)
-        assert isinstance(self._provider, SqlProvider)  # noqa: S101  (what `_shared` means)
         claim, action = case.claim, decision.action
         change = self._change(case, action.operation, step=decision.step)
         self._points("before_write", claim.row.id)
         with self._store.holding(claim) as connection:
-            provider = self._provider.within(connection)
+            provider = backend.within(connection)
             flag = _unmoved(provider, action, seen, held=True)
             after = perform(provider, flag, case.plan.variant, action, case.snapshot, change)
             self._points("within_write", claim.row.id)

@@ -12,26 +12,42 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
-from downhaul.config import ProviderSettings, Settings
+from downhaul.backends.delivery import Delivery
+from downhaul.config import Settings
+from downhaul.config.beside import BackendTable, beside
 from downhaul.context import Context
 from downhaul.errors import ConfigError
-from downhaul.flag import Flag, FlagKind, FlagSet, FlagSetDelta, Segment
-from downhaul.provider import Capability, FlagProvider, Listener, ProviderStatus, State
+from downhaul.flag import FlagKind
+from downhaul.provider import (
+    Answering,
+    Capability,
+    FlagProvider,
+    Listener,
+    ProviderStatus,
+    State,
+    of_one_sort,
+)
 from downhaul.result import Result
-from downhaul.wrappers.wrapper import Wrapper, stack_of
+from downhaul.wrappers.hearing import Ear, Heard, Tell
+from downhaul.wrappers.holding import Held
+from downhaul.wrappers.turns import Seen, Turns, clock, takes_over
+from downhaul.wrappers.wrapper import Shared, Wrapper, stack_of
 
 _log: Final = logging.getLogger("downhaul.failover")
-_SOURCE: Final = frozenset({Capability.FLAG_SET, Capability.RESOLVE})
+_NAP: Final = 0.1  # seconds between two questions of whether a backend that is asked is ready
 
 
 class FailoverSettings(BaseModel):
-    """``[provider.failover]``: the URL of the second backend, and how patient to be, in seconds.
+    """``[provider.failover]``: the second backend, and how patient to be, in seconds.
+
+    ``to`` is a URL, or a table with ``url`` and whatever else that provider takes.
 
     After ``after`` seconds in which the primary is not ready, the second one takes over; after
     ``back`` seconds in which it was ready all the time, the primary is in charge again.
@@ -39,7 +55,7 @@ class FailoverSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str
+    to: BackendTable
     after: PositiveFloat = 5.0
     back: PositiveFloat = 10.0
 
@@ -48,7 +64,8 @@ class Failover(Wrapper):
     """Serves from ``inner``, the primary, or from ``secondary`` while the primary is away.
 
     ``clock`` gives seconds that only go forward; :meth:`look` is what the thread does each
-    ``interval`` seconds (None: there is no thread, and a test looks).
+    ``interval`` seconds (None: there is no thread, and a test looks). Listeners are called with no
+    lock held, and in order.
     """
 
     label = "failover"
@@ -60,12 +77,11 @@ class Failover(Wrapper):
         *,
         after: float = 5.0,
         back: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock,
         interval: float | None = 0.1,
     ) -> None:
         super().__init__(inner)
-        ours, theirs = (_SOURCE & one.capabilities for one in (inner, secondary))
-        if ours != theirs:
+        if not of_one_sort(inner.capabilities, secondary.capabilities):
             message = f"{inner.name} can't fail over to {secondary.name}"
             raise ConfigError(
                 message,
@@ -76,66 +92,89 @@ class Failover(Wrapper):
         self.after, self.back = after, back
         self._clock = clock
         self._interval = interval
-        self._listener: Listener | None = None
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._heard = {one: _Heard() for one in (inner, secondary)}
+        self._turns = Turns(after, back)
+        self._held = Held()
+        self._heard = self._nothing_heard()
         self._charge = inner
-        self._since = clock()  # when the primary was last seen as the one in charge would like it
+        self._listener: Listener | None = None
+        self._told: FlagProvider | None = None  # whose flags the listener has
+        self._delivery = Delivery()
         self._stop = threading.Event()
-        self._closed = False
+        self._moved = threading.Condition(threading.Lock())
 
     @property
     def in_charge(self) -> FlagProvider:
         """The backend that answers now."""
         return self._charge
 
+    @property
+    def parts(self) -> tuple[FlagProvider, ...]:
+        """The primary and the second one."""
+        return self.inner, self.secondary
+
     # Evaluating
 
     def start(self, listener: Listener) -> None:
-        """Start both. Doesn't block."""
-        self._listener = listener
-        self._since = self._clock()
+        """Start both. Doesn't block. Raises what one of them raises, and leaves nothing running."""
+        with self._moved:
+            self._listener, self._told = listener, None
+            self._heard = self._nothing_heard()
+            self._turns.wait_anew()
+        try:
+            for one in self.parts:
+                one.start(Ear(partial(self._hear, one)))
+        except BaseException:
+            self.close()
+            raise
         self._watch()
-        self.inner.start(_Ear(self, self.inner))
-        self.secondary.start(_Ear(self, self.secondary))
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait for whoever is in charge to have flags; the second one takes its turn meanwhile."""
         until = time.monotonic() + timeout
-        with self._changed:
-            while not self._heard[self._charge].loaded:
+        is_asked = Capability.FLAG_SET not in self.capabilities
+        # Without the lock, as in look(). Who is only asked may have nothing to tell of its flags.
+        while not (is_asked and self._charge.wait_ready(0)):
+            with self._moved:
+                if self._told is self._charge:
+                    break
                 left = until - time.monotonic()
-                if left <= 0 or self._closed:
+                if left <= 0 or self._listener is None:
                     return False
-                self._changed.wait(min(left, 0.1))
+                self._moved.wait(min(left, _NAP))
         return True
 
     def status(self) -> ProviderStatus:
-        """Return how the one in charge stands; STALE, with both names, while it is the second."""
-        charge = self._charge
-        status = charge.status()
-        if charge is self.inner:
-            return status
-        away = self.inner.status()
-        why = f": {away.message}" if away.message else ""
-        state = State.STALE if status.state is State.READY else status.state
-        message = f"{self.inner.name} is {away.state}{why}; {self.secondary.name} answers"
-        return ProviderStatus(state, message, status.age)
+        """Return how the one in charge stands; STALE, with both names, while it is the second.
+
+        Where the primary is away and the second one can't take over, the message says why.
+        """
+        first, second = (one.status() for one in self.parts)
+        if self._charge is self.secondary:
+            state = State.STALE if second.state is State.READY else second.state
+            message = f"{self.inner.name} is {_told(first)}; {self.secondary.name} answers"
+            return ProviderStatus(state, message, second.age)
+        if first.state is State.READY or takes_over(*self._seen(first, second)):
+            return first
+        message = f"{self.secondary.name} can't take over, it is {_told(second)}"
+        return replace(first, message="; ".join(filter(None, (first.message, message))))
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask whoever is in charge."""
-        return self._charge.resolve(key, context, kind)
+        return (self._held.here() or self._charge).resolve(key, context, kind)
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop both within ``timeout`` seconds."""
-        self._closed = True
+        with self._moved:
+            self._listener = None
+            self._moved.notify_all()
         self._stop.set()
         until = time.monotonic() + timeout
         # Side by side, because one that hangs must not take the other one's time.
         closing = [
-            threading.Thread(target=one.close, args=(timeout,), name="downhaul-close", daemon=True)
-            for one in (self.inner, self.secondary)
+            threading.Thread(
+                target=_closed, args=(one, timeout), name="downhaul-close", daemon=True
+            )
+            for one in self.parts
         ]
         for one in closing:
             one.start()
@@ -143,58 +182,79 @@ class Failover(Wrapper):
             one.join(max(0.0, until - time.monotonic()))
 
     def after_fork(self) -> None:
-        """Follow both again in a forked child."""
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        stopped, self._stop = self._stop.is_set(), threading.Event()
-        self._since = self._clock()
-        self.inner.after_fork()
-        self.secondary.after_fork()
-        if self._listener is not None and not stopped:
+        """Follow both again in a forked child, and say again what was known."""
+        self._moved = threading.Condition(threading.Lock())
+        self._delivery.after_fork()
+        self._turns.wait_anew()
+        self._charge = self.parts[0 if self._turns.primary else 1]  # which a look may have left
+        charge = self._heard[self._charge]
+        if charge.loaded:
+            self._tell(charge.whole(), whose=self._charge)
+        self._delivery.run()
+        for one in self.parts:
+            one.after_fork()
+        if self._listener is not None:
             self._watch()
+
+    def within(self, connection: Any) -> FlagProvider:
+        """Return the primary, where all that is managed is, as one transaction sees it."""
+        return cast("Shared", self.inner).within(connection)
 
     # Who is in charge
 
     def look(self) -> None:
         """Change who is in charge, if it is time to."""
         # Asked for outside the lock: a provider may hold one of its own while it talks to us.
-        well = self.inner.status().state is State.READY
-        if self._settle_charge(well=well) and self._listener is not None:
-            self._listener.status_changed(self.status())
+        seen = self._seen(*(one.status() for one in self.parts))
+        with self._moved:
+            if not self._turns.look(self._clock(), *seen):
+                return
+            self._charge = charge = self.parts[0 if self._turns.primary else 1]
+            self._tell(self._heard[charge].whole(), whose=charge)
+            self._tell(lambda listener: listener.status_changed(self.status()))
+        _log.warning("%s answers now", stack_of(charge))
+        self._delivery.run()
 
-    def _settle_charge(self, *, well: bool) -> bool:
-        """Return whether another one is in charge from now on."""
-        with self._lock:
-            now = self._clock()
-            on_primary = self._charge is self.inner
-            if well is on_primary:
-                self._since = now  # as it should be: nothing has begun that could last
-                return False
-            lasted = now - self._since
-            if on_primary and lasted >= self.after and self._heard[self.secondary].loaded:
-                self._hand_to(self.secondary, now)
-            elif not on_primary and lasted >= self.back and self._heard[self.inner].loaded:
-                self._hand_to(self.inner, now)
-            else:
-                return False
-            return True
+    def _seen(self, *statuses: ProviderStatus) -> list[Seen]:
+        is_asked = Capability.FLAG_SET not in self.capabilities
+        return [
+            Seen(
+                status.state,
+                self._heard[one].loaded or (is_asked and status.state is State.READY),
+            )
+            for one, status in zip(self.parts, statuses, strict=True)
+        ]
 
-    def _hand_to(self, provider: FlagProvider, now: float) -> None:
-        self._charge, self._since = provider, now
-        _log.warning("%s answers now", stack_of(provider))
-        if self._listener is not None:
-            self._listener.replaced(self._heard[provider].whole())
-        self._changed.notify_all()
+    def _nothing_heard(self) -> dict[FlagProvider, Heard]:
+        return {one: Heard(Answering(one.name, self._held.to(one))) for one in self.parts}
 
-    def hear(self, provider: FlagProvider, tell: Callable[[Listener], None]) -> None:
-        """Take note of what one of them says, and pass it on if that one is in charge."""
-        with self._lock:
-            tell(self._heard[provider])
-            if provider is self._charge and self._listener is not None:
-                tell(self._listener)
-            self._changed.notify_all()
+    def _hear(self, provider: FlagProvider, word: Callable[[Heard], Tell]) -> None:
+        """Take in what one of them says, and pass it on if that one is in charge."""
+        with self._moved:
+            heard = self._heard[provider]
+            tell = word(heard)
+            if provider is not self._charge:
+                return
+            self._tell(tell, whose=provider if heard.loaded else None)
+        self._delivery.run()
+
+    def _tell(self, tell: Tell, whose: FlagProvider | None = None) -> None:
+        """Put a word in the queue to the listener, who has the flags of ``whose`` after it."""
+
+        def call() -> None:
+            if (listener := self._listener) is None:
+                return
+            tell(listener)
+            if whose is not None:
+                with self._moved:
+                    self._told = whose
+                    self._moved.notify_all()
+
+        self._delivery.add(call)
 
     def _watch(self) -> None:
+        self._stop.set()  # whoever watched until now, of an earlier life
+        self._stop = threading.Event()
         if self._interval is None:
             return
         threading.Thread(
@@ -215,72 +275,25 @@ class Failover(Wrapper):
         return f"{self.label}({stack_of(self.inner)}, {stack_of(self.secondary)})"
 
 
-class _Heard:
-    """What one backend has said until now (Listener)."""
-
-    def __init__(self) -> None:
-        self.loaded = False
-        self._flags: dict[str, Flag] = {}
-        self._segments: dict[str, Segment] = {}
-        self._revision = ""
-
-    def whole(self) -> FlagSet:
-        """Return the flags as they are now."""
-        return FlagSet({**self._flags}, {**self._segments}, self._revision)
-
-    def replaced(self, flag_set: FlagSet) -> None:
-        self._flags, self._segments = {**flag_set.flags}, {**flag_set.segments}
-        self._revision = flag_set.revision
-        self.loaded = True
-
-    def changed(self, delta: FlagSetDelta) -> None:
-        _merge(self._flags, delta.flags)
-        _merge(self._segments, delta.segments)
-        self._revision = delta.revision
-
-    def keys_changed(self, keys: Iterable[str]) -> None:
-        """Nothing to keep: what is known of the flags is as it was."""
-
-    def status_changed(self, status: ProviderStatus) -> None:
-        """Nothing to keep: a status is asked for."""
+def _told(status: ProviderStatus) -> str:
+    return f"{status.state}: {status.message}" if status.message else str(status.state)
 
 
-class _Ear:
-    """Listens to one backend."""
-
-    def __init__(self, failover: Failover, provider: FlagProvider) -> None:
-        self._failover = failover
-        self._provider = provider
-
-    def replaced(self, flag_set: FlagSet) -> None:
-        self._failover.hear(self._provider, lambda one: one.replaced(flag_set))
-
-    def changed(self, delta: FlagSetDelta) -> None:
-        self._failover.hear(self._provider, lambda one: one.changed(delta))
-
-    def keys_changed(self, keys: Iterable[str]) -> None:
-        keys = tuple(keys)
-        self._failover.hear(self._provider, lambda one: one.keys_changed(keys))
-
-    def status_changed(self, status: ProviderStatus) -> None:
-        self._failover.hear(self._provider, lambda one: one.status_changed(status))
-
-
-def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for key, value in changes.items():
-        if value is None:
-            into.pop(key, None)
-        else:
-            into[key] = value
+def _closed(provider: FlagProvider, timeout: float) -> None:
+    try:
+        provider.close(timeout)
+    except Exception:  # noqa: BLE001  (the other one is closed all the same)
+        _log.exception("%s could not be closed", stack_of(provider))
 
 
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["failover"]`` asks for. Raises ConfigError."""
-    from downhaul.config.urls import absolute, encoded  # noqa: PLC0415  (no part of the config's face)
     from downhaul.plugins import build_provider  # noqa: PLC0415  (the plugins know of wrappers)
 
-    options = {name: value for name, value in table.items() if name != "to"}
-    directory = settings.provider.directory
-    url = absolute(encoded(str(table["to"])), directory)
-    aside = replace(settings, provider=ProviderSettings(url, directory=directory))
-    return Failover(inner, build_provider(aside), **options)
+    aside = beside(settings, Failover.label, "to")
+    try:
+        return Failover(inner, build_provider(aside), after=table["after"], back=table["back"])
+    except ConfigError as error:
+        message = f"[provider.failover] to: {error.message}"
+        origin = error.origin or aside.origins.get("provider.url")
+        raise ConfigError(message, error.problems, hint=error.hint, origin=origin) from error

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
 from downhaul.config import Settings
 from downhaul.errors import ReadOnly
-from downhaul.flag import Flag, Segment
-from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
+from downhaul.provider import WRITES, Capability, FlagProvider
 from downhaul.wrappers.wrapper import Wrapper, stack_of
 
-_WRITES: Final = frozenset({Capability.WRITE, Capability.SEGMENTS, Capability.COMPARE_AND_SET})
+_WRITING: Final = frozenset(
+    {Capability.WRITE, Capability.SEGMENTS, Capability.COMPARE_AND_SET, Capability.SNAPSHOT}
+)
+_REFUSED: Final = WRITES | {"snapshot"}  # which is for whoever is about to write
 
 
 class ReadOnlySettings(BaseModel):
@@ -23,57 +26,17 @@ class ReadOnlySettings(BaseModel):
 
 
 class ReadOnlyProvider(Wrapper):
-    """Refuses every write by name. Kills are the control store's, and go on working."""
+    """Refuses every write by name. Kills are the control store's, and go on working.
+
+    What writes is declared beside the verbs, in :data:`downhaul.provider.WRITES`: none of them can
+    be forgotten here.
+    """
 
     label = "read_only"
 
     def __init__(self, inner: FlagProvider) -> None:
         super().__init__(inner)
-        self.capabilities = inner.capabilities - _WRITES - {Capability.SNAPSHOT}
-
-    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Refuse."""
-        self._refuse(flag.key)
-
-    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Refuse."""
-        self._refuse(key)
-
-    def switch_on(self, key: str, change: Change) -> Flag:
-        """Refuse."""
-        self._refuse(key)
-
-    def switch_off(self, key: str, change: Change) -> Flag:
-        """Refuse."""
-        self._refuse(key)
-
-    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
-        """Refuse."""
-        self._refuse(key)
-
-    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
-        """Refuse."""
-        self._refuse(key)
-
-    def put_segment(
-        self, segment: Segment, change: Change, *, expected: str | None = None
-    ) -> Segment:
-        """Refuse."""
-        self._refuse(segment.key)
-
-    def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Refuse."""
-        self._refuse(key)
-
-    def snapshot(self, key: str) -> ProviderSnapshot:
-        """Refuse: a snapshot is for whoever is about to write."""
-        self._refuse(key)
-
-    def restore(
-        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
-    ) -> Flag:
-        """Refuse."""
-        self._refuse(snapshot.flag)
+        self.capabilities = inner.capabilities - _WRITING
 
     def _refuse(self, key: str) -> NoReturn:
         raise ReadOnly(
@@ -82,6 +45,24 @@ class ReadOnlyProvider(Wrapper):
             flag=key,
             provider=self.name,
         )
+
+
+def _refusing(verb: str) -> Callable[..., NoReturn]:
+    """Return the verb as it is called, which names what it was to be done to and refuses."""
+    signature = inspect.signature(getattr(FlagProvider, verb))
+
+    def refuse(self: ReadOnlyProvider, *args: Any, **named: Any) -> NoReturn:
+        _, what, *_ = signature.bind(self, *args, **named).args
+        key = getattr(what, "key", None) or getattr(what, "flag", None) or what
+        self._refuse(str(key))
+
+    refuse.__name__ = verb
+    refuse.__doc__ = "Refuse."
+    return refuse
+
+
+for _verb in _REFUSED:
+    setattr(ReadOnlyProvider, _verb, _refusing(_verb))
 
 
 def create(inner: FlagProvider, _table: Mapping[str, Any], _settings: Settings) -> FlagProvider:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -22,7 +22,7 @@ from downhaul.provider import (
     ProviderSnapshot,
 )
 from downhaul.result import Result
-from downhaul.wrappers.wrapper import Wrapper
+from downhaul.wrappers.wrapper import Shared, Wrapper
 
 T = TypeVar("T")
 
@@ -57,7 +57,9 @@ class RecordingProvider(Wrapper):
     def __init__(self, inner: FlagProvider, last: int = 1000) -> None:
         super().__init__(inner)
         self._calls: deque[Call] = deque(maxlen=last)
-        self._tallies: dict[str, _Tally] = {}
+        # Each thread counts for itself: no step is shared, so there is no lock to wait for, or to
+        # be held by nobody in a forked child.
+        self._counts: dict[tuple[str, int], int] = {}
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -66,13 +68,13 @@ class RecordingProvider(Wrapper):
 
     def count(self, verb: str) -> int:
         """Return how often a verb was called since the last :meth:`reset`."""
-        tally = self._tallies.get(verb)
-        return 0 if tally is None else tally.value()
+        # A copy is one step of the interpreter; a loop is many, and others count meanwhile.
+        return sum(count for (name, _), count in self._counts.copy().items() if name == verb)
 
     def reset(self) -> None:
         """Forget all calls."""
         self._calls.clear()
-        self._tallies = {}
+        self._counts = {}
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask the inner provider."""
@@ -155,6 +157,15 @@ class RecordingProvider(Wrapper):
             "history", key or "", lambda: self.inner.history(key, limit=limit, before=before)
         )
 
+    def within(self, connection: Any) -> Self:
+        """Return this provider as one transaction of the inner one's database sees it.
+
+        Its calls are kept with the others, those of a transaction that fails too.
+        """
+        inside = copy.copy(self)
+        inside.inner = cast("Shared", self.inner).within(connection)
+        return inside
+
     def _call(self, verb: str, key: str, call: Callable[[], T]) -> T:
         begun = time.perf_counter()
         try:
@@ -167,34 +178,8 @@ class RecordingProvider(Wrapper):
 
     def _note(self, verb: str, key: str, outcome: str, begun: float) -> None:
         self._calls.append(Call(verb, key, outcome, time.perf_counter() - begun))
-        tally = self._tallies.get(verb)
-        if tally is None:
-            tally = self._tallies.setdefault(verb, _Tally())
-        tally.add()
-
-
-class _Tally:
-    """A counter that any number of threads may add to without a lock.
-
-    ``next`` of ``itertools.count`` is one step of the interpreter. Reading takes a step too, which
-    is taken off again.
-    """
-
-    __slots__ = ("_count", "_lock", "_reads")
-
-    def __init__(self) -> None:
-        self._count = itertools.count()
-        self._reads = 0
-        self._lock = threading.Lock()
-
-    def add(self) -> None:
-        next(self._count)
-
-    def value(self) -> int:
-        with self._lock:
-            seen = next(self._count) - self._reads
-            self._reads += 1
-            return seen
+        mine = verb, threading.get_ident()
+        self._counts[mine] = self._counts.get(mine, 0) + 1
 
 
 def create(inner: FlagProvider, table: Mapping[str, Any], _settings: Settings) -> FlagProvider:

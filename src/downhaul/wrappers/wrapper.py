@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, cast
 
 from downhaul.context import Context
 from downhaul.flag import Flag, FlagKind, FlagSet, Segment
@@ -22,7 +22,9 @@ class Wrapper(FlagProvider):
     """Base of every wrapper: the ``inner`` provider, under its own name and with its capabilities.
 
     Override what the wrapper is about. What else the inner provider has (``control``, where it
-    keeps kills) is there too. ``label`` is what the wrapper is called in configuration.
+    keeps kills) is there too; only ``within``, by which writes join a transaction of the inner
+    provider's database, is a wrapper's own or nobody's: it would lead past what the wrapper does.
+    ``label`` is what the wrapper is called in configuration.
     """
 
     label: str = ""
@@ -34,9 +36,14 @@ class Wrapper(FlagProvider):
 
     def __getattr__(self, name: str) -> Any:
         """Return what only the inner provider has."""
-        if name == "inner":  # not made yet, or being copied
+        if name in ("inner", "within"):  # not made yet, or being copied; see above
             raise AttributeError(name)
         return getattr(self.inner, name)
+
+    @property
+    def parts(self) -> tuple[FlagProvider, ...]:
+        """What this is wrapped around: one provider, or more."""
+        return (self.inner,)
 
     def start(self, listener: Listener) -> None:
         """Start the inner provider."""
@@ -127,6 +134,26 @@ class Wrapper(FlagProvider):
 def stack_of(provider: FlagProvider) -> str:
     """Return a provider as it is stacked: ``read_only -> failover(postgresql, sqlite)``."""
     return str(provider) if isinstance(provider, Wrapper) else provider.name
+
+
+class Shared(Protocol):
+    """A provider whose writes can join a transaction of its database."""
+
+    def within(self, connection: Any) -> FlagProvider:
+        """Return the provider as one transaction sees it, for managing only."""
+
+
+def shared(provider: FlagProvider) -> Shared | None:
+    """Return the provider if its writes can join a transaction, else None.
+
+    The backend has to have ``within``, and so has every wrapper around it.
+    """
+    backend = provider
+    while hasattr(backend, "within"):
+        if not isinstance(backend, Wrapper):
+            return cast("Shared", provider)
+        backend = backend.inner
+    return None
 
 
 def innermost(provider: FlagProvider) -> FlagProvider:

@@ -74,8 +74,10 @@ Answer = Response | Stream
 class Fault:
     """What happens to requests whose path matches, in place of their answer.
 
-    ``status`` with ``headers`` answers that; ``delay`` waits so many seconds first; ``silent``
-    accepts the request and never answers. ``times`` is how often (None: always).
+    ``status`` with ``headers`` answers that, and ``body`` where there is one; ``delay`` waits so
+    many seconds first; ``silent`` accepts the request and never answers; ``drop`` breaks the
+    connection off. ``times`` is how often (None: always). ``method`` spoils requests of one method
+    only. With ``after`` the request is carried out first: its answer alone is lost.
     """
 
     path: str
@@ -84,6 +86,16 @@ class Fault:
     delay: float = 0.0
     silent: bool = False
     times: int | None = None
+    method: str | None = None
+    body: Any = None
+    drop: bool = False
+    after: bool = False
+
+    def meets(self, request: Request) -> bool:
+        """Whether it is this request that it spoils."""
+        if self.times == 0 or self.method not in (None, request.method):
+            return False
+        return re.search(self.path, request.path) is not None
 
 
 class Emulator:
@@ -204,7 +216,7 @@ class Emulator:
         with self._lock:
             self.requests.append(request)
             for fault in self._faults:
-                if re.search(fault.path, request.path) and fault.times != 0:
+                if fault.meets(request):
                     if fault.times is not None:
                         fault.times -= 1
                     return fault
@@ -256,16 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         request = self._request()
         fault = self.emulator.take(request)
-        if fault is not None:
-            time.sleep(fault.delay)
-            if fault.silent:
-                self.emulator.wait_stopped()
-                self.close_connection = True
-                return
-            if fault.status is not None:
-                body = {"code": "fault", "message": "injected"}
-                self._send(Response(fault.status, body, fault.headers))
-                return
+        if fault is not None and self._spoilt(fault, request):
+            return
         answer = self.emulator.answer(request)
         if isinstance(answer, Stream):
             self._stream(answer)
@@ -273,6 +277,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_REPORT = serve  # noqa: N815  (http.server's)
+
+    def _spoilt(self, fault: Fault, request: Request) -> bool:
+        """Do what a fault says; whether the request is done with."""
+        if fault.after:
+            self.emulator.answer(request)
+        time.sleep(fault.delay)
+        if fault.silent:
+            self.emulator.wait_stopped()
+        elif fault.status is not None:
+            body = fault.body or {"code": "fault", "message": "injected"}
+            self._send(Response(fault.status, body, fault.headers))
+            return True
+        if fault.silent or fault.drop or fault.after:
+            self.close_connection = True
+            return True
+        return False
 
     def _request(self) -> Request:
         parts = urlsplit(self.path)

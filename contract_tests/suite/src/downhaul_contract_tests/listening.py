@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from downhaul.flag import Flag, FlagSet, FlagSetDelta, Segment
 from downhaul.overlay import KillRecord, KillRegister
-from downhaul.provider import ProviderStatus
+from downhaul.provider import Answering, ProviderStatus
 
 
 class Recorder:
@@ -30,7 +30,7 @@ class Recorder:
         self.replacements = 0
         self._moved = threading.Condition()
 
-    def replaced(self, flag_set: FlagSet) -> None:
+    def replaced(self, flag_set: FlagSet, by: Answering | None = None) -> None:
         """Take a whole set."""
         with self._moved:
             self.flags, self.segments = dict(flag_set.flags), dict(flag_set.segments)

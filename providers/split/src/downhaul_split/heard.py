@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from splitio.api import APIException
+
+_NOT_REPEATED: Final = 414  # "URI too long", after which the SDK's loops end
 
 
 class Heard:
     """Stands before the SDK's own API for definitions, and tells how each request ended.
 
     ``told`` gets None for an answer, and the SDK's error for anything else. Once ``closed`` says
-    so, a request ends the thread that makes it: the SDK's own loop would go on asking for ever.
+    so, nothing is asked any more: a request ends as the one refusal that the SDK doesn't repeat.
     """
 
     def __init__(
@@ -28,7 +30,8 @@ class Heard:
     def fetch_splits(self, *asked: Any) -> Any:
         """Fetch what changed, as the SDK would."""
         if self._closed():
-            raise SystemExit
+            message = "closed"
+            raise APIException(message, _NOT_REPEATED)
         try:
             found = self._api.fetch_splits(*asked)
         except APIException as error:

@@ -15,7 +15,16 @@ def downhaul_providers() -> list[ProviderSpec]:
             schemes=("split",),
             factory="downhaul_split.provider:create",
             settings="downhaul_split.settings:SplitSettings",
-            capabilities=frozenset({Capability.RESOLVE, Capability.WATCH}),
+            translator="downhaul_split.translate",
+            capabilities=frozenset(
+                {
+                    Capability.RESOLVE,
+                    Capability.WATCH,
+                    Capability.READ,
+                    Capability.WRITE,
+                    Capability.SNAPSHOT,
+                }
+            ),
             install_hint="pip install downhaul-split",
         )
     ]

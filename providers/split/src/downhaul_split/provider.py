@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from downhaul.config import RolloutMode
 from downhaul.errors import ConfigError
-from downhaul.provider import Capability, FlagProvider, Listener, ProviderStatus, State
+from downhaul.provider import (
+    Capability,
+    Change,
+    FlagProvider,
+    Listener,
+    ProviderSnapshot,
+    ProviderStatus,
+    State,
+)
 from downhaul.result import ErrorCode, Reason, Result
+from downhaul_split.admin import Admin
+from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.contexts import asked_of, their_attributes, their_key
 from downhaul_split.session import Connection, Session
-from downhaul_split.settings import REFRESH
+from downhaul_split.settings import ADMIN_URL, DEADLINE, REFRESH
 from downhaul_split.values import CONTROL, value_for, values_of
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
     from downhaul.context import Context
-    from downhaul.flag import FlagKind
+    from downhaul.flag import Flag, FlagKind, FlagSet
     from downhaul_split.known import Known
 
-NAME: Final = "split"
+MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
 _NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 _FILES: Final = (".json", ".yaml", ".yml")
 _NO_KEY: Final = "a share of users is served by their key, and the context has none"
@@ -38,8 +50,12 @@ class SplitProvider(FlagProvider):
     name: str = NAME
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
         self._connection = connection
+        self._desk = admin
+        if admin is not None:
+            admin.seeds = self._seeds
+            self.capabilities = self.capabilities | MANAGING
         self._listener: Listener | None = None
         self._session: Session | None = None
         self._closed = False
@@ -114,6 +130,59 @@ class SplitProvider(FlagProvider):
             result = _result(known, kind, treatment, configuration, label, keyless=keyless)
             known.results[outcome] = result
         return result
+
+    # Managing
+
+    def _admin(self, needed: Capability = Capability.WRITE) -> Admin:
+        if self._desk is None:
+            raise self._unsupported(needed)
+        return self._desk
+
+    def _seeds(self, key: str) -> Mapping[str, Any] | None:
+        session = self._session
+        return None if session is None else session.seeds(key)
+
+    def get(self, key: str) -> Flag | None:
+        """Return the flag as Split keeps it now, or None."""
+        return self._admin(Capability.READ).get(key)
+
+    def list(self) -> FlagSet:
+        """Return the flags of the environment as Split keeps them now."""
+        return self._admin(Capability.READ).everything()
+
+    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
+        """Write a flag whole, or make it."""
+        return self._admin().put(flag, change, expected)
+
+    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
+        """Remove the flag from this environment."""
+        self._admin().delete(key, expected)
+
+    def switch_on(self, key: str, change: Change) -> Flag:
+        """End the kill of a flag at Split."""
+        return self._admin().switch(key, on=True)
+
+    def switch_off(self, key: str, change: Change) -> Flag:
+        """Kill the flag at Split, with a safe default treatment."""
+        return self._admin().switch(key, on=False)
+
+    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
+        """Serve ``variant`` to a share of users and the off variant to the rest."""
+        return self._admin().rollout(key, variant, weight)
+
+    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
+        """Make ``keys`` the targets of one variant; they leave the others."""
+        return self._admin().targets(key, variant, keys)
+
+    def snapshot(self, key: str) -> ProviderSnapshot:
+        """Return what can be brought back of a flag."""
+        return self._admin(Capability.SNAPSHOT).snapshot(key)
+
+    def restore(
+        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
+    ) -> Flag:
+        """Bring a snapshot back whole."""
+        return self._admin(Capability.SNAPSHOT).restore(snapshot, change, expected)
 
 
 def _result(
@@ -200,5 +269,21 @@ def create(settings: Settings) -> SplitProvider:
             refresh=options.get("refresh", REFRESH),
             streaming=options.get("streaming", True),
             events=options.get("events", False),
-        )
+        ),
+        _admin_of(settings),
     )
+
+
+def _admin_of(settings: Settings) -> Admin | None:
+    options = settings.provider.options
+    token = options.get("admin_token")
+    if token is None:
+        return None
+    url, deadline = options.get("admin_url", ADMIN_URL), options.get("deadline", DEADLINE)
+    api = api_of(url, token, deadline, header=options.get("admin_header", "Authorization"))
+    environment = options.get("environment") or settings.environment
+    place = Place(options.get("workspace"), environment, options.get("traffic_type", "user"))
+    portable = frozenset(
+        key for key, one in settings.flags.items() if one.rollout == RolloutMode.PORTABLE
+    )
+    return Admin(api, place, portable=portable, declared=settings.flags)

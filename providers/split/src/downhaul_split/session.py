@@ -29,15 +29,26 @@ from downhaul_split.settings import REFRESH
 _log: Final = logging.getLogger("downhaul.split")
 _REFUSED: Final = frozenset({401, 403})
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 10  # seconds until a service that is away is asked again
+_FALSE_ALARMS: Final = (
+    "factory instantiation: You already have",
+    "URI",
+    "uri length",
+    "Could not correctly synchronize feature flags and segments after %d attempts",
+    "Push manager does not have an open SSE connection",
+)
 _RENEWED: Final = ("splits", "segments", "rule_based_segments")
 
 
 def _no_false_alarm(record: logging.LogRecord) -> bool:
-    """Drop the SDK's advice to keep one factory: a forked child, and a test, need their own."""
-    return not str(record.msg).startswith("factory instantiation: You already have")
+    """Drop what is no news: advice to keep one factory, and how a closed one ends its requests.
+
+    A forked child, and a test, need a factory of their own.
+    """
+    return not any(sign in str(record.msg) for sign in _FALSE_ALARMS)
 
 
-logging.getLogger("splitio.client.factory").addFilter(_no_false_alarm)
+for _name in ("client.factory", "sync.synchronizer", "sync.split", "push.workers", "push.manager"):
+    logging.getLogger(f"splitio.{_name}").addFilter(_no_false_alarm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +139,25 @@ class Session:
         state = State.ERROR if refused else State.NOT_READY
         return ProviderStatus(state, why or "Split was not heard yet")
 
+    def seeds(self, key: str) -> Mapping[str, Any] | None:
+        """Return what only SDKs are told of a flag: what its users are split by."""
+        factory = self._factory
+        split = None if factory is None else factory._get_storage("splits").get(key)  # noqa: SLF001
+        if split is None:
+            return None
+        return {
+            "seed": split.seed,
+            "trafficAllocationSeed": split.traffic_allocation_seed,
+            "algo": split.algo.value,
+        }
+
     def close(self, timeout: float) -> None:
         """Close the factory. May take as long as the SDK likes."""
         with self._lock:
             self._closed = True
             self.client, factory = None, self._factory
         if factory is not None:
+            _start_nothing_more(factory)
             ended = threading.Event()
             factory.destroy(ended)
             ended.wait(timeout)
@@ -207,6 +231,7 @@ class Session:
             if not events:
                 factory._telemetry_submitter = _Silent()  # noqa: SLF001
                 synchronizer._split_synchronizers.telemetry_sync._telemetry_submitter = _Silent()  # noqa: SLF001
+                synchronizer.start_periodic_data_recording = _nothing  # there is nothing to send
             splits = synchronizer.split_sync
             splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
         return factory
@@ -267,6 +292,23 @@ class Session:
             for segment in split.get_segment_names():
                 if segments.get(segment) is None:
                     self._factory._sync_manager._synchronizer.synchronize_segment(segment, None)  # noqa: SLF001
+
+
+def _start_nothing_more(factory: Any) -> None:
+    """Keep a factory from starting what its end would not stop: it may be about to.
+
+    Whoever closes it while it tries to reach Split, or to come back to the stream, would otherwise
+    be left with threads that poll for ever.
+    """
+    manager = factory._sync_manager  # noqa: SLF001  (there is no other way)
+    manager._synchronizer.start_periodic_fetching = _nothing  # noqa: SLF001
+    manager._synchronizer.start_periodic_data_recording = _nothing  # noqa: SLF001
+    if hasattr(manager, "_push"):
+        manager._push.start = _nothing  # noqa: SLF001
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class _Silent:

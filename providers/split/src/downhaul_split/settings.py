@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,12 @@ class SplitSettings(BaseModel):
     places. ``refresh`` is how often it asks, in seconds, while no stream is heard; ``streaming``
     False never opens one. ``events`` sends Split what was evaluated for whom (impressions): keys
     and treatments, and never attributes.
+
+    ``admin_token`` is another secret, an admin API key for whoever manages flags; an application
+    has none. ``workspace`` is a name or an id, and unsaid the only one that the key sees;
+    ``environment`` likewise (unsaid, Downhaul's own). ``traffic_type`` is that of flags that are
+    made. ``admin_header`` is ``x-api-key`` for accounts that moved to Harness. ``deadline`` is the
+    time of one change, in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -34,3 +40,10 @@ class SplitSettings(BaseModel):
     refresh: float = Field(default=REFRESH, ge=1, le=3600)
     streaming: bool = True
     events: bool = False
+    admin_token: Secret | None = None
+    admin_url: str = ADMIN_URL
+    admin_header: Literal["Authorization", "x-api-key"] = "Authorization"
+    workspace: str | None = None
+    environment: str | None = None
+    traffic_type: str = Field(default="user", min_length=1)
+    deadline: float = Field(default=DEADLINE, gt=0, le=300)

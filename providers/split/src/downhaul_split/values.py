@@ -51,8 +51,8 @@ def configuration_of(value: Any, treatment: str, kind: FlagKind) -> str | None:
     if kind is FlagKind.BOOLEAN or value == treatment:
         return None
     if isinstance(value, Mapping) and set(value) != {"value"}:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return json.dumps({"value": value}, ensure_ascii=False, sort_keys=True)
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps({"value": value}, ensure_ascii=False)
 
 
 def _value(name: str, configuration: str | None) -> Any:

@@ -2,5 +2,6 @@
 
 from downhaul_emulators.split.definitions import boolean, buckets, definition_of, rule
 from downhaul_emulators.split.emulator import SplitEmulator
+from downhaul_emulators.split.matchers import MATCHER_TYPES
 
-__all__ = ["SplitEmulator", "boolean", "buckets", "definition_of", "rule"]
+__all__ = ["MATCHER_TYPES", "SplitEmulator", "boolean", "buckets", "definition_of", "rule"]

@@ -23,9 +23,18 @@ def id_of(*words: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(words)))
 
 
+ROLLOUT_STATUSES: Final = tuple(
+    {"id": id_of("status", one), "name": one}
+    for one in ("Pre-Production", "Internal Testing", "Ramping", "Killed", "100% Released")
+)
+
+
 @dataclass(slots=True, eq=False)
 class Environment:
-    """One environment: ``definitions`` as the admin API has them, ``splits`` as SDKs see them."""
+    """One environment: ``definitions`` as the admin API has them, ``splits`` as SDKs see them.
+
+    ``past`` is each definition as it was before its last change.
+    """
 
     id: str
     name: str
@@ -35,6 +44,7 @@ class Environment:
     definitions: dict[str, dict[str, Any]] = field(default_factory=dict)
     splits: ChangeLog = field(default_factory=ChangeLog)
     segments: dict[str, KeySet] = field(default_factory=dict)
+    past: dict[str, dict[str, Any]] = field(default_factory=dict)
     rule_definitions: dict[str, dict[str, Any]] = field(default_factory=dict)
     rule_segments: ChangeLog = field(default_factory=ChangeLog)
 
@@ -79,9 +89,10 @@ class Account:
             "name": name,
             "description": "",
             "trafficType": dict(traffic_type),
-            "creationTime": self.next_number(),
-            "tags": [],
-            "rolloutStatus": {"id": id_of("status", "pre-production"), "name": "Pre-Production"},
+            "creationTime": (number := self.next_number()),
+            "rolloutStatus": dict(ROLLOUT_STATUSES[0]),
+            "rolloutStatusTimestamp": number,
+            "tags": None,
             **about,
         }
 
@@ -101,6 +112,8 @@ class Account:
         made = _whole(body, before)
         made["creationTime"] = before["creationTime"] if before else number
         made["lastUpdateTime"] = number
+        if before:
+            environment.past[name] = before
         environment.definitions[name] = made
         split = wire.split_of(
             name,
@@ -123,11 +136,9 @@ class Account:
     def remove_definition(self, environment: Environment, name: str) -> None:
         """Remove a definition: SDKs are told that the flag is archived."""
         del environment.definitions[name]
+        environment.past.pop(name, None)
         number, previous = self.next_number(), environment.splits.till
-        newest = environment.splits.newest(name)
-        if newest is None:  # pragma: no cover  (a definition is in the log since it was written)
-            raise KeyError(name)
-        split = wire.archived(newest, number)
+        split = wire.archived(environment.splits.newest(name), number)
         environment.splits.add(split)
         message = {"type": "SPLIT_UPDATE", "changeNumber": number, "pcn": previous}
         self._notify(environment, message, split)
@@ -139,16 +150,43 @@ class Account:
         message = {"type": "SEGMENT_UPDATE", "segmentName": segment, "changeNumber": number}
         self._notify(environment, message, None)
 
-    def definition(self, environment: Environment, name: str) -> dict[str, Any]:
-        """Return a definition as the admin API shows it."""
+    def write_rules(self, environment: Environment, name: str, body: Mapping[str, Any]) -> None:
+        """Write what a rule-based segment is in an environment."""
+        number, previous = self.next_number(), environment.rule_segments.till
+        made = {
+            "rules": copy.deepcopy(body.get("rules") or []),
+            "excludedKeys": list(body.get("excludedKeys") or []),
+            "excludedSegments": copy.deepcopy(body.get("excludedSegments") or []),
+        }
+        environment.rule_definitions[name] = made
+        traffic_type = self.rule_segments[name]["trafficType"]["name"]
+        segment = wire.rule_segment_of(name, made, traffic_type=traffic_type, change_number=number)
+        environment.rule_segments.add(segment)
+        message = {"type": "RB_SEGMENT_UPDATE", "changeNumber": number, "pcn": previous}
+        self._notify(environment, message, segment)
+
+    def remove_rules(self, environment: Environment, name: str) -> None:
+        """Take a rule-based segment from an environment."""
+        del environment.rule_definitions[name]
+        number, previous = self.next_number(), environment.rule_segments.till
+        segment = wire.archived(environment.rule_segments.newest(name), number)
+        environment.rule_segments.add(segment)
+        message = {"type": "RB_SEGMENT_UPDATE", "changeNumber": number, "pcn": previous}
+        self._notify(environment, message, segment)
+
+    def definition(
+        self, environment: Environment, name: str, found: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return a definition as the admin API shows it; ``found`` is another state of it."""
         flag = self.flags[name]
+        found = found or environment.definitions[name]
         return {
             "id": flag["id"],
             "name": name,
             "environment": environment.shown(),
             "trafficType": dict(flag["trafficType"]),
-            **copy.deepcopy(environment.definitions[name]),
-            "changeNumber": environment.definitions[name]["lastUpdateTime"],
+            **copy.deepcopy(dict(found)),
+            "changeNumber": found["lastUpdateTime"],
         }
 
     def _seeds(self, environment: Environment, name: str) -> tuple[int, int]:

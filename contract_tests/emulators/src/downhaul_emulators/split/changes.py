@@ -21,9 +21,9 @@ class ChangeLog:
         """Record a version. Its number must be higher than all before."""
         self._versions.append(document)
 
-    def newest(self, name: str) -> Mapping[str, Any] | None:
-        """Return the last version of a document, None where there never was one."""
-        return next((one for one in reversed(self._versions) if one["name"] == name), None)
+    def newest(self, name: str) -> Mapping[str, Any]:
+        """Return the last version of a document. Raises StopIteration where there was none."""
+        return next(one for one in reversed(self._versions) if one["name"] == name)
 
     def number_before(self, changes: int) -> int:
         """Return the number up to which all was known so many changes ago."""

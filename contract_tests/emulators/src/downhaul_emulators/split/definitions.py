@@ -25,7 +25,7 @@ def boolean(percent: int | None = None, **fields: Any) -> dict[str, Any]:
     made: Mapping[str, Any] = {}
     if percent is not None:
         made = {"defaultRule": buckets(on=percent, off=100 - percent)}
-    return definition_of(["on", "off"], **{**made, **fields})
+    return {**definition_of(["on", "off"]), **made, **fields}
 
 
 def buckets(**sizes: int) -> list[dict[str, Any]]:

@@ -19,11 +19,22 @@ _ids: Final = itertools.count(1)
 
 
 class Channel(Stream):
-    """A stream of one environment's messages. The service says first how many publish on it."""
+    """A stream of one environment's messages. The first comes after ``latency`` seconds.
 
-    def __init__(self, environment: Environment) -> None:
+    As no network is faster than the SDK's own threads, the SDK begins to wait for that message only
+    after it has connected; one that is there before wakes nobody, and its start hangs.
+    """
+
+    def __init__(self, environment: Environment, latency: float) -> None:
         super().__init__()
         self.environment = environment
+        self._latency = latency
+
+    def next(self) -> str | None:
+        """Return the next text to send, a comment if nothing happened; None at the end."""
+        latency, self._latency = self._latency, 0.0
+        time.sleep(latency)
+        return super().next()
 
 
 def channels_of(environment: Environment) -> dict[str, list[str]]:
@@ -78,6 +89,12 @@ def occupancy(publishers: int) -> list[dict[str, Any]]:
     return [
         {**_envelope(_OCCUPANCY + one, metrics), "name": "[meta]occupancy"} for one in _CONTROLS
     ]
+
+
+def failure(code: int) -> dict[str, Any]:
+    """Return an error of the stream itself. From 40140 to 40149 SDKs come back with a new token."""
+    status = code // 100
+    return {"code": code, "statusCode": status, "message": "emulated", "href": "emulated"}
 
 
 def _envelope(channel: str, data: Mapping[str, Any]) -> dict[str, Any]:

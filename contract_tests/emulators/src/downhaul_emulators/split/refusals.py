@@ -11,7 +11,10 @@ _transactions: Final = itertools.count(1)
 
 
 class Refusal(Exception):
-    """The request is answered with a status and a message, and changes nothing."""
+    """The request is answered with a status and a message, and changes nothing.
+
+    Some refusals come without a word: an empty ``message`` sends no body.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -20,6 +23,8 @@ class Refusal(Exception):
 
     def answer(self) -> Response:
         """Return the answer that a client sees."""
+        if not self.message:
+            return Response(self.status)
         body: dict[str, Any] = {
             "code": self.status,
             "message": self.message,

@@ -7,6 +7,12 @@ from typing import Any, Final
 
 from downhaul_emulators.split.matchers import matcher_on_wire
 
+SEGMENT_TYPES: Final[Mapping[str, str]] = {
+    "standard_segment": "standard",
+    "rule_based_segment": "rule-based",
+}
+"""What SDKs call the types of segments of the admin API."""
+
 _ALL: Final[Mapping[str, Any]] = {
     "keySelector": None,
     "matcherType": "ALL_KEYS",
@@ -60,17 +66,29 @@ def archived(split: Mapping[str, Any], change_number: int) -> dict[str, Any]:
     return {**split, "status": "ARCHIVED", "changeNumber": change_number}
 
 
-def conditions_of(rules: Sequence[Mapping[str, Any]], traffic_type: str) -> list[dict[str, Any]]:
-    """Return the rules of a rule-based segment as SDKs are sent them."""
-    return [
-        {
-            "conditionType": "ROLLOUT",
-            "matcherGroup": _group(
-                [matcher_on_wire(one, traffic_type) for one in rule["condition"]["matchers"]]
-            ),
-        }
-        for rule in rules
-    ]
+def rule_segment_of(
+    name: str, definition: Mapping[str, Any], *, traffic_type: str, change_number: int
+) -> dict[str, Any]:
+    """Return a rule-based segment as one element of ``splitChanges``."""
+    conditions = []
+    for rule in definition["rules"]:
+        matchers = rule["condition"]["matchers"]
+        group = _group([matcher_on_wire(one, traffic_type) for one in matchers])
+        conditions.append({"conditionType": "ROLLOUT", "matcherGroup": group})
+    return {
+        "name": name,
+        "trafficTypeName": traffic_type,
+        "changeNumber": change_number,
+        "status": "ACTIVE",
+        "conditions": conditions,
+        "excluded": {
+            "keys": list(definition["excludedKeys"]),
+            "segments": [
+                {"name": one["name"], "type": SEGMENT_TYPES[one["type"]]}
+                for one in definition["excludedSegments"]
+            ],
+        },
+    }
 
 
 def _targets(treatments: Sequence[Mapping[str, Any]], traffic_type: str) -> list[Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from downhaul_emulators.split.emulator import SplitEmulator
 
 _PAGE: Final = 20
+
+
+def token_of(request: Request) -> str:
+    """Return the key that a request came with, in either of the two headers that carry one."""
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return given or request.headers.get("x-api-key", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,10 @@ class Call:
         if found.approvals:
             org = self.service.organization
             raise Refusal(403, f"Approvals are required. orgId={org} envId={found.id}")
+        if self.service.titles:
+            body = self.request.body if isinstance(self.request.body, dict) else {}
+            if not all({**body, **self.request.query}.get(one) for one in ("title", "comment")):
+                raise Refusal(400, "")  # the service says no more than this
         return found
 
     def traffic_type(self, name: str) -> dict[str, str]:
@@ -74,13 +84,41 @@ class Call:
                 raise bad(f"{name} must be of type {fields[name].__name__}")
         return body
 
-    def page(self, objects: Sequence[Any], most: int, key: str = "objects") -> Response:
-        """Return a page of a list, of at most ``most``, as ``offset`` and ``limit`` ask."""
-        offset, limit = self._number("offset", 0), self._number("limit", _PAGE)
+    def page(
+        self,
+        objects: Sequence[Any],
+        most: int,
+        usual: int = _PAGE,
+        *,
+        show: Callable[[Any], Any] = lambda one: one,
+    ) -> Response:
+        """Return a page of a list, as ``offset`` and ``limit`` ask, each as ``show`` makes it."""
+        found, offset, limit = self.part(objects, most, usual)
+        place = {"offset": offset, "limit": limit, "totalCount": len(objects)}
+        return Response(200, {"objects": list(map(show, found)), **place})
+
+    def part(self, objects: Sequence[Any], most: int, usual: int) -> tuple[list[Any], int, int]:
+        """Return a part of a list of at most ``most``, with the offset and the limit it has."""
+        offset, limit = self._number("offset", 0), self._number("limit", usual)
         limit = min(max(limit, 1), most)
-        found = list(objects[offset : offset + limit])
-        total = {"count" if key == "keys" else "totalCount": len(objects)}
-        return Response(200, {key: found, "offset": offset, "limit": limit, **total})
+        return list(objects[offset : offset + limit]), offset, limit
+
+    def marked(self, objects: Sequence[Mapping[str, Any]], most: int) -> Response:
+        """Return a page of a list that begins after the object whose id is ``after``."""
+        limit = min(max(self._number("limit", _PAGE), 1), most)
+        ids = [one["id"] for one in objects]
+        after = self.request.query.get("after")
+        start = ids.index(after) + 1 if after in ids else 0
+        found = list(objects[start : start + limit])
+        more = start + limit < len(objects)
+        body = {
+            "data": found,
+            "nextMarker": found[-1]["id"] if more else None,
+            "previousMarker": None,
+            "limit": limit,
+            "count": len(found),
+        }
+        return Response(200, body)
 
     def _number(self, name: str, default: int) -> int:
         text = self.request.query.get(name, str(default))

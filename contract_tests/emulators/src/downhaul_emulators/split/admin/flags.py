@@ -6,7 +6,7 @@ import copy
 from typing import Any, Final
 
 from downhaul_emulators.serving import Response
-from downhaul_emulators.split.account import id_of
+from downhaul_emulators.split.account import ROLLOUT_STATUSES
 from downhaul_emulators.split.admin.call import Call
 from downhaul_emulators.split.admin.patching import patched
 from downhaul_emulators.split.refusals import Refusal, bad
@@ -14,12 +14,12 @@ from downhaul_emulators.split.validation import check_name
 
 _PAGE: Final = 50
 _PATCHABLE: Final = ("description", "tags", "rolloutStatus")
-_STATUSES: Final = ("Pre-Production", "Internal Testing", "Ramping", "Killed", "100% Released")
 
 
 def workspaces(call: Call) -> Response:
     """List the workspaces."""
-    return call.page([dict(call.account.workspace)], _PAGE)
+    shown = {**call.account.workspace, "requiresTitleAndComments": call.service.titles}
+    return call.page([shown], 200, 10)
 
 
 def environments(call: Call) -> Response:
@@ -39,7 +39,7 @@ def traffic_types(call: Call) -> Response:
 def rollout_statuses(call: Call) -> Response:
     """List what a flag's rollout status may be."""
     call.workspace(call.request.query.get("wsId", ""))
-    return Response(200, [{"id": id_of("status", one), "name": one} for one in _STATUSES])
+    return Response(200, [dict(one) for one in ROLLOUT_STATUSES])
 
 
 def create(call: Call) -> Response:
@@ -60,10 +60,12 @@ def create(call: Call) -> Response:
 def listed(call: Call) -> Response:
     """List the flags of a workspace, or those with a tag."""
     call.workspace(call.names[0])
-    flags = [copy.deepcopy(one) for one in call.account.flags.values()]
+    flags = list(call.account.flags.values())
     if tag := call.request.query.get("tag"):
-        flags = [one for one in flags if {"name": tag} in one["tags"]]
-    return call.page(flags, _PAGE)
+        flags = [one for one in flags if {"name": tag} in (one["tags"] or ())]
+    if part := call.request.query.get("name"):
+        flags = [one for one in flags if part in one["name"]]
+    return call.page(flags, _PAGE, show=copy.deepcopy)
 
 
 def read(call: Call) -> Response:
@@ -94,8 +96,20 @@ def patch(call: Call) -> Response:
     for field in set(before) | set(after):
         if after.get(field) != before.get(field) and field not in _PATCHABLE:
             raise bad(f"{field} can't be changed")
+    if after["rolloutStatus"] != before["rolloutStatus"]:
+        after["rolloutStatus"] = _status(after["rolloutStatus"])
+        after["rolloutStatusTimestamp"] = call.account.next_number()
     call.account.flags[name] = after
     return Response(200, copy.deepcopy(after))
+
+
+def _status(given: Any) -> dict[str, str]:
+    """Return the rollout status with the id that was given."""
+    asked = given.get("id") if isinstance(given, dict) else given
+    for one in ROLLOUT_STATUSES:
+        if one["id"] == asked:
+            return dict(one)
+    raise bad(f"unknown rollout status {asked!r}")
 
 
 def describe(call: Call) -> Response:

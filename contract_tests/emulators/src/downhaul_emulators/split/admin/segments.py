@@ -33,7 +33,7 @@ def create(call: Call) -> Response:
         "description": body.get("description", ""),
         "trafficType": dict(found),
         "creationTime": call.account.next_number(),
-        "tags": [],
+        "tags": None,
     }
     call.account.segments[str(name)] = made
     return Response(200, copy.deepcopy(made))
@@ -65,9 +65,9 @@ def delete(call: Call) -> Response:
 
 
 def enable(call: Call) -> Response:
-    """Give an environment a segment, without keys."""
+    """Give an environment a segment, without keys. Needs no approval."""
     where, name = call.names
-    environment = call.writable(where)
+    environment = call.environment(where)
     _known(call, name)
     if name in environment.segments:
         raise Refusal(409, f"segment {name} is in {environment.name} already")
@@ -77,10 +77,11 @@ def enable(call: Call) -> Response:
 
 
 def disable(call: Call) -> Response:
-    """Take a segment from an environment, unless a flag there names it."""
+    """Take an empty segment from an environment, unless a flag there names it."""
     where, name = call.names
-    environment = call.writable(where)
-    _keys(environment, name)
+    environment = call.environment(where)
+    if _keys(environment, name).keys:
+        raise Refusal(409, f"segment {name} still has keys in {environment.name}")
     for flag, definition in environment.definitions.items():
         if _names(definition, name):
             raise Refusal(409, f"segment {name} is used by feature flag {flag}")
@@ -93,7 +94,9 @@ def keys(call: Call) -> Response:
     where, name = call.names
     environment = call.environment(where)
     found = [{"key": one} for one in _keys(environment, name).keys]
-    return call.page(found, _KEYS_PAGE, key="keys")
+    part, offset, limit = call.part(found, _KEYS_PAGE, _KEYS_PAGE)
+    body = {"keys": part, "openChangeRequestId": None, "count": len(found)}
+    return Response(200, {**body, "offset": offset, "limit": limit})
 
 
 def upload(call: Call) -> Response:
@@ -115,13 +118,17 @@ def remove_keys(call: Call) -> Response:
     where, name = call.names
     environment = call.writable(where)
     _keys(environment, name)
-    call.account.change_keys(environment, name, remove=_given(call))
-    return Response(200, _shown(call, environment, name))
+    given = _given(call)
+    gone = len(set(given) & set(_keys(environment, name).keys))
+    call.account.change_keys(environment, name, remove=given)
+    body = {"code": 200, "message": f"Deleted {gone} keys", "details": None, "transactionId": None}
+    return Response(200, body)
 
 
 def _given(call: Call) -> list[str]:
-    body = call.body({"keys": list, "comment": str, "title": str})
-    given = body.get("keys")
+    given: Any = call.request.body
+    if not isinstance(given, list):
+        given = call.body({"keys": list, "comment": str, "title": str}).get("keys")
     if not given or not all(isinstance(one, str) and one for one in given):
         raise bad("keys must be a list of strings")
     if len(given) > _UPLOAD:
@@ -142,7 +149,13 @@ def _keys(environment: Environment, name: str) -> KeySet:
 
 
 def _shown(call: Call, environment: Environment, name: str) -> dict[str, Any]:
-    return {**copy.deepcopy(call.account.segments[name]), "environment": environment.shown()}
+    segment = call.account.segments[name]
+    return {
+        "name": name,
+        "environment": environment.shown(),
+        "trafficType": dict(segment["trafficType"]),
+        "creationTime": segment["creationTime"],
+    }
 
 
 def _names(definition: dict[str, Any], segment: str) -> bool:
