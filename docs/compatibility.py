@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,11 +241,15 @@ def _wrong(report: Mapping[str, Any], suite: str, tests: set[str]) -> Iterator[s
 
 
 def run(name: str, root: Path) -> int:
-    """Run the contract on a provider and keep its report. Returns how that ended."""
-    target = root / "docs" / "contract" / f"{name}.json"
-    words = ["contract", "run", "--provider", name, "--report", str(target), *ASKED[name].words]
-    command = [sys.executable, "-m", "downhaul", *words]
-    return subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603  (ours)
+    """Run the contract on a provider; keep its report if nothing failed. Returns how it ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        words = ["contract", "run", "--provider", name, "--report", str(report), *ASKED[name].words]
+        command = [sys.executable, "-m", "downhaul", *words]
+        code = subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603  (ours)
+        if code == 0:
+            shutil.copy(report, root / "docs" / "contract" / f"{name}.json")
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -105,3 +105,21 @@ def test_a_page_that_says_other_than_the_reports_is_named(compatibility, root):
     assert problem == (
         "docs/compatibility.md: it is not what the reports say (python docs/compatibility.py)"
     )
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_report_is_kept_only_of_a_run_in_which_nothing_failed(
+    compatibility, root, monkeypatch, code
+):
+    class Ended:
+        returncode = code
+
+    def run(command, **_):
+        Path(command[command.index("--report") + 1]).write_text('{"new": 1}', encoding="utf-8")
+        return Ended
+
+    monkeypatch.setattr(compatibility.subprocess, "run", run)
+    keep(root, {"old": 1})
+    assert compatibility.run("memory", root) == code
+    kept = (root / "docs" / "contract" / "memory.json").read_text(encoding="utf-8")
+    assert json.loads(kept) == ({"new": 1} if code == 0 else {"old": 1})

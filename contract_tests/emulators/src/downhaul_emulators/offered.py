@@ -102,7 +102,7 @@ OFFERED: Final[Mapping[str, Offered]] = {
         Offered(
             "split",
             SplitEmulator,
-            settings=("sdk_key",),
+            settings=("sdk_key", "admin_token", "admin_url", "workspace", "environment"),
             facts=(
                 *("sdk_url", "events_url", "auth_url", "streaming_url", "telemetry_url"),
                 *("sdk_key", "admin_url", "admin_token", "workspace", "environment"),
