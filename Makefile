@@ -6,11 +6,12 @@
 #   make test-all   with long properties, real servers, real SDKs and injected faults
 #   make lint       ruff, mypy, import-linter
 #   make docs       the documents are complete and true
+#   make compatibility  the contract on every provider of docs/compatibility.md, and that page
 #   make bench      measured beside the other SDKs, which it installs
 #   make clean      removes .venv and caches
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint docs bench clean
+.PHONY: help setup demo test test-all lint docs compatibility bench clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -92,6 +93,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/check.py $(ARGS)
+
+compatibility: $(VENV)/.dev
+	$(BIN)/python docs/compatibility.py --run
 
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/run.py $(ARGS)

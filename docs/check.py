@@ -2,7 +2,7 @@
 
 Every rule of docs/specification.md is cited by a test, or planned; every citation names a rule; the
 table of tests is up to date (``--write`` makes it so); links lead somewhere; commands, exit codes
-and variables are documented.
+and variables are documented; docs/compatibility.md is what the reports of the contract say.
 """
 
 from __future__ import annotations
@@ -216,6 +216,16 @@ def check_settings(root: Path) -> Iterator[str]:
             yield f"docs/command-line.md: exit code {code.value} is not told of"
 
 
+def check_compatibility(root: Path) -> Iterator[str]:
+    """Yield what is out of date in the table of what holds where."""
+    sys.path.insert(0, str(root / "docs"))
+    try:
+        from compatibility import problems  # noqa: PLC0415  (heavy, and only here)
+    finally:
+        sys.path.remove(str(root / "docs"))
+    yield from problems(root)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print every problem, and return how the process ends."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -226,6 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
         *check_links(ROOT),
         *check_index(ROOT),
         *check_settings(ROOT),
+        *check_compatibility(ROOT),
     ]
     for problem in problems:
         print(problem)

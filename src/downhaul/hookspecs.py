@@ -47,6 +47,8 @@ class ProviderSpec:
       ``url`` and ``wrap``. None passes it on unchecked.
     - ``translator``, a module with ``flags_from(document)`` and ``context_from(mapping)``.
     - ``commands``, ``module:group``: a click group for the command line.
+    - ``contract``, ``module`` or ``module:TestClass``: the test classes that bind the contract of
+      providers, which ``downhaul contract run`` runs.
 
     ``capabilities`` repeats what the provider declares, for whoever lists providers.
     ``install_hint`` is told where the factory cannot be imported (``pip install 'acme[driver]'``).
@@ -60,6 +62,7 @@ class ProviderSpec:
     settings: str | None = None
     translator: str | None = None
     commands: str | None = None
+    contract: str | None = None
     install_hint: str | None = None
     interface: int = 1
 

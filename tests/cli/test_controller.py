@@ -12,8 +12,8 @@ import urllib.request
 
 import pytest
 
-from downhaul.cli import controller
 from downhaul.cli.controller import JsonLines, TextLines, ToLog
+from downhaul.cli.stopping import stopped_by_signals
 from downhaul.control.alerts import AlertEvent
 from downhaul.rollout.controller import TickReport
 
@@ -266,7 +266,7 @@ def test_an_announcement_is_logged_with_its_fields(caplog, what, level):
 def test_signals_are_as_they_were_after_it(flag):
     before = signal.getsignal(signal.SIGTERM)
     stop = threading.Event()
-    with controller._stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         signal.raise_signal(signal.SIGTERM)
         assert stop.is_set()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

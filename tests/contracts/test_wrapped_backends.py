@@ -1,38 +1,16 @@
 """The contract of providers, on what is wrapped around a provider."""
 
-from types import MappingProxyType
-
 import pytest
-from contract_backends import MemoryBackend
-from downhaul_contract_tests import Backend, Feature, ProviderContract, write_all
+from contract_backends import IN_ONE_PROCESS, MemoryBackend
+from downhaul_contract_tests import ProviderContract
+from downhaul_contract_tests.bindings import TestFailover, TestReadOnly, TestRecording
 from resolving import ResolvingBackend, ResolvingProvider
 
 from downhaul.backends.memory import MemoryProvider
-from downhaul.provider import Change
 from downhaul.wrappers.failover import Failover
-from downhaul.wrappers.read_only import ReadOnlyProvider
 from downhaul.wrappers.recording import RecordingProvider
 
-IN_ONE_PROCESS = MappingProxyType({Feature.PROCESSES: "it lives in one process"})
-
-
-class ReadOnlyBackend(Backend):
-    """Flags that somebody else writes."""
-
-    def __init__(self):
-        self.reset()
-
-    def provider(self):
-        return self._provider
-
-    def seed(self, flags):
-        write_all(self._provider.inner, flags)
-
-    def change(self, flag):
-        self._provider.inner.put(flag, Change("somebody else"))
-
-    def reset(self):
-        self._provider = ReadOnlyProvider(MemoryProvider())
+__all__ = ["TestFailover", "TestFailoverOfAsked", "TestReadOnly", "TestRecording", "TestStack"]
 
 
 class FailingOver(Failover):
@@ -48,22 +26,6 @@ class FailingOver(Failover):
     @declarations.setter
     def declarations(self, declarations):
         self.inner.declarations = declarations
-
-
-class TestRecording(ProviderContract):
-    lacks = IN_ONE_PROCESS
-
-    @pytest.fixture
-    def backend(self):
-        return MemoryBackend(lambda: RecordingProvider(MemoryProvider()))
-
-
-class TestFailover(ProviderContract):
-    lacks = IN_ONE_PROCESS
-
-    @pytest.fixture
-    def backend(self):
-        return MemoryBackend(lambda: Failover(MemoryProvider(), MemoryProvider()))
 
 
 class TestFailoverOfAsked(ProviderContract):
@@ -84,11 +46,3 @@ class TestStack(ProviderContract):
                 Failover(RecordingProvider(MemoryProvider()), MemoryProvider())
             )
         )
-
-
-class TestReadOnly(ProviderContract):
-    lacks = IN_ONE_PROCESS
-
-    @pytest.fixture
-    def backend(self):
-        return ReadOnlyBackend()

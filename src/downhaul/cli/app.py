@@ -41,6 +41,9 @@ _PROVIDERS: Final = {
         "List what is installed, and what is broken.",
     ),
 }
+_CONTRACT: Final = {
+    "run": ("downhaul.cli.contract:run", "Run the contract suite on a provider."),
+}
 _CONFIG: Final = {
     "show": ("downhaul.cli.config:show", "Show every setting and where it came from."),
     "check": ("downhaul.cli.config:check", "Name every problem of the configuration at once."),
@@ -111,6 +114,12 @@ segments = _group("segments", "See and change segments.", _SEGMENTS, "downhaul s
 providers = _group(
     "providers", "See which backends there are.", _PROVIDERS, "downhaul providers list"
 )
+contract = _group(
+    "contract",
+    "Prove that a provider does what all do.",
+    _CONTRACT,
+    "downhaul contract run --provider sqlite",
+)
 config = _group("config", "See and check the configuration.", _CONFIG, "downhaul config check")
 db = _group("db", "Look after the tables of a SQL store.", _DB, "downhaul db upgrade")
 rollout = _group(
@@ -134,9 +143,11 @@ _ROOT: Final = {
     "controller": ("downhaul.cli.app:controller", "Run what moves rollouts."),
     "audit": ("downhaul.cli.audit:audit", "Show everything that happened, and follow it."),
     "providers": ("downhaul.cli.app:providers", "See which backends there are."),
+    "contract": ("downhaul.cli.app:contract", "Prove that a provider does what all do."),
     "config": ("downhaul.cli.app:config", "See and check the configuration."),
     "db": ("downhaul.cli.app:db", "Look after the tables of a SQL store."),
     "doctor": ("downhaul.cli.doctor:doctor", "Check everything that a kill depends on."),
+    "emulate": ("downhaul.cli.emulate:emulate", "Run a vendor's service on this machine."),
     "demo": ("downhaul.cli.demo:demo", "Watch a rollout and a kill under live traffic."),
     "completion": ("downhaul.cli.completion:completion", "Print a shell's completion script."),
 }

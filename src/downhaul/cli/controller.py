@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import click
 from downhaul.cli.commands import command
 from downhaul.cli.exits import Exit
 from downhaul.cli.session import Session
+from downhaul.cli.stopping import stopped_by_signals
 from downhaul.control.alerts import AlertEvent, LogAlert
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
 def _serve(session: Session, controller: Controller, address: tuple[str, int] | None) -> None:
     """Run until a signal says stop."""
     stop = threading.Event()
-    with _stopped_by_signals(stop), _listening(controller, address):
+    with stopped_by_signals(stop), _listening(controller, address):
         _say("started", f"controller {controller.owner} looks every {controller.interval:g} s")
         controller.run(stop)
         _say("ended", f"controller {controller.owner} gave back what it held")
@@ -205,28 +205,6 @@ def _listening(controller: Controller, address: tuple[str, int] | None) -> Itera
     with Serving(controller, *address) as serving:
         _say("listening", f"http://{serving.address}/healthz, /readyz, /metrics")
         yield
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set ``stop`` at the first SIGTERM or SIGINT; a second one ends the process as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-
-    def ask(_number: int, _frame: object) -> None:
-        stop.set()
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
-
-    for one in before:
-        signal.signal(one, ask)
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 @contextmanager

@@ -140,6 +140,29 @@ _PROVIDER: Final = object_of(
     translates=FLAG,
     problem=TEXT,
 )
+_OUTCOMES: Final = object_of(
+    passed=COUNT, declined=COUNT, known_gap=COUNT, failed=COUNT, skipped=COUNT
+)
+_BINDING: Final = object_of(
+    binding=TEXT,
+    name=TEXT,
+    suite=TEXT,
+    provider=TEXT,
+    capabilities=list_of(TEXT),
+    lacks={"type": "object", "additionalProperties": TEXT},
+    known_gaps={"type": "object", "additionalProperties": TEXT},
+    partial=FLAG,
+    not_run=list_of(TEXT),
+    groups={"type": "object", "additionalProperties": _OUTCOMES},
+    tests=list_of(
+        object_of(
+            test=TEXT,
+            group=TEXT,
+            outcome=one_of("passed", "declined", "known_gap", "failed", "skipped"),
+            why=TEXT,
+        )
+    ),
+)
 _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "flags list": {**HERE, "flags": list_of(_SUMMARY)},
     "flags show": {**HERE, "flag": _DOCUMENT, "exposure": TEXT, "kill": or_null(_RECORD)},
@@ -185,6 +208,17 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
         "providers": list_of(_PROVIDER),
         "not_installed": list_of(object_of(name=TEXT, install=TEXT)),
     },
+    "contract run": {
+        "report": COUNT,
+        "complete": FLAG,
+        "problems": list_of(TEXT),
+        "suite": TEXT,
+        "downhaul": TEXT,
+        "python": TEXT,
+        "passed": FLAG,
+        "provider": object_of(name=TEXT, package=TEXT, version=TEXT),
+        "bindings": list_of(_BINDING),
+    },
     "config show": {
         "settings": list_of(object_of(path=TEXT, value=ANY, origin=TEXT)),
         "notes": list_of(TEXT),
@@ -200,6 +234,12 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "db sql": {"sql": TEXT},
     "db roles": {"sql": TEXT},
     "doctor": {"ok": FLAG, "checks": _CHECKS},
+    "emulate": {
+        "vendor": TEXT,
+        "facts": {"type": "object", "additionalProperties": TEXT},
+        "settings": {"type": "object", "additionalProperties": TEXT},
+        "flags": list_of(TEXT),
+    },
     "completion": {"shell": TEXT, "script": TEXT},
 }
 

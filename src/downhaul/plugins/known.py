@@ -23,6 +23,8 @@ _WHOLE: Final = frozenset(
     }
 )
 
+_BINDINGS: Final = "downhaul_contract_tests.bindings"
+
 BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {
         spec.name: spec
@@ -33,6 +35,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory="downhaul.backends.file:create",
                 settings="downhaul.config.builtin:PolledOptions",
                 capabilities=frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH}),
+                contract=f"{_BINDINGS}:TestFile",
             ),
             ProviderSpec(
                 name="memory",
@@ -40,6 +43,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory="downhaul.backends.memory:create",
                 settings="downhaul.config.builtin:NoOptions",
                 capabilities=_WHOLE,
+                contract=f"{_BINDINGS}:TestMemory",
             ),
             ProviderSpec(
                 name="sqlite",
@@ -47,6 +51,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory="downhaul.backends.sqlite:create",
                 settings="downhaul.config.builtin:PolledOptions",
                 capabilities=_WHOLE,
+                contract=f"{_BINDINGS}:TestSqlite",
             ),
         )
     }
@@ -86,25 +91,31 @@ KNOWN: Final[Mapping[str, Known]] = MappingProxyType(
 class KnownWrapper:
     """A provider made of a provider. ``factory`` takes that, the wrapper's table, and Settings.
 
-    ``settings`` is the pydantic model of the table. Both are ``module:name``. ``backends`` are the
-    keys of the table that name a backend, by a URL or a table shaped as ``[provider]``.
+    ``settings`` is the pydantic model of the table, ``contract`` what binds the contract, around
+    memory. All are ``module:name``. ``backends`` are the keys of the table that name a backend, by
+    a URL or a table shaped as ``[provider]``.
     """
 
     name: str
     factory: str
     settings: str
+    contract: str
     backends: tuple[str, ...] = ()
 
 
 WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
     {
         name: KnownWrapper(
-            name, f"downhaul.wrappers.{name}:create", f"downhaul.wrappers.{name}:{model}", backends
+            name,
+            f"downhaul.wrappers.{name}:create",
+            f"downhaul.wrappers.{name}:{word}Settings",
+            f"{_BINDINGS}:Test{word}",
+            backends,
         )
-        for name, model, backends in (
-            ("failover", "FailoverSettings", ("to",)),
-            ("read_only", "ReadOnlySettings", ()),
-            ("recording", "RecordingSettings", ()),
+        for name, word, backends in (
+            ("failover", "Failover", ("to",)),
+            ("read_only", "ReadOnly", ()),
+            ("recording", "Recording", ()),
         )
     }
 )

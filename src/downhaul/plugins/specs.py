@@ -12,6 +12,7 @@ from downhaul.provider import Capability
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9.-]*(\+[a-z][a-z0-9.-]*)?")
 _DOTTED: Final = re.compile(r"[\w.]+:[\w.]+")
+_TESTS: Final = re.compile(r"[\w.]+(:Test\w*)?")
 
 
 def flaw(specs: Any, name: str) -> str:
@@ -55,6 +56,9 @@ def _flaw_in_paths(spec: Any) -> str:
         path = getattr(spec, field)
         if path is not None and not (isinstance(path, str) and _DOTTED.fullmatch(path)):
             return f"its {field} {path!r} is not module:name"
+    path = spec.contract
+    if path is not None and not (isinstance(path, str) and _TESTS.fullmatch(path)):
+        return f"its contract {path!r} is not module or module:TestClass"
     return ""
 
 

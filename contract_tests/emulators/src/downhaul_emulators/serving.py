@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 _HEARTBEAT: Final = 0.5  # seconds between two comments on a stream on which nothing happens
 _PATIENCE: Final = 0.02  # seconds between two looks whether the server is to stop
 _ENDED: Final = None
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  (if somebody asks for it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ class Emulator:
     Subclasses answer in :meth:`answer`. ``requests`` are those that came, the oldest first.
     """
 
+    host = "127.0.0.1"
+    """The address that it listens at; set before it starts."""
+
     def __init__(self, port: int = 0) -> None:
         self._port = port
         self._lock = threading.RLock()
@@ -116,7 +120,8 @@ class Emulator:
     @property
     def url(self) -> str:
         """The address, without a slash at the end."""
-        return f"http://127.0.0.1:{self._port}"
+        host = "127.0.0.1" if self.host == _EVERYWHERE else self.host
+        return f"http://{host}:{self._port}"
 
     @property
     def running(self) -> bool:
@@ -126,7 +131,7 @@ class Emulator:
     def start(self) -> Self:
         """Listen. Once stopped, on the same port again."""
         self._stopping.clear()
-        server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler_of(self))
+        server = ThreadingHTTPServer((self.host, self._port), _handler_of(self))
         server.daemon_threads = True
         self._server, self._port = server, server.server_port
         threading.Thread(

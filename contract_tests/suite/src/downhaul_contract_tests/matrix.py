@@ -20,6 +20,9 @@ class Outcome(StrEnum):
     """By somebody else than the contract: it was not run."""
 
 
+REPORT: Final = 1
+"""The version of the report's shape; raised when a field goes or changes its meaning."""
+
 _SIGNS: Final = {
     Outcome.FAILED: "failed",
     Outcome.KNOWN_GAP: "gap",
@@ -97,18 +100,23 @@ def partial(binding: Binding) -> str:
     )
 
 
-def document(bindings: Iterable[Binding], problems: Sequence[str]) -> dict[str, Any]:
-    """Return the report as JSON data."""
-    shown = [_document(one) for one in bindings]
+def document(
+    bindings: Iterable[Binding], problems: Sequence[str], groups: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the report as JSON data, in the order of ``groups``."""
+    shown = [_document(one, groups) for one in bindings]
     return {
+        "report": REPORT,
         "complete": not problems and not any(one["partial"] for one in shown),
         "problems": list(problems),
         "bindings": shown,
     }
 
 
-def _document(binding: Binding) -> dict[str, Any]:
-    groups = dict.fromkeys(row.group for row in binding.rows.values())
+def _document(binding: Binding, order: Sequence[str]) -> dict[str, Any]:
+    places = {group: place for place, group in enumerate(order)}
+    rows = sorted(binding.rows.values(), key=lambda row: places.get(row.group, len(places)))
+    groups = dict.fromkeys(row.group for row in rows)
     return {
         "binding": binding.id,
         "name": binding.name,
@@ -125,7 +133,7 @@ def _document(binding: Binding) -> dict[str, Any]:
         },
         "tests": [
             {"test": row.test, "group": row.group, "outcome": str(row.outcome), "why": row.why}
-            for row in binding.rows.values()
+            for row in rows
         ],
     }
 

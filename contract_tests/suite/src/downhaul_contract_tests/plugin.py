@@ -7,8 +7,11 @@ until a test class that binds the contract was collected.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 from collections.abc import Generator, Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +26,8 @@ _MARKERS: Final = (
 _NOTE: Final = "downhaul_contract"
 _DECLINED: Final = "declined: "
 _GAP: Final = "known gap: "
+_URL: Final = "DOWNHAUL_CONTRACT_URL"
+_LONG: Final = 300  # characters of what a failed test said, in the report
 _watch: Final = pytest.StashKey["Watch"]()
 
 
@@ -34,6 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write what the contract of Downhaul's providers found, as JSON",
     )
+    group.addoption(
+        "--no-contract-matrix",
+        action="store_true",
+        help="show no matrix at the end: for whoever shows the report",
+    )
+    group.addoption(
+        "--contract-url",
+        metavar="URL",
+        default=os.environ.get(_URL),
+        help=f"the server that a binding is to use, for its fixture contract_url [env: {_URL}]",
+    )
+
+
+@pytest.fixture(scope="session")
+def contract_url(pytestconfig: pytest.Config) -> str | None:
+    """The server that whoever runs the contract wants used; None leaves it to the binding."""
+    url: str | None = pytestconfig.getoption("--contract-url")
+    return url
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,6 +111,10 @@ class Watch:
             self._bindings[parent].left_out.add(item.name)
             if item not in self._deselected:
                 self._problem(f"{item.nodeid} was taken out of the run, and nobody said so")
+        if self._config.getoption("--contract-url") and self._collected:
+            asked = (getattr(item, "fixturenames", ()) for item in self._collected)
+            if not any("contract_url" in names for names in asked):
+                self._problem("a URL was given, and no binding asks for the fixture contract_url")
         if any("::" in argument for argument in self._config.args):
             return
         for parent, binding in self._bindings.items():
@@ -108,7 +135,8 @@ class Watch:
 
             group = getattr(group_of(binding, _plain(item)), "group", "")
             note = {"parent": _parent(item), "test": item.name, "group": group}
-            setattr(report, _NOTE, {**note, **seen_of(binding)})
+            failed = _said(report, item) if report.failed else ""
+            setattr(report, _NOTE, {**note, "failed": failed, **seen_of(binding)})
         return report
 
     # Where reports arrive: in the process that shows them
@@ -127,7 +155,7 @@ class Watch:
         test = note["test"]
         before = binding.rows.get(test)
         if before is None or before.outcome is not Outcome.FAILED:
-            why = _why(report).removeprefix(_DECLINED).removeprefix(_GAP)
+            why = note["failed"] or _why(report).removeprefix(_DECLINED).removeprefix(_GAP)
             binding.rows[test] = Row(
                 test, test.partition("[")[0], note["group"], outcome, why.strip()
             )
@@ -164,17 +192,24 @@ class Watch:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         file = self._config.getoption("--contract-report")
         if file:
-            found = document(self._bindings.values(), list(self._problems))
+            found = {
+                **document(
+                    self._bindings.values(), list(self._problems), _groups(self._bindings.values())
+                ),
+                "suite": _suites(self._bindings.values()),
+                "downhaul": metadata.version("downhaul"),
+                "python": platform.python_version(),
+            }
             text = json.dumps(found, indent=2, ensure_ascii=False)
             Path(file).write_text(f"{text}\n", encoding="utf-8")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the matrix, what is partial, and what was tampered with."""
         bindings = [one for one in self._bindings.values() if one.rows]
-        if not bindings and not self._problems:
+        nothing = not bindings and not self._problems
+        if nothing or self._config.getoption("--no-contract-matrix"):
             return
-        versions = ", ".join(sorted({one.suite for one in bindings if one.suite}))
-        terminalreporter.section(f"provider contract, suite {versions}")
+        terminalreporter.section(f"provider contract, suite {_suites(bindings)}")
         if bindings:
             for line in table(bindings, _groups(bindings)):
                 terminalreporter.write_line(line)
@@ -239,6 +274,22 @@ def _why(report: Any) -> str:
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     return ""
+
+
+def _said(report: pytest.TestReport, item: pytest.Item) -> str:
+    """Return the first line of what a failed test said, without the backend's secrets (rule P7)."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(report.longrepr if crash is None else crash.message).strip()
+    backend = getattr(item, "funcargs", {}).get("backend")
+    for secret in getattr(backend, "secrets", ()):
+        text = text.replace(secret, "***")
+    first = text.partition("\n")[0]
+    return first if len(first) <= _LONG else f"{first[:_LONG]}..."
+
+
+def _suites(bindings: Iterable[Binding]) -> str:
+    """Return the versions of the suite that the bindings stand under: one, as a rule."""
+    return ", ".join(sorted({one.suite for one in bindings if one.suite}))
 
 
 def _groups(bindings: Iterable[Binding]) -> list[str]:

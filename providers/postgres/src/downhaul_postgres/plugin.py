@@ -14,6 +14,7 @@ def downhaul_providers() -> list[ProviderSpec]:
             factory="downhaul_postgres.provider:create",
             settings="downhaul_postgres.settings:Options",
             capabilities=frozenset(Capability) - {Capability.RESOLVE},
+            contract="downhaul_postgres.contract",
             install_hint="pip install downhaul-postgres",
         )
     ]

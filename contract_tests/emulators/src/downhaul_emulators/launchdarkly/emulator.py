@@ -50,6 +50,11 @@ class LaunchDarklyEmulator(Emulator):
         self.mismatch = 409
         self._highest: dict[str, int] = {}
 
+    @property
+    def admin_url(self) -> str:
+        """The base of the REST API."""
+        return self.url
+
     def put(self, flag: Mapping[str, Any]) -> dict[str, Any]:
         """Write a flag, as the console does, and return it with its version."""
         with self._lock:

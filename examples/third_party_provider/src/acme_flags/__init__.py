@@ -1,0 +1,1 @@
+"""Acme's flag server as a Downhaul provider."""
