@@ -39,6 +39,14 @@ ASKED: Final[Mapping[str, Asked]] = {
         "the vendor's SDK, and an emulated service",
         ("--binding", "providers/launchdarkly/tests/test_contract.py"),
     ),
+    "split": Asked(
+        "the vendor's SDK, and an emulated service",
+        ("--binding", "providers/split/tests/test_contract_split.py"),
+    ),
+    "unleash": Asked(
+        "the vendor's SDK, and a real server",
+        ("--binding", "providers/unleash/tests/test_contract.py"),
+    ),
     "openfeature": Asked(
         "Downhaul's own provider of OpenFeature, around memory",
         ("--binding", "providers/openfeature/tests/test_contract_openfeature.py"),

@@ -21,6 +21,11 @@ from downhaul_openfeature.provider import OpenFeatureProvider
 from downhaul_postgres.contract import PostgresBackend, postgres_server, postgres_template
 from downhaul_split.provider import SplitProvider
 from downhaul_split.session import Connection as SplitConnection
+from downhaul_unleash.admin import Admin as UnleashAdmin
+from downhaul_unleash.api import Api as UnleashApi
+from downhaul_unleash.provider import UnleashProvider
+from downhaul_unleash.session import Connection as UnleashConnection
+from fixtures_unleash import ADMIN_TOKEN, BACKEND_TOKEN
 
 from downhaul import Flags
 from downhaul.backends.memory import MemoryProvider
@@ -36,6 +41,7 @@ ASKED = (
     pytest.param("postgresql", marks=pytest.mark.postgres),
     "launchdarkly",
     pytest.param("split", marks=_OF_SPLITS_SDK),
+    pytest.param("unleash", marks=[pytest.mark.slow, pytest.mark.xdist_group("unleash")]),
     "openfeature",
 )
 
@@ -51,6 +57,7 @@ __all__ = [
     "postgresql_asked",
     "split_asked",
     "sqlite_asked",
+    "unleash_asked",
 ]
 
 
@@ -96,6 +103,34 @@ class SplitBackend(Backend):
 
     def reset(self):
         self._emulator.replace({})
+
+
+class UnleashBackend(Backend):
+    """The real server, evaluated by the vendor's SDK, and filled through its admin API."""
+
+    def __init__(self, server):
+        self._server, self._declared = server, {}
+
+    def provider(self):
+        self._server.settle()  # a new process is asked for what the server has published
+        place = UnleashConnection(
+            self._server.url, Secret(BACKEND_TOKEN), environment="development", refresh=1.0
+        )
+        api = UnleashApi(self._server.url, Secret(ADMIN_TOKEN))
+        admin = UnleashAdmin(api, "default", "development", declared=self._declared)
+        return UnleashProvider(place, admin=admin, declared=self._declared)
+
+    def declare(self, declarations):
+        self._declared = dict(declarations)
+
+    def seed(self, flags):
+        write_all(self.provider(), flags)
+        self._server.settle()
+
+    def reset(self):
+        self._declared = {}
+        self._server.clear()
+        self._server.settle()
 
 
 class OpenFeatureBackend(Backend):
@@ -165,6 +200,14 @@ def split_asked():
                 Feature.TELLS_TAGS: "the payload has no tags",
             },
         )
+
+
+@pytest.fixture
+def unleash_asked(unleash):
+    not_served = dict.fromkeys(
+        (Feature.TELLS_OFF, Feature.TELLS_TAGS), "Unleash serves neither to SDKs"
+    )
+    return UnleashBackend(unleash), not_served
 
 
 @pytest.fixture
