@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -16,13 +14,11 @@ from downhaul.flag import Flag, FlagKind, FlagSet, Segment
 from downhaul.provider import (
     Capability,
     Change,
-    FlagProvider,
     Listener,
     ProviderSnapshot,
-    ProviderStatus,
-    State,
 )
-from downhaul.result import ErrorCode, Reason, Result
+from downhaul.result import ErrorCode, Result
+from downhaul.vendors.life import VendorProvider, error_of
 from downhaul_launchdarkly.admin import Admin
 from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.contexts import their_context
@@ -45,7 +41,6 @@ MANAGING: Final = frozenset(
         Capability.SNAPSHOT,
     }
 )
-_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 _CODES: Final[Mapping[str, ErrorCode]] = {
     "CLIENT_NOT_READY": ErrorCode.PROVIDER_NOT_READY,
     "FLAG_NOT_FOUND": ErrorCode.FLAG_NOT_FOUND,
@@ -55,7 +50,7 @@ _CODES: Final[Mapping[str, ErrorCode]] = {
 _NO_KEY: Final = "a share of users is served by their key, and the context has none"
 
 
-class LaunchDarklyProvider(FlagProvider):
+class LaunchDarklyProvider(VendorProvider[Session]):
     """Evaluates through LaunchDarkly's SDK, which streams flags. Manages through the REST API.
 
     The SDK is started in a thread, closed within the caller's time, and made anew in a forked
@@ -68,49 +63,15 @@ class LaunchDarklyProvider(FlagProvider):
     publishes_within = 2.0
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
+        super().__init__()
         self._connection = connection
         self._desk = admin
         if admin is not None:
             self.capabilities = self.capabilities | MANAGING
-        self._listener: Listener | None = None
-        self._session: Session | None = None
         self._last: tuple[Context | None, TheirContext | None] = (None, None)
-        self._closed = False
 
-    # Life
-
-    def start(self, listener: Listener) -> None:
-        """Begin to follow LaunchDarkly, in a thread."""
-        self._listener = listener
-        self._session = Session(self._connection, listener)
-        self._session.start()
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for LaunchDarkly's first payload; return if it came."""
-        session = self._session
-        return session is not None and session.wait(timeout)
-
-    def status(self) -> ProviderStatus:
-        """Return how the stream stands, and how long it has been silent."""
-        session = self._session
-        return _NOT_STARTED if session is None else session.status()
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Close the SDK within ``timeout`` seconds; what still hangs then is left to a thread."""
-        self._closed = True
-        if self._session is not None:
-            until = time.monotonic() + timeout
-            closing = threading.Thread(
-                target=self._session.close, name="downhaul-close", daemon=True
-            )
-            closing.start()
-            closing.join(max(0.0, until - time.monotonic()))
-
-    def after_fork(self) -> None:
-        """Follow LaunchDarkly in a forked child: none of the SDK's threads live here."""
-        if self._session is not None and self._listener is not None and not self._closed:
-            self._session = Session(self._connection, self._listener, self._session)
-            self._session.start()
+    def _opened(self, listener: Listener, before: Session | None) -> Session:
+        return Session(self._connection, listener, before)
 
     # Evaluating
 
@@ -126,15 +87,16 @@ class LaunchDarklyProvider(FlagProvider):
             try:
                 theirs = their_context(context)
             except ValueError as error:
-                return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+                return error_of(NAME, key, ErrorCode.INVALID_CONTEXT, str(error))
             self._last = context, theirs
         known = flags.get(key)
         if known is None:
-            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'LaunchDarkly has no flag "{key}"')
+            message = f'LaunchDarkly has no flag "{key}"'
+            return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, message)
         try:
             detail = ask(key, theirs, None)
         except Exception as error:  # noqa: BLE001  (the SDK raises what it did not foresee: rule E1)
-            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+            return error_of(NAME, key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
         said = detail.reason.get
         outcome = detail.variation_index, said("kind"), said("ruleIndex")
         given = known.answers.get(outcome)
@@ -142,12 +104,6 @@ class LaunchDarklyProvider(FlagProvider):
         if given is None or given.value is not detail.value or context.targeting_key is None:
             return _result(key, detail, known, outcome, keyless=context.targeting_key is None)
         return given
-
-    def _not_ready(self, key: str) -> Result:
-        status = self.status()
-        fatal = status.state is State.FATAL
-        code = ErrorCode.PROVIDER_FATAL if fatal else ErrorCode.PROVIDER_NOT_READY
-        return _error(key, code, status.message or f"LaunchDarkly is {status.state}")
 
     # Managing
 
@@ -218,9 +174,9 @@ def _result(
     if vendor == "ERROR":
         kind = str(said.get("errorKind", ""))
         message = f'LaunchDarkly could not evaluate "{key}": {kind}'
-        return _error(key, _CODES.get(kind, ErrorCode.GENERAL), message)
+        return error_of(NAME, key, _CODES.get(kind, ErrorCode.GENERAL), message)
     if keyless and by_share(said, known):
-        return _error(key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
+        return error_of(NAME, key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
     served = detail.variation_index is not None
     made = Result(
         detail.value if served else None,
@@ -234,18 +190,6 @@ def _result(
     )
     known.answers[outcome] = made
     return made
-
-
-def _error(key: str, code: ErrorCode, message: str) -> Result:
-    return Result(
-        None,
-        reason=Reason.ERROR,
-        error_code=code,
-        error_message=message,
-        provider=NAME,
-        authoritative=False,
-        flag=key,
-    )
 
 
 def create(settings: Settings) -> LaunchDarklyProvider:

@@ -118,7 +118,7 @@ class Session:
             return ProviderStatus(State.FATAL, _why(source.error) or "the SDK gave up")
         return self._without(source)
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """Close the client. May take as long as the SDK likes."""
         with self._lock:
             self._closed, self.serves, self.serving = True, False, None

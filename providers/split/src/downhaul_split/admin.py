@@ -14,7 +14,7 @@ from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflict
 from downhaul.flag import WHOLE, Flag, FlagSet
 from downhaul.provider import ABSENT, Change, ProviderSnapshot, utc_now
-from downhaul.rest import Denied
+from downhaul.vendors.rest import Denied
 from downhaul_split.api import NAME, Place
 from downhaul_split.matchers import NotCarried
 from downhaul_split.stored import KEPT, Seeds, Stored, kept_of, serves
@@ -22,7 +22,7 @@ from downhaul_split.writing import checked_keys, definition_of
 
 if TYPE_CHECKING:
     from downhaul.config import Declaration
-    from downhaul.rest import Asking, RestApi
+    from downhaul.vendors.rest import Asking, RestApi
 
 _LOOK: Final = "look at the flag in Split, then repeat it on what is there now"
 _LONGEST_TITLE: Final = 255

@@ -10,7 +10,7 @@ import requests
 
 from downhaul.config import Secret
 from downhaul.errors import ConfigError, Refused
-from downhaul.rest import Asking, RestApi, retry_after
+from downhaul.vendors.rest import Asking, RestApi, retry_after
 
 NAME: Final = "split"
 _PAGE: Final = 50

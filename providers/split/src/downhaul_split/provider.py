@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -13,13 +11,11 @@ from downhaul.errors import ConfigError
 from downhaul.provider import (
     Capability,
     Change,
-    FlagProvider,
     Listener,
     ProviderSnapshot,
-    ProviderStatus,
-    State,
 )
 from downhaul.result import ErrorCode, Reason, Result
+from downhaul.vendors.life import VendorProvider, error_of
 from downhaul_split.admin import Admin
 from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.contexts import asked_of, their_attributes, their_key
@@ -34,13 +30,12 @@ if TYPE_CHECKING:
     from downhaul_split.known import Known
 
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
-_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 _FILES: Final = (".json", ".yaml", ".yml")
 _NO_KEY: Final = "a share of users is served by their key, and the context has none"
 _UNSUPPORTED: Final = "targeting rule type unsupported by sdk"
 
 
-class SplitProvider(FlagProvider):
+class SplitProvider(VendorProvider[Session]):
     """Evaluates through Split's SDK, which follows a stream, or polls where none is heard.
 
     The SDK is started in a thread, closed within the caller's time, and made anew in a forked
@@ -52,49 +47,15 @@ class SplitProvider(FlagProvider):
     publishes_within = 2.0  # what the admin API took reaches SDKs by way of a cache
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
+        super().__init__()
         self._connection = connection
         self._desk = admin
         if admin is not None:
             admin.seeds = self._seeds
             self.capabilities = self.capabilities | MANAGING
-        self._listener: Listener | None = None
-        self._session: Session | None = None
-        self._closed = False
 
-    # Life
-
-    def start(self, listener: Listener) -> None:
-        """Begin to follow Split, in a thread."""
-        self._listener = listener
-        self._session = Session(self._connection, listener)
-        self._session.start()
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for Split's first payload; return if it came."""
-        session = self._session
-        return session is not None and session.wait(timeout)
-
-    def status(self) -> ProviderStatus:
-        """Return how Split was last heard."""
-        session = self._session
-        return _NOT_STARTED if session is None else session.status()
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Close the SDK within ``timeout`` seconds; what still hangs then is left to a thread."""
-        self._closed = True
-        if self._session is not None:
-            until = time.monotonic() + timeout
-            closing = threading.Thread(
-                target=self._session.close, args=(timeout,), name="downhaul-close", daemon=True
-            )
-            closing.start()
-            closing.join(max(0.0, until - time.monotonic()))
-
-    def after_fork(self) -> None:
-        """Follow Split in a forked child: none of the SDK's threads live here."""
-        if self._session is not None and self._listener is not None and not self._closed:
-            self._session = Session(self._connection, self._listener, self._session)
-            self._session.start()
+    def _opened(self, listener: Listener, before: Session | None) -> Session:
+        return Session(self._connection, listener, before)
 
     # Evaluating
 
@@ -103,13 +64,10 @@ class SplitProvider(FlagProvider):
         session = self._session
         client = None if session is None else session.client
         if session is None or client is None:
-            status = self.status()
-            fatal = status.state is State.FATAL
-            code = ErrorCode.PROVIDER_FATAL if fatal else ErrorCode.PROVIDER_NOT_READY
-            return _error(key, code, status.message or f"Split is {status.state}")
+            return self._not_ready(key)
         known = session.known.get(key)
         if known is None:
-            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
+            return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
         about = asked_of(context, known.traffic_type)
         last = session.recorder.last
         last.label = None
@@ -118,9 +76,9 @@ class SplitProvider(FlagProvider):
                 their_key(about), key, their_attributes(context, about)
             )
         except ValueError as error:
-            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+            return error_of(NAME, key, ErrorCode.INVALID_CONTEXT, str(error))
         except Exception as error:  # noqa: BLE001  (the SDK raises what it did not foresee: rule E1)
-            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+            return error_of(NAME, key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
         label = last.label
         if treatment == CONTROL:
             return _no_answer(key, label)
@@ -197,7 +155,7 @@ def _result(
 ) -> Result:
     flag, reason = known.flag, known.reason_of(label)
     if keyless and reason is Reason.SPLIT:
-        return _error(flag.key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
+        return error_of(NAME, flag.key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
     value: Any = flag.variants.get(treatment, CONTROL)
     if value == CONTROL:  # a treatment that came with a change which is not taken up yet
         value = values_of([treatment], {treatment: configuration})[treatment]
@@ -216,21 +174,9 @@ def _result(
 def _no_answer(key: str, label: str | None) -> Result:
     if label == _UNSUPPORTED:
         message = f'the SDK can\'t read a rule of "{key}": it is of a type it does not know'
-        return _error(key, ErrorCode.PARSE_ERROR, message)
+        return error_of(NAME, key, ErrorCode.PARSE_ERROR, message)
     message = f'Split\'s SDK could not evaluate "{key}": {label or "it does not say why"}'
-    return _error(key, ErrorCode.GENERAL, message)
-
-
-def _error(key: str, code: ErrorCode, message: str) -> Result:
-    return Result(
-        None,
-        reason=Reason.ERROR,
-        error_code=code,
-        error_message=message,
-        provider=NAME,
-        authoritative=False,
-        flag=key,
-    )
+    return error_of(NAME, key, ErrorCode.GENERAL, message)
 
 
 def create(settings: Settings) -> SplitProvider:

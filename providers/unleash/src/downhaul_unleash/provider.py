@@ -13,13 +13,11 @@ from downhaul.flag import Flag, FlagKind, FlagSet
 from downhaul.provider import (
     Capability,
     Change,
-    FlagProvider,
     Listener,
     ProviderSnapshot,
-    ProviderStatus,
-    State,
 )
 from downhaul.result import ErrorCode, Reason, Result
+from downhaul.vendors.life import VendorProvider, error_of
 from downhaul_unleash.asked import asked_with
 from downhaul_unleash.known import Known
 from downhaul_unleash.session import Connection, Serving, Session
@@ -33,10 +31,9 @@ if TYPE_CHECKING:
 NAME: Final = "unleash"
 READING: Final = frozenset({Capability.RESOLVE, Capability.WATCH})
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
-_NOT_STARTED: Final = ProviderStatus(State.NOT_READY, "not started")
 
 
-class UnleashProvider(FlagProvider):
+class UnleashProvider(VendorProvider[Session]):
     """Evaluates through Unleash's SDK; manages where ``admin`` is given.
 
     ``declared`` are the declarations of a configuration: Unleash has no off variants.
@@ -54,48 +51,15 @@ class UnleashProvider(FlagProvider):
         admin: Admin | None = None,
         declared: Mapping[str, Declaration] | None = None,
     ) -> None:
+        super().__init__()
         self.capabilities = READING if admin is None else READING | MANAGING
         self._connection = connection
         self._admin = admin
         self._off = {key: one.off for key, one in (declared or {}).items() if one.off is not None}
-        self._listener: Listener | None = None
-        self._session: Session | None = None
-        self._closed = False
 
-    # Life
-
-    def start(self, listener: Listener) -> None:
-        """Begin to ask the server, in a thread."""
-        self._listener = listener
-        self._session = Session(self._connection, listener)
-        self._session.start()
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for the server's first payload; return if it came."""
-        session = self._session
-        return session is not None and session.wait(timeout)
-
-    def status(self) -> ProviderStatus:
-        """Return how the provider stands, by the server's last answer."""
-        session = self._session
-        return _NOT_STARTED if session is None else session.status()
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Stop within ``timeout`` seconds."""
-        self._closed = True
-        if self._session is not None:
-            self._session.close(timeout)
-
-    def after_fork(self) -> None:
-        """Make a new client in the child: the parent's has no thread here, and maybe a held lock.
-
-        Until the server has answered, the child serves what the parent last had, as STALE.
-        """
-        before = self._session
-        if before is None or self._listener is None or self._closed:
-            return
-        self._session = Session(self._connection, self._listener, before.inheritance)
-        self._session.start()
+    def _opened(self, listener: Listener, before: Session | None) -> Session:
+        # In a forked child: the parent's client has no thread here, and maybe a held lock.
+        return Session(self._connection, listener, None if before is None else before.inheritance)
 
     # Evaluating
 
@@ -104,18 +68,16 @@ class UnleashProvider(FlagProvider):
         session = self._session
         serving = None if session is None else session.serving
         if session is None or serving is None or self._closed:
-            status = self.status()
-            message = status.message or "the server has not answered yet"
-            return _error(key, ErrorCode.PROVIDER_NOT_READY, message)
+            return self._not_ready(key)
         known = serving.known.get(key)
         if known is None:
-            return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
+            return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
         try:
             return self._resolved(serving, known, context, kind or known.flag.kind)
         except InvalidContext as error:
-            return _error(key, ErrorCode.INVALID_CONTEXT, str(error))
+            return error_of(NAME, key, ErrorCode.INVALID_CONTEXT, str(error))
         except Exception as error:  # noqa: BLE001  (the SDK's, or a hostile context: rule E1)
-            return _error(key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+            return error_of(NAME, key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
 
     def _resolved(self, serving: Serving, known: Known, context: Context, kind: FlagKind) -> Result:
         key = known.flag.key
@@ -125,12 +87,12 @@ class UnleashProvider(FlagProvider):
         user = asked.get("userId")
         if known.draws and user is None and "sessionId" not in asked:
             message = f'"{key}" is split by targeting key, and the context has none'
-            return _error(key, ErrorCode.TARGETING_KEY_MISSING, message)
+            return error_of(NAME, key, ErrorCode.TARGETING_KEY_MISSING, message)
         if kind is FlagKind.BOOLEAN:
             unknown: list[str] = []
             enabled = serving.client.is_enabled(key, asked, lambda name, _: _miss(unknown, name))
             if unknown:
-                return _error(key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
+                return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
             variant: Mapping[str, Any] = {}
         else:
             variant = serving.client.get_variant(key, asked)
@@ -268,16 +230,4 @@ def _nothing(known: Known, reason: Reason) -> Result:
     version, key = known.flag.version, known.flag.key
     return Result(
         None, reason=reason, flag_version=version, provider=NAME, authoritative=False, flag=key
-    )
-
-
-def _error(key: str, code: ErrorCode, message: str) -> Result:
-    return Result(
-        None,
-        reason=Reason.ERROR,
-        error_code=code,
-        error_message=message,
-        provider=NAME,
-        authoritative=False,
-        flag=key,
     )
