@@ -160,6 +160,36 @@ def test_only_what_differs_is_asked_for(service, provider):
     ]
 
 
+@pytest.mark.rule("P5", "M2")
+def test_a_flag_that_says_the_same_in_other_words_is_not_written(service, provider):
+    made = provider.put(RICH, ANA)
+    plain = Flag.boolean("agent", percent=25, allow=["ada"], prerequisites=(Prerequisite("base"),))
+    provider.put(Flag.boolean("base"), ANA)
+    provider.put(plain, ANA)
+    sent = len(patches(service))
+    assert provider.put(RICH, ANA) == made
+    assert provider.put(plain, ANA).default.weights == plain.default.weights
+    assert len(patches(service)) == sent
+    seeded = service.flags["agent"]["fallthrough"]["rollout"] | {"seed": 61}
+    service.change("agent", fallthrough={"rollout": seeded})
+    provider.put(plain, ANA)  # which says nothing of a seed
+    assert "seed" not in service.flags["agent"]["fallthrough"]["rollout"]
+
+
+@pytest.mark.rule("P5")
+def test_a_rule_that_is_doubled_or_serves_a_new_variant_gets_an_id_of_its_own(service, provider):
+    made = provider.put(RICH, ANA)
+    first, second = made.rules
+    new = Rule("m-3", first.clauses)
+    doubled = (replace(first, id=""), first, new, second)
+    more = {**MODELS, "m-3": "m-3"}
+    after = provider.put(replace(made, variants=more, rules=doubled), ANA)
+    assert [one.serve for one in after.rules[:3]] == ["m-1", "m-1", "m-3"]
+    ids = [one["id"] for one in service.flags["model"]["rules"]]
+    assert len(set(ids)) == 4
+    assert second.id in ids
+
+
 @pytest.mark.rule("P5")
 def test_what_we_know_nothing_of_survives_a_write_around_it(service, provider):
     rule = {

@@ -110,13 +110,13 @@ def _flag(raw: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Fl
         variants=dict(zip(names, values, strict=True)),
         off_variant=None if off is None else _name(names, off),
         on=bool(raw.get("on")),
-        default=_serve(raw["fallthrough"], raw, names),
+        default=serve_of(raw["fallthrough"], raw, names),
         targets=tuple(targets),
         rules=tuple(
             Rule(one.variant, (_keyed(one),), id=f"targets-{place}", description="targets")
             for place, one in enumerate(late)
         )
-        + tuple(_rule(one, raw, names) for one in raw.get("rules") or []),
+        + tuple(rule_of(one, raw, names) for one in raw.get("rules") or []),
         prerequisites=tuple(_required(one, others) for one in raw.get("prerequisites") or []),
         tags=tuple(raw.get("tags") or ()),
         description=raw.get("description") or "",
@@ -126,9 +126,10 @@ def _flag(raw: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Fl
     )
 
 
-def _rule(one: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]) -> Rule:
+def rule_of(one: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]) -> Rule:
+    """Return a rule of a flag, whose document ``raw`` is. Raises NotCarried."""
     return Rule(
-        _serve(one, raw, names),
+        serve_of(one, raw, names),
         tuple(map(_clause, one.get("clauses") or [])),
         id=one.get("id") or "",
         description=one.get("description") or "",
@@ -189,7 +190,8 @@ def _keyed(one: Target) -> Clause:
     )
 
 
-def _serve(serve: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]) -> Serve:
+def serve_of(serve: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]) -> Serve:
+    """Return what a rule or the fallthrough of a flag serves. Raises NotCarried."""
     if serve.get("variation") is not None:
         return _name(names, serve["variation"])
     rollout = serve.get("rollout") or {}

@@ -11,6 +11,7 @@ from downhaul.flag import FlagSet, Segment
 from downhaul.provider import Change
 from downhaul.references import segment_users
 from downhaul_launchdarkly.api import NAME, Asking, Contested, Operation
+from downhaul_launchdarkly.comparing import holds
 from downhaul_launchdarkly.rules import NotCarried, segment_of
 from downhaul_launchdarkly.whole import set_to
 from downhaul_launchdarkly.writing import (
@@ -19,7 +20,6 @@ from downhaul_launchdarkly.writing import (
     comment_of,
     conflict,
     expect,
-    holds,
     test_of,
 )
 from downhaul_launchdarkly.written import Writer

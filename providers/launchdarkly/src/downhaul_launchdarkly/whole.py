@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from downhaul.errors import Refused
-from downhaul.flag import Flag, FlagType, Prerequisite, Rule, Split
+from downhaul.flag import USER, Flag, FlagType, Prerequisite, Rule, Split
 from downhaul_launchdarkly.api import Operation
+from downhaul_launchdarkly.comparing import by_place
 from downhaul_launchdarkly.known import kind_of, names_of
+from downhaul_launchdarkly.rules import rule_of, serve_of
 from downhaul_launchdarkly.stored import PORTABLE, Stored, portable_clause
 from downhaul_launchdarkly.translate import OWNER, TYPE
 from downhaul_launchdarkly.written import Writer
@@ -91,9 +93,9 @@ def wanted_document(
         made |= {name: before.here.get(name) or [] for name in ("targets", "contextTargets")}
         rules = flag.rules[len(late) :]
     else:
-        made |= writer.targets(flag)
+        made |= _targets(writer, flag, before)
         rules = flag.rules
-    made["rules"] = _rules(writer, rules, before, old.rules[len(late) :])
+    made["rules"] = _rules(writer, rules, before, old.rules[len(late) :], names)
     if flag.prerequisites == old.prerequisites:
         made["prerequisites"] = before.here.get("prerequisites") or []
     else:
@@ -106,7 +108,9 @@ def wanted_document(
         made["rules"].append(rule)
         made["fallthrough"] = rest
     else:
-        made["fallthrough"] = writer.serve(flag.default)
+        serve = writer.serve(flag.default)
+        same = not before.portable and serve_of(serve, before.sent, names) == old.default
+        made["fallthrough"] = before.here["fallthrough"] if same else serve
     if made["rules"] == before.rules:
         made["rules"] = before.here.get("rules") or []
     elif len(before.rules) != len(before.here["rules"]):
@@ -177,27 +181,54 @@ def set_to(path: str, before: Any, value: Any) -> Operation:
     return {"op": "add" if before is None else "replace", "path": path, "value": value}
 
 
+def _targets(writer: Writer, flag: Flag, before: Stored) -> dict[str, Any]:
+    """Return targets as they are to be: as they stand, where that is the same."""
+    made = writer.targets(flag)
+    kinds = [one["contextKind"] for one in made["contextTargets"]]
+    there = before.here.get("contextTargets") or []
+    same = kinds == [one.get("contextKind") or USER for one in there] and all(
+        by_place(made[name]) == by_place(before.here.get(name)) for name in made
+    )
+    return {name: before.here.get(name) or [] for name in made} if same else made
+
+
 def _rules(
-    writer: Writer, rules: Iterable[Rule], before: Stored, read: Sequence[Rule]
+    writer: Writer,
+    rules: Iterable[Rule],
+    before: Stored,
+    read: Sequence[Rule],
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    there = {rule.id: (rule, raw) for rule, raw in zip(read, before.rules, strict=False)}
+    pairs = list(zip(read, before.rules, strict=False))
+    left = {rule.id: (rule, raw) for rule, raw in pairs}  # each stands in for one rule at most
     made = []
-    for one in rules:
-        old, raw = there.get(one.id, (None, {}))
-        if one == old:
-            made.append(dict(raw))
-            continue
-        if one.gate is not None:
-            hint = "let the rule serve a split"
-            raise writer.refused("a rule has a gate", hint)
-        if not one.clauses:
-            hint = "make what it serves the flag's default"
-            raise writer.refused("a rule has no clause", hint)
-        beside = {name: value for name, value in raw.items() if name not in _SERVED}
-        clauses = [writer.clause(each) for each in one.clauses]
-        described = {"description": one.description} if one.description else {}
-        made.append({**beside, **described, "clauses": clauses, **writer.serve(one.serve)})
+    for number, one in enumerate(rules):
+        known = one.id in left
+        place = one.id if known else pairs[number][0].id if number < len(pairs) else None
+        old, raw = left.get(place or "", (None, {}))
+        new = {} if one == old else _rule(writer, one)
+        if old is not None and (
+            one == old or rule_of({**new, "id": old.id}, before.sent, names) == old
+        ):
+            new = dict(raw)  # it says the same, in the same words or in others
+        elif known:
+            new = {name: raw[name] for name in raw.keys() - _SERVED} | new
+        else:
+            old = None
+        if old is not None:
+            del left[old.id]
+        made.append(new)
     return made
+
+
+def _rule(writer: Writer, one: Rule) -> dict[str, Any]:
+    if one.gate is not None:
+        raise writer.refused("a rule has a gate", "let the rule serve a split")
+    if not one.clauses:
+        raise writer.refused("a rule has no clause", "make what it serves the flag's default")
+    described = {"description": one.description} if one.description else {}
+    clauses = [writer.clause(each) for each in one.clauses]
+    return {**described, "clauses": clauses, **writer.serve(one.serve)}
 
 
 _SERVED: Final = frozenset({"variation", "rollout", "clauses", "description"})

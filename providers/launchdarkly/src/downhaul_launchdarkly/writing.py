@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from downhaul.errors import ProviderError, Refused, VersionConflict
 from downhaul.provider import ABSENT, Change
 from downhaul_launchdarkly.api import NAME, Asking, Contested, Operation
+from downhaul_launchdarkly.comparing import holds
 from downhaul_launchdarkly.stored import Stored
 from downhaul_launchdarkly.whole import place_of
-
-_TARGETS: Final = frozenset({"targets", "contextTargets", "includedContexts", "excludedContexts"})
-_KEYS: Final = frozenset({"included", "excluded"})
 
 
 class Versioned(Protocol):
@@ -125,40 +123,3 @@ def conflict(key: str, expected: str, moved: Moved) -> VersionConflict:
     """Return the error for a write that came too late."""
     message = f'"{key}" changed since it was read'
     return VersionConflict(message, expected=expected, found=moved.found, flag=key, provider=NAME)
-
-
-def holds(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """Return whether fields are as wanted. What LaunchDarkly adds (ids, defaults) doesn't count."""
-    return all(
-        _holds(name, value, there.get(name))
-        for name, value in wanted.items()
-        if not name.startswith("_")
-    )
-
-
-def _holds(name: str, wanted: Any, there: Any) -> bool:
-    if _is_nothing(wanted) and _is_nothing(there):
-        return True
-    if name in _TARGETS:
-        return _by_place(wanted) == _by_place(there)
-    if name in _KEYS:
-        return set(wanted or ()) == set(there or ())
-    if isinstance(wanted, Mapping):
-        return isinstance(there, Mapping) and holds(wanted, there)
-    if isinstance(wanted, list):
-        same = isinstance(there, list) and len(there) == len(wanted)
-        return same and all(_holds("", *pair) for pair in zip(wanted, there, strict=True))
-    return type(wanted) is type(there) and bool(wanted == there)
-
-
-def _is_nothing(value: Any) -> bool:
-    """Return whether a value is what LaunchDarkly may leave out; 0 is a variation, or a weight."""
-    return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
-
-
-def _by_place(lists: Any) -> dict[tuple[str, Any], frozenset[str]]:
-    return {
-        (one.get("contextKind") or "user", one.get("variation")): frozenset(one["values"])
-        for one in lists or ()
-        if one["values"]
-    }
