@@ -226,3 +226,19 @@ def test_targets_of_users_beside_those_of_others_are_served(service, provider):
         service.wait_for(lambda: flags.is_enabled("agent", "ada"), 15)
         member = {"kind": "multi", "user": {"key": "ada"}, "organisation": {"key": "acme"}}
         assert not flags.is_enabled("agent", member, default=True)
+
+
+@pytest.mark.rule("K1")
+def test_a_verb_asks_over_one_connection_and_leaves_none(service, provider):
+    service.put(boolean("agent"))
+    connections, known = [], service.opened
+
+    def opened(one):
+        connections.append(one)
+        known(one)
+
+    service.opened = opened
+    provider.switch_off("agent", ANA)
+    assert len(service.requests) == 3
+    assert len(connections) == 1
+    service.wait_for(lambda: connections[0].fileno() == -1, 15)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from downhaul.errors import ProviderError, Refused
 from downhaul.flag import WHOLE, Flag, FlagSet, Segment
 from downhaul.provider import Change, ProviderSnapshot
 from downhaul_launchdarkly import flags, segments, snapshots
-from downhaul_launchdarkly.api import NAME, Api, Asking
+from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.desk import Desk
 from downhaul_launchdarkly.rules import NotCarried
 from downhaul_launchdarkly.stored import PORTABLE, Instruction, Stored, portable_clause
-from downhaul_launchdarkly.translate import flags_from
 from downhaul_launchdarkly.writing import comment_of
 
 if TYPE_CHECKING:
     from downhaul.config import Declaration
-
-_log: Final = logging.getLogger("downhaul")
 
 
 class Admin:
@@ -46,72 +43,68 @@ class Admin:
 
     def get(self, key: str) -> Flag | None:
         """Return the flag as it is now, or None."""
-        desk = self._begin()
-        state = desk.find(key)
-        if state is None or state.archived:
-            return None
-        try:
-            return desk.flag(state)
-        except NotCarried as error:
-            message = f'flag "{key}" has no like here: {error}'
-            hint = "see it in LaunchDarkly; it can be switched from here all the same"
-            raise ProviderError(message, flag=key, provider=NAME, hint=hint) from None
+        with self._begin() as desk:
+            state = desk.find(key)
+            if state is None or state.archived:
+                return None
+            try:
+                return desk.flag(state)
+            except NotCarried as error:
+                message = f'flag "{key}" has no like here: {error}'
+                hint = "see it in LaunchDarkly; it can be switched from here all the same"
+                raise ProviderError(message, flag=key, provider=NAME, hint=hint) from None
 
-    def everything(self, asking: Asking | None = None) -> FlagSet:
+    def everything(self) -> FlagSet:
         """Return every flag and segment that has a like here; the log tells of the others."""
-        asking = self._api.begin() if asking is None else asking
-        states = [Stored(one, self._environment) for one in asking.flags(self._environment)]
-        kept = {one["key"]: one for one in asking.segments(self._environment)}
-        sent = {one.key: one.sent for one in states}
-        translation = flags_from({"flags": sent, "segments": kept})
-        for entry in translation.ledger.lossy:
-            _log.warning("%s in LaunchDarkly has no like here: %s", entry.path, entry.reason)
-        by_key = {one.key: one for one in states}
-        read = [by_key[one.key].as_percentage(one) for one in translation.flags]
-        return FlagSet.of(read, translation.segments)
+        with self._begin() as desk:
+            return desk.everything()
 
     # Narrow verbs
 
     def switch(self, key: str, change: Change, *, on: bool) -> Flag:
         """Turn a flag on or off; off sets the safe off variation in the same patch."""
-        desk = self._begin()
-        before = desk.read(key)
-        wanted: dict[str, Any] = {"on": on}
-        instructions: list[Instruction] = [{"kind": "turnFlagOn" if on else "turnFlagOff"}]
-        safe = None if on else before.safe(self._off.get(key))
-        if safe is not None and safe != before.kept["offVariation"]:
-            wanted["offVariation"] = safe
-            instructions.insert(0, {"kind": "updateOffVariation", "variationId": before.ids[safe]})
-        return self._write(desk, before, instructions, wanted, change)
+        with self._begin() as desk:
+            before = desk.read(key)
+            wanted: dict[str, Any] = {"on": on}
+            instructions: list[Instruction] = [{"kind": "turnFlagOn" if on else "turnFlagOff"}]
+            safe = None if on else before.safe(self._off.get(key))
+            if safe is not None and safe != before.kept["offVariation"]:
+                wanted["offVariation"] = safe
+                instructions.insert(
+                    0, {"kind": "updateOffVariation", "variationId": before.ids[safe]}
+                )
+            return self._write(desk, before, instructions, wanted, change)
 
     def rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
         """Serve a variant to a share of users, and the off variant to the rest."""
-        desk = self._begin()
-        before = desk.read(key)
-        index, off = before.index(variant), before.kept["offVariation"]
-        if not 0 <= weight <= WHOLE:
-            message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
-            raise Refused(message, flag=key, hint="100 % are 100000")
-        if off is None or off == index:
-            message = f'"{variant}" has no other variant for the rest of the users'
-            raise Refused(message, flag=key, hint="set another off variation in LaunchDarkly")
-        before.refuse_foreign_rules()
-        before.refuse_other_shares(index, off)
-        rules: list[Instruction] = []
-        if key not in self._portable:
-            serve = before.rollout({before.ids[index]: weight, before.ids[off]: WHOLE - weight})
-        else:
-            serve = {"variationId": before.ids[off]}
-            clauses = [portable_clause(key, weight)]
-            rules = [
-                {"description": PORTABLE, "clauses": clauses, "variationId": before.ids[index]}
+        with self._begin() as desk:
+            before = desk.read(key)
+            index, off = before.index(variant), before.kept["offVariation"]
+            if not 0 <= weight <= WHOLE:
+                message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
+                raise Refused(message, flag=key, hint="100 % are 100000")
+            if off is None or off == index:
+                message = f'"{variant}" has no other variant for the rest of the users'
+                raise Refused(message, flag=key, hint="set another off variation in LaunchDarkly")
+            before.refuse_foreign_rules()
+            before.refuse_other_shares(index, off)
+            rules: list[Instruction] = []
+            if key not in self._portable:
+                serve = before.rollout({before.ids[index]: weight, before.ids[off]: WHOLE - weight})
+            else:
+                serve = {"variationId": before.ids[off]}
+                clauses = [portable_clause(key, weight)]
+                rules = [
+                    {"description": PORTABLE, "clauses": clauses, "variationId": before.ids[index]}
+                ]
+            instructions: list[Instruction] = [
+                {"kind": "updateFallthroughVariationOrRollout", **serve}
             ]
-        instructions: list[Instruction] = [{"kind": "updateFallthroughVariationOrRollout", **serve}]
-        wanted: dict[str, Any] = {"fallthrough": before.served(serve)}
-        if rules or before.kept["rules"]:
-            instructions.insert(0, {"kind": "replaceRules", "rules": rules})
-            wanted["rules"] = [before.rule(one) for one in rules]
-        return self._write(desk, before, instructions, wanted, change)
+            wanted: dict[str, Any] = {"fallthrough": before.served(serve)}
+            if rules or before.kept["rules"]:
+                instructions.insert(0, {"kind": "replaceRules", "rules": rules})
+                wanted["rules"] = [before.rule(one) for one in rules]
+            return self._write(desk, before, instructions, wanted, change)
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same patch."""
@@ -123,56 +116,61 @@ class Admin:
             if type(one) is not str or not one:
                 message = f"a targeting key is a text that is not empty, not {one!r}"
                 raise Refused(message, flag=key, hint="an empty key is a missing one")
-        desk = self._begin()
-        before = desk.read(key)
-        wanted = {place: set(values) for place, values in before.kept["targets"].items()}
-        wanted = {place: values - asked for place, values in wanted.items()}
-        wanted[before.index(variant)] = asked
-        after = {place: sorted(values) for place, values in wanted.items() if values}
-        return self._write(desk, before, before.moves(after), {"targets": after}, change)
+        with self._begin() as desk:
+            before = desk.read(key)
+            wanted = {place: set(values) for place, values in before.kept["targets"].items()}
+            wanted = {place: values - asked for place, values in wanted.items()}
+            wanted[before.index(variant)] = asked
+            after = {place: sorted(values) for place, values in wanted.items() if values}
+            return self._write(desk, before, before.moves(after), {"targets": after}, change)
 
     # Whole flags
 
     def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
         """Write a whole flag. Raises DocumentError, Refused, VersionConflict."""
         portable = flag.key in self._portable
-        return flags.put(self._begin(), flag, change, expected, portable=portable)
+        with self._begin() as desk:
+            return flags.put(desk, flag, change, expected, portable=portable)
 
     def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Archive a flag that no other requires. Raises FlagNotFound, Refused, VersionConflict."""
-        flags.put_away(self._begin(), key, change, expected)
+        with self._begin() as desk:
+            flags.put_away(desk, key, change, expected)
 
     # Segments
 
     def put_segment(self, segment: Segment, change: Change, expected: str | None) -> Segment:
         """Write a whole segment. Raises DocumentError, Refused, VersionConflict."""
-        asking = self._api.begin()
-        around = self.everything(asking)
-        return segments.put(asking, self._environment, segment, change, expected, around)
+        with self._begin() as desk:
+            around = desk.everything()
+            return segments.put(desk.asking, self._environment, segment, change, expected, around)
 
     def delete_segment(self, key: str, expected: str | None) -> None:
         """Remove a segment that nothing names. Raises FlagNotFound, Refused, VersionConflict."""
-        asking = self._api.begin()
-        around = self.everything(asking)
-        segments.delete(asking, self._environment, key, expected, around)
+        with self._begin() as desk:
+            segments.delete(desk.asking, self._environment, key, expected, desk.everything())
 
     # Snapshots
 
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return what can be brought back of a flag."""
-        desk = self._begin()
-        state = desk.read(key)
-        return snapshots.taken(desk.asking, state, desk.told(state))
+        with self._begin() as desk:
+            state = desk.read(key)
+            return snapshots.taken(desk.asking, state, desk.told(state))
 
     def restore(self, snapshot: ProviderSnapshot, change: Change, expected: str | None) -> Flag:
         """Bring a snapshot back as a new version. Raises Refused, VersionConflict."""
         snapshots.refuse_others(snapshot)
-        return flags.restore(self._begin(), snapshot, change, expected)
+        with self._begin() as desk:
+            return flags.restore(desk, snapshot, change, expected)
 
     # Inside
 
-    def _begin(self) -> Desk:
-        return Desk(self._api.begin(), self._environment)
+    @contextmanager
+    def _begin(self) -> Iterator[Desk]:
+        """Give what one verb reads and writes through, until its deadline."""
+        with self._api.begin() as asking:
+            yield Desk(asking, self._environment)
 
     def _write(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import requests
@@ -56,15 +56,26 @@ class Api:
 
 
 class Asking:
-    """The requests of one verb, which end together. Each may raise Unreachable, ProviderError."""
+    """The requests of one verb, which end together. Each may raise Unreachable, ProviderError.
+
+    They share a connection, because a kill that greets thrice is late. It is closed at the end of
+    a ``with`` block.
+    """
 
     def __init__(self, base: str, project: str, token: Secret, deadline: float) -> None:
         self._base = base
         self._project = project
         self._headers = {"Authorization": token.reveal(), "LD-API-Version": _VERSION}
         self._end = time.monotonic() + deadline
+        self._session = requests.Session()
         self.unsure = False
         """Whether the last request was tried again although it may have been done already."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
 
     # Flags
 
@@ -172,7 +183,7 @@ class Asking:
         while (left := self._end - time.monotonic()) > 0:
             wait: float | None = None
             try:
-                answer = requests.request(
+                answer = self._session.request(
                     method,
                     f"{self._base}/{path}",
                     json=body,

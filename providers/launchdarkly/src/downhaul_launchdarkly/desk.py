@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from downhaul.errors import FlagNotFound, ProviderError
 from downhaul.flag import Flag, FlagSet, Segment
@@ -12,6 +14,9 @@ from downhaul_launchdarkly.api import NAME, Asking
 from downhaul_launchdarkly.known import known_of
 from downhaul_launchdarkly.rules import NotCarried, flag_of, segments_named
 from downhaul_launchdarkly.stored import Stored
+from downhaul_launchdarkly.translate import flags_from
+
+_log: Final = logging.getLogger("downhaul")
 
 
 class Desk:
@@ -41,6 +46,18 @@ class Desk:
         found = {key: self.find(key) for key in state.needs}
         others = {key: one.sent for key, one in found.items() if one is not None}
         return state.as_percentage(flag_of(state.sent, {**others, state.key: state.sent}))
+
+    def everything(self) -> FlagSet:
+        """Return every flag and segment that has a like here; the log tells of the others."""
+        states = [Stored(one, self.environment) for one in self.asking.flags(self.environment)]
+        kept = {one["key"]: one for one in self.asking.segments(self.environment)}
+        sent = {one.key: one.sent for one in states}
+        translation = flags_from({"flags": sent, "segments": kept})
+        for entry in translation.ledger.lossy:
+            _log.warning("%s in LaunchDarkly has no like here: %s", entry.path, entry.reason)
+        by_key = {one.key: one for one in states}
+        read = [by_key[one.key].as_percentage(one) for one in translation.flags]
+        return FlagSet.of(read, translation.segments)
 
     def told(self, now: Stored) -> Flag:
         """Return a flag that was written: what is known of it, where it has no like here.
