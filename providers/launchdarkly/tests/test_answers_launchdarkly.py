@@ -130,6 +130,16 @@ def test_a_flag_is_seen_to_be_put_away_by_its_own_field_and_not_the_environments
     assert vendor.calls[-1].request.method == "GET"
 
 
+@pytest.mark.rule("P6")
+def test_a_write_is_never_taken_for_a_failure_because_its_answer_is_short(vendor):
+    short = {name: value for name, value in documented().items() if name != "environments"}
+    vendor.get(FLAG, json=documented())
+    vendor.get(FLAG, json=documented(on=False, version=8))
+    vendor.patch(FLAG, json=short)
+    asked = Flag.boolean("agent", on=False, deny=["eve"])
+    assert not provider_of(Elsewhere).put(asked, ANA, expected="7").on
+
+
 def test_a_token_is_not_replaced_by_what_the_host_has_for_it(vendor, tmp_path, monkeypatch):
     secrets = tmp_path / "netrc"
     secrets.write_text("machine ld.example login somebody password else\n")

@@ -55,7 +55,7 @@ def amend_flag(
     return amend(
         asking,
         before,
-        lambda: Stored(
+        lambda: _shown(
             asking.amend(
                 before.key, [test, *operations], comment, ignore_conflicts=ignore_conflicts
             ),
@@ -69,13 +69,14 @@ def amend_flag(
 def amend(
     asking: Asking,
     before: _Kept,
-    patch: Callable[[], _Kept],
+    patch: Callable[[], _Kept | None],
     read: Callable[[], _Kept],
     holding: Callable[[_Kept], bool],
 ) -> _Kept:
     """Do a patch, which tests the version of ``before``, and read it back. Raises Moved, Refused.
 
-    Whoever writes between the patch and the reading is not taken for a patch that did not hold.
+    ``patch`` returns what the answer shows, or None where that is not enough to look at. Whoever
+    writes between the patch and the reading is not taken for a patch that did not hold.
     """
     while True:
         try:
@@ -94,11 +95,18 @@ def amend(
         now = read()
         if holding(now):
             return now
-        if now.version != answer.version and holding(answer):
+        if answer is not None and now.version != answer.version and holding(answer):
             return answer
         message = f'LaunchDarkly took the change of "{before.key}", and it is not so now'
         hint = "a field was ignored: look at it in LaunchDarkly"
         raise ProviderError(message, hint=hint, flag=before.key, provider=NAME)
+
+
+def _shown(document: Any, environment: str) -> Stored | None:
+    """Return a flag as the answer to a patch shows it; not all show every environment."""
+    return (
+        Stored(document, environment) if environment in document.get("environments", {}) else None
+    )
 
 
 def test_of(path: str, value: Any) -> Operation:
