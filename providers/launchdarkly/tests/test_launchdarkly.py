@@ -333,6 +333,11 @@ def test_a_context_is_asked_for_as_it_is_though_another_one_came_before(service,
     pro, free = Context("ada", {"plan": "pro"}), Context("ada", {"plan": "free"})
     asked = [flags.is_enabled("agent", one) for one in (pro, free, pro, pro, free)]
     assert asked == [True, False, True, True, False]
+    plans = {"plan": "free"}
+    lasting = Context("ada", plans)
+    assert not flags.is_enabled("agent", lasting)
+    plans["plan"] = "pro"  # which nobody should do, and which other backends see
+    assert flags.is_enabled("agent", lasting)
 
 
 # What is sent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from downhaul.config import RolloutMode
@@ -68,7 +68,7 @@ class LaunchDarklyProvider(VendorProvider[Session]):
         self._desk = admin
         if admin is not None:
             self.capabilities = self.capabilities | MANAGING
-        self._last: tuple[Context | None, TheirContext | None] = (None, None)
+        self._last: tuple[Context | None, Mapping[str, Any], TheirContext | None] = (None, {}, None)
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
         return Session(self._connection, listener, before)
@@ -82,13 +82,14 @@ class LaunchDarklyProvider(VendorProvider[Session]):
         if serving is None:
             return self._not_ready(key)
         ask, flags = serving
-        last, theirs = self._last
-        if last is not context:
+        last, seen, theirs = self._last
+        if last is not context or seen != context.attributes or context.kinds is not None:
             try:
                 theirs = their_context(context)
             except ValueError as error:
                 return error_of(NAME, key, ErrorCode.INVALID_CONTEXT, str(error))
-            self._last = context, theirs
+            seen = context.attributes
+            self._last = context, {**seen} if seen else seen, theirs
         known = flags.get(key)
         if known is None:
             message = f'LaunchDarkly has no flag "{key}"'
