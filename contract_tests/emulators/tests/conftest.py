@@ -19,8 +19,9 @@ def _wait_for(holds):
         time.sleep(0.005)
 
 
-def _threads():
-    return {one.name for one in threading.enumerate()}
+def _threads(before=frozenset()):
+    """The names of the threads that came since ``before``."""
+    return {one.name for one in threading.enumerate() if one not in before}
 
 
 @contextlib.contextmanager
@@ -33,6 +34,7 @@ def _sdk(service, *, streaming=True, **config):
         "impressionsMode": "DEBUG",
         **config,
     }
+    before = frozenset(threading.enumerate())
     factory = get_factory(
         settings.pop("key", service.sdk_key),
         config=settings,
@@ -47,26 +49,27 @@ def _sdk(service, *, streaming=True, **config):
     finally:
         # destroyed before its start is through, the SDK goes on for good: trying, then polling
         service.heal()
-        _wait_for(lambda: "SDKInitializer" not in _threads())
+        _wait_for(lambda: "SDKInitializer" not in _threads(before))
         ended = threading.Event()
         factory.destroy(ended)
         assert ended.wait(LIMIT)
-        _wait_for(lambda: "PushFeatureFlagWorker" not in _threads())
+        _wait_for(lambda: "PushFeatureFlagWorker" not in _threads(before))
 
 
 @contextlib.contextmanager
 def _following(service, *, streaming=True, **config):
     """A client of the vendor's SDK that is ready, and listens where it streams."""
+    before = frozenset(threading.enumerate())
     with _sdk(service, streaming=streaming, **config) as factory:
         factory.block_until_ready(LIMIT)
         if streaming:
-            _wait_until_it_streams()
+            _wait_until_it_streams(before)
         yield factory.client()
 
 
-def _wait_until_it_streams():
+def _wait_until_it_streams(before=frozenset()):
     """Wait until the SDK has caught up after it connected, and goes by what the stream says."""
-    _wait_for(lambda: "PushFeatureFlagWorker" in _threads())
+    _wait_for(lambda: "PushFeatureFlagWorker" in _threads(before))
 
 
 class _Admin:

@@ -19,6 +19,7 @@ from downhaul.cli.session import Session
 from downhaul.cli.stopping import stopped_by_signals
 from downhaul.errors import DownhaulError
 
+_STOP: Final = 5.0  # seconds
 EMULATORS: Final = "downhaul_emulators"
 INSTALL: Final = "pip install downhaul-emulators"
 
@@ -61,7 +62,10 @@ def emulate(
             _tell(session, offered, emulator, keys)
             stop.wait(seconds)
         finally:
-            emulator.stop()
+            # Ctrl-C ends it, whatever an SDK on the other side does with its connection.
+            stopping = threading.Thread(target=emulator.stop, daemon=True)
+            stopping.start()
+            stopping.join(_STOP)
     session.out.note("ended")
 
 

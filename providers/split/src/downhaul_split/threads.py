@@ -80,6 +80,7 @@ def begin_end(manager: Any) -> None:
     manager._synchronizer.start_periodic_data_recording = nothing  # noqa: SLF001
     if hasattr(manager, "_push"):
         manager._push.start = nothing  # noqa: SLF001
+        manager._push.update_workers_status = nothing  # noqa: SLF001
 
 
 def end(manager: Any) -> None:
@@ -88,7 +89,8 @@ def end(manager: Any) -> None:
     if push is not None:
         push._next_refresh.cancel()  # noqa: SLF001
         push._sse_client.stop()  # noqa: SLF001  (says so, and does nothing, where it is closed)
+        push._processor.update_workers_status(False)  # noqa: SLF001  (the SDK's own way)
 
 
-def nothing() -> None:
+def nothing(*_asked: Any) -> None:
     """Do nothing."""
