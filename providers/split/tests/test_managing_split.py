@@ -229,6 +229,20 @@ def test_a_whole_flag_is_put_read_served_and_deleted(service, provider):
     assert provider.put(flag, ANA).variants == flag.variants  # the name was not used up
 
 
+@pytest.mark.rule("P5")
+def test_a_flag_without_a_like_is_named_where_flags_are_listed_and_asked_for(
+    service, provider, caplog
+):
+    service.put("agent", boolean())
+    pattern = {"type": "MATCHES_STRING", "attribute": "plan", "string": r"(a)\1"}
+    service.put("strange", boolean(rules=[rule([pattern], on=100)]))
+    assert set(provider.list().flags) == {"agent"}
+    assert "strange" in caplog.text
+    with pytest.raises(ProviderError, match="linear time"):
+        provider.get("strange")
+    assert not provider.switch_off("strange", ANA).on
+
+
 @pytest.mark.rule("P6")
 @pytest.mark.parametrize(
     "fields, told",

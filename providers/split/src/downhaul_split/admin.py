@@ -7,6 +7,7 @@ with what was meant.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from downhaul.config import Declaration
     from downhaul.vendors.rest import Asking, RestApi
 
+_log: Final = logging.getLogger("downhaul.split")
 _LOOK: Final = "look at the flag in Split, then repeat it on what is there now"
 _LONGEST_TITLE: Final = 255
 Operation = dict[str, Any]
@@ -70,10 +72,13 @@ class Admin:
         abouts = self._place.abouts(asking)
         made: list[Flag] = []
         for one in self._place.definitions(asking):
+            about = abouts.get(one["name"], {})  # it may have been made since those were listed
             try:
-                made.append(Stored(one, abouts[one["name"]], self.seeds(one["name"])).flag())
-            except (NotCarried, KeyError):
-                continue  # `get` says what is wrong with it
+                made.append(Stored(one, about, self.seeds(one["name"])).flag())
+            except NotCarried as error:
+                _log.warning(
+                    'flag "%s" has no like here, and is not listed: %s', one["name"], error
+                )
         return FlagSet.of(made)
 
     def switch(self, key: str, change: Change, *, on: bool) -> Flag:
