@@ -16,7 +16,7 @@ import click
 
 from downhaul.cli.commands import command
 from downhaul.cli.session import Session
-from downhaul.cli.stopping import stopped_by_signals
+from downhaul.cli.stopping import stopped_by_signals, wait_for
 from downhaul.errors import DownhaulError
 
 _STOP: Final = 5.0  # seconds
@@ -60,7 +60,7 @@ def emulate(
             ) from error
         try:
             _tell(session, offered, emulator, keys)
-            stop.wait(seconds)
+            wait_for(stop, seconds)
         finally:
             # Ctrl-C ends it, whatever an SDK on the other side does with its connection.
             stopping = threading.Thread(target=emulator.stop, daemon=True)
