@@ -27,6 +27,8 @@ def asked_with(context: Context) -> dict[str, Any]:
     kind is a property of that name, and its attributes are ``kind.attribute``. Raises
     InvalidContext for text that is no Unicode: the SDK would answer False to it.
     """
+    if context.kinds is None and context.kind == USER and context.at is None:
+        return _of_a_user(context)
     asked: dict[str, Any] = {}
     properties: dict[str, str] = {}
     for kind, one in (context.kinds or {context.kind: context}).items():
@@ -43,6 +45,27 @@ def asked_with(context: Context) -> dict[str, Any]:
     for text in (*asked.values(), *properties, *properties.values()):
         if not text.isascii():
             _check(text)
+    asked["properties"] = properties
+    return asked
+
+
+def _of_a_user(context: Context) -> dict[str, Any]:
+    """Return the same for the context that most are."""
+    asked: dict[str, Any] = {}
+    key = context.targeting_key
+    if key is not None:
+        if not key.isascii():
+            _check(key)
+        asked["userId"] = key
+    properties: dict[str, str] = {}
+    for name, value in context.attributes.items():
+        text = value if type(value) is str else _text(value)
+        if text is not None:
+            named = f"{name}"
+            if not (text.isascii() and named.isascii()):
+                _check(named)
+                _check(text)
+            (asked if named in _FIELDS else properties)[named] = text
     asked["properties"] = properties
     return asked
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
-from downhaul.result import Reason
+from downhaul.result import Reason, Result
 from downhaul_unleash.engine import percentage
 from downhaul_unleash.reading import read
 from downhaul_unleash.source import Constraint, Feature, Strategy, Variant
@@ -51,6 +51,8 @@ class Known:
     draws: bool
     targeted: bool
     everybody: bool
+    results: dict[Any, Result] = field(default_factory=dict, compare=False)
+    """What was answered before, by outcome: made once for each."""
 
     def reason(self, user: str | None, *, enabled: bool) -> Reason:
         """Return why a user was answered so."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from downhaul_unleash.admin import Admin
 
 NAME: Final = "unleash"
+_PLAIN: Final = frozenset({bool, str, int, float})
 READING: Final = frozenset({Capability.RESOLVE, Capability.WATCH})
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
 
@@ -80,8 +81,9 @@ class UnleashProvider(VendorProvider[Session]):
             return error_of(NAME, key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
 
     def _resolved(self, serving: Serving, known: Known, context: Context, kind: FlagKind) -> Result:
-        key = known.flag.key
-        if not known.flag.on:
+        flag = known.flag
+        key = flag.key
+        if not flag.on:
             return self._off_result(known, kind, Reason.DISABLED)
         asked = asked_with(context)
         user = asked.get("userId")
@@ -89,20 +91,36 @@ class UnleashProvider(VendorProvider[Session]):
             message = f'"{key}" is split by targeting key, and the context has none'
             return error_of(NAME, key, ErrorCode.TARGETING_KEY_MISSING, message)
         if kind is FlagKind.BOOLEAN:
-            unknown: list[str] = []
-            enabled = serving.client.is_enabled(key, asked, lambda name, _: _miss(unknown, name))
-            if unknown:
-                return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
-            variant: Mapping[str, Any] = {}
-        else:
-            variant = serving.client.get_variant(key, asked)
-            enabled = bool(variant["feature_enabled"])
+            return self._boolean(serving.client, known, asked)
+        variant = serving.client.get_variant(key, asked)
+        enabled = bool(variant["feature_enabled"])
         if not enabled and not _parents_hold(serving.client, known, asked):
             return self._off_result(known, kind, Reason.DISABLED)
         reason = known.reason(user, enabled=enabled)
         if not enabled:
             return self._off_result(known, kind, reason)
         return _on_result(known, variant, kind, reason)
+
+    def _boolean(self, client: UnleashClient, known: Known, asked: dict[str, Any]) -> Result:
+        """Return the answer of a boolean: one of a few, each made once."""
+        key, unknown = known.flag.key, list[str]()
+        enabled = client.is_enabled(key, asked, lambda name, _: _miss(unknown, name))
+        if unknown:
+            return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
+        if not enabled and not _parents_hold(client, known, asked):
+            return self._off_result(known, FlagKind.BOOLEAN, Reason.DISABLED)
+        user = asked.get("userId")
+        outcome = enabled, user in (known.allowed if enabled else known.denied)
+        found = known.results.get(outcome)
+        if found is None:
+            reason, kind = known.reason(user, enabled=enabled), FlagKind.BOOLEAN
+            found = (
+                _on_result(known, {}, kind, reason)
+                if enabled
+                else self._off_result(known, kind, reason)
+            )
+            known.results[outcome] = found
+        return found
 
     def _off_result(self, known: Known, kind: FlagKind, reason: Reason) -> Result:
         """Return what somebody gets who is not enabled: the off variant, where there is one."""
@@ -221,8 +239,15 @@ def _value(payload: Mapping[str, str] | None, name: str, kind: FlagKind) -> Any:
 
 
 def _result(known: Known, value: Any, variant: str, reason: Reason) -> Result:
-    flag = known.flag
-    return Result(value, variant, reason, flag_version=flag.version, provider=NAME, flag=flag.key)
+    flag, kind = known.flag, type(value)
+    outcome = (variant, reason, kind, value) if kind in _PLAIN else None
+    found = None if outcome is None else known.results.get(outcome)
+    if found is None:
+        version = flag.version
+        found = Result(value, variant, reason, flag_version=version, provider=NAME, flag=flag.key)
+        if outcome is not None:
+            known.results[outcome] = found
+    return found
 
 
 def _nothing(known: Known, reason: Reason) -> Result:
