@@ -103,11 +103,13 @@ class UnleashProvider(VendorProvider[Session]):
 
     def _boolean(self, client: UnleashClient, known: Known, asked: dict[str, Any]) -> Result:
         """Return the answer of a boolean: one of a few, each made once."""
-        key, unknown = known.flag.key, list[str]()
+        key = known.flag.key
+        unknown: list[str] = []
         enabled = client.is_enabled(key, asked, lambda name, _: _miss(unknown, name))
         if unknown:
             return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Unleash has no flag "{key}"')
-        if not enabled and not _parents_hold(client, known, asked):
+        depends = not enabled and known.flag.prerequisites
+        if depends and not _parents_hold(client, known, asked):
             return self._off_result(known, FlagKind.BOOLEAN, Reason.DISABLED)
         user = asked.get("userId")
         outcome = enabled, user in (known.allowed if enabled else known.denied)
