@@ -11,9 +11,16 @@ from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, wi
 from downhaul.backends.memory import MemoryProvider
 from downhaul.encoding import flag_from_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused, VersionConflict
-from downhaul.flag import Flag, FlagSet, Split, Weight
+from downhaul.flag import Bucketing, Flag, FlagSet, Scheme, Split, Weight, percentage
 from downhaul.provider import Capability
-from downhaul.rollout.acts import aim, perform, snapshot_data, snapshot_from, the_flag
+from downhaul.rollout.acts import (
+    aim,
+    in_buckets_of,
+    perform,
+    snapshot_data,
+    snapshot_from,
+    the_flag,
+)
 from downhaul.rollout.decide import Action, Operation
 from downhaul.rollout.drift import Drift, drift_of
 
@@ -196,3 +203,26 @@ def test_a_snapshot_is_kept_as_data():
 def test_a_flag_that_is_gone_is_said_to_be():
     with pytest.raises(FlagNotFound, match="is gone"):
         the_flag(MemoryProvider(FlagSet.of([Flag.boolean("other")])), "agent")
+
+
+@pytest.mark.parametrize(
+    "how, weights",
+    [
+        (Bucketing(Scheme.LAUNCHDARKLY, salt="a.b"), (10_000, 90_000)),
+        (Bucketing(Scheme.SPLIT, total=100), (10, 90)),
+    ],
+)
+def test_a_first_raise_is_known_again_in_the_buckets_of_the_backend(how, weights):
+    meant = Flag.boolean("agent", percent=10)
+    on, off = weights
+    kept = replace(meant, default=Split((Weight("on", on), Weight("off", off)), how))
+    assert drift_of(in_buckets_of(kept, meant), kept, "on") is Drift.NONE
+    assert drift_of(meant, kept, "on") is not Drift.NONE
+
+
+def test_a_weight_between_two_buckets_of_the_backend_is_not_taken_for_one_of_them():
+    meant = Flag.boolean("agent", percent=2.5)
+    kept = replace(
+        meant, default=replace(percentage("on", 2, rest="off"), bucketing=Bucketing(total=100))
+    )
+    assert in_buckets_of(kept, meant) == meant

@@ -67,11 +67,21 @@ def aim(flag: Flag, variant: str, action: Action) -> Flag | None:
 
 
 def in_buckets_of(kept: Flag, meant: Flag) -> Flag:
-    """Return what was meant, with a split by no hash in particular as the backend splits."""
+    """Return what was meant, with a split by no hash in particular as the backend splits.
+
+    A backend may have fewer buckets; a weight that falls between two of them stays as it was meant.
+    """
     mine, theirs = meant.default, kept.default
-    if isinstance(mine, Split) and isinstance(theirs, Split) and mine.bucketing == Bucketing():
-        return replace(meant, default=replace(mine, bucketing=theirs.bucketing))
-    return meant
+    if not (isinstance(mine, Split) and isinstance(theirs, Split)):
+        return meant
+    how = theirs.bucketing
+    finer = any(one.weight * how.total % mine.bucketing.total for one in mine.weights)
+    if mine.bucketing != Bucketing() or finer:
+        return meant
+    weights = tuple(
+        replace(one, weight=one.weight * how.total // mine.bucketing.total) for one in mine.weights
+    )
+    return replace(meant, default=replace(mine, weights=weights, bucketing=how))
 
 
 def snapshot_data(snapshot: ProviderSnapshot) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from downhaul.provider import ABSENT, Change, ProviderSnapshot, utc_now
 from downhaul.vendors.rest import Denied
 from downhaul_split.api import NAME, Place
 from downhaul_split.matchers import NotCarried
-from downhaul_split.stored import KEPT, Seeds, Stored, kept_of, serves
+from downhaul_split.stored import KEPT, Stored, kept_of, serves
 from downhaul_split.writing import checked_keys, definition_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ Operation = dict[str, Any]
 class Admin:
     """Flags of one environment, through the admin API.
 
-    ``portable`` are the keys whose rollout is by our own bucket; ``declared`` says off variants;
-    ``seeds`` gives what only SDKs are told of a flag, or None.
+    ``portable`` are the keys whose rollout is by our own bucket; ``declared`` says off variants.
     """
 
     def __init__(
@@ -45,13 +44,11 @@ class Admin:
         *,
         portable: frozenset[str] = frozenset(),
         declared: Mapping[str, Declaration] | None = None,
-        seeds: Seeds = lambda _key: None,
     ) -> None:
         self._api = api
         self._place = place
         self._portable = portable
         self._off = {key: one.off for key, one in (declared or {}).items()}
-        self.seeds = seeds
 
     def get(self, key: str) -> Flag | None:
         """Return the flag as it is now, or None."""
@@ -74,7 +71,7 @@ class Admin:
         for one in self._place.definitions(asking):
             about = abouts.get(one["name"], {})  # it may have been made since those were listed
             try:
-                made.append(Stored(one, about, self.seeds(one["name"])).flag())
+                made.append(Stored(one, about).flag())
             except NotCarried as error:
                 _log.warning(
                     'flag "%s" has no like here, and is not listed: %s', one["name"], error
@@ -190,7 +187,7 @@ class Admin:
 
     def _read(self, asking: Asking, key: str) -> Stored:
         definition = self._place.definition(asking, key)
-        return Stored(definition, self._place.about(asking, key), self.seeds(key))
+        return Stored(definition, self._place.about(asking, key))
 
     def _patch(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +51,6 @@ class SplitProvider(VendorProvider[Session]):
         self._connection = connection
         self._desk = admin
         if admin is not None:
-            admin.seeds = self._seeds
             self.capabilities = self.capabilities | MANAGING
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
@@ -96,10 +95,6 @@ class SplitProvider(VendorProvider[Session]):
         if self._desk is None:
             raise self._unsupported(needed)
         return self._desk
-
-    def _seeds(self, key: str) -> Mapping[str, Any] | None:
-        session = self._session
-        return None if session is None else session.seeds(key)
 
     def get(self, key: str) -> Flag | None:
         """Return the flag as Split keeps it now, or None."""

@@ -151,18 +151,6 @@ class Session:
         state = State.ERROR if refused else State.NOT_READY
         return ProviderStatus(state, why or "Split was not heard yet")
 
-    def seeds(self, key: str) -> Mapping[str, Any] | None:
-        """Return what only SDKs are told of a flag: what its users are split by."""
-        factory = self._factory
-        split = None if factory is None else factory._get_storage("splits").get(key)  # noqa: SLF001
-        if split is None:
-            return None
-        return {
-            "seed": split.seed,
-            "trafficAllocationSeed": split.traffic_allocation_seed,
-            "algo": split.algo.value,
-        }
-
     def close(self, timeout: float) -> None:
         """Close the factory. May take as long as the SDK likes."""
         with self._lock:

@@ -6,7 +6,7 @@ on the attribute that carries it; a native one is the default rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,22 +32,20 @@ KEPT: Final = (
 """What a definition decides by; everything else of it is Split's."""
 
 STEP: Final = 1_000  # thousandths of a percent in one percent, which is Split's finest
-_NO_SEED: Final = {"seed": 0, "trafficAllocationSeed": 0}
+_ANY_SEED: Final = {"seed": 0, "trafficAllocationSeed": 0}
 
 Definition = Mapping[str, Any]
-Seeds = Callable[[str], Mapping[str, Any] | None]
 
 
 class Stored:
-    """One definition. ``about`` has description and tags; ``seeds`` what SDKs were sent of it."""
+    """One definition. ``about`` has description and tags."""
 
-    def __init__(self, definition: Definition, about: Definition, seeds: Definition | None) -> None:
+    def __init__(self, definition: Definition, about: Definition) -> None:
         self.definition = definition
         self.key: str = definition["name"]
         self.version = str(definition.get("lastUpdateTime", ""))
         self.kept = kept_of(definition)
         self._about = about
-        self._seeds = seeds
         self.names = [one["name"] for one in definition["treatments"]]
         configurations = {
             one["name"]: one.get("configurations") for one in definition["treatments"]
@@ -58,12 +56,10 @@ class Stored:
     def flag(self) -> Flag:
         """Return the flag in our words. Raises NotCarried.
 
-        Without seeds its splits have none: whoever evaluates them is told so.
+        Its splits have no seeds: the admin API tells none, and a rollout must read the same flag
+        whether an SDK runs beside it or not.
         """
-        sent = as_sent(self.definition, self._seeds or _NO_SEED)
-        made = flag_of(sent)
-        if self._seeds is None:
-            made = _unseeded(made)
+        made = _unseeded(flag_of(as_sent(self.definition, _ANY_SEED)))
         return replace(
             self._plainer(made),
             kind=self.kind,
