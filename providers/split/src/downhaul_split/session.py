@@ -25,7 +25,7 @@ from downhaul_split.heard import Heard, status_code
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder
 from downhaul_split.settings import REFRESH
-from downhaul_split.threads import begin_end, bound, end, listens, nothing
+from downhaul_split.threads import begin_end, bound, end, listens, preparing, silence
 
 _log: Final = logging.getLogger("downhaul.split")
 _REFUSED: Final = frozenset({401, 403})
@@ -191,7 +191,9 @@ class Session:
             if not Path(one.file).is_file():
                 message = f"there is no file {one.file}"
                 raise FileNotFoundError(message)
-            return self._listened(get_factory("localhost", config=self._file_config(one.file)))
+            with preparing(self._prepare):
+                factory = get_factory("localhost", config=self._file_config(one.file))
+            return self._recorded(factory)
         key = "" if one.sdk_key is None else one.sdk_key.reveal()
         config = {
             "streamingEnabled": one.streaming,
@@ -208,11 +210,12 @@ class Session:
             "telemetry_api_base_url": one.telemetry_url,
         }
         given = {name: url for name, url in places.items() if url is not None}
-        factory = get_factory(key, config=config, **given)
+        with preparing(self._prepare):
+            factory = get_factory(key, config=config, **given)
         if factory is None:
             message = "the SDK takes no such key"
             raise ValueError(message)
-        return self._listened(factory)
+        return self._recorded(factory)
 
     def _file_config(self, path: str) -> dict[str, Any]:
         return {
@@ -224,22 +227,23 @@ class Session:
             "impressionsMode": "DEBUG",  # the only one for files; nothing is sent anywhere
         }
 
-    def _listened(self, factory: Any) -> Any:
-        """Return the factory with our ears in it: the SDK has no hook for either of them."""
+    def _prepare(self, manager: Any) -> None:
+        """Put our ears into the SDK, before it does anything: it has no hook for them."""
+        synchronizer = manager._synchronizer  # noqa: SLF001  (see above)
+        synchronizer._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)  # noqa: SLF001
+        bound(manager, lambda: self._closed)
+        if self._connection.file is None:
+            splits = synchronizer.split_sync
+            splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
+            if not self._connection.events:
+                silence(manager)
+
+    def _recorded(self, factory: Any) -> Any:
+        """Return the factory with our recorder, which is asked first when there are flags."""
         events = self._connection.events and self._connection.file is None
         self.recorder = Recorder(factory._recorder if events else None)  # noqa: SLF001  (see above)
         factory._recorder = self.recorder  # noqa: SLF001
         factory._labels_enabled = True  # noqa: SLF001  (off by default for files)
-        synchronizer = factory._sync_manager._synchronizer  # noqa: SLF001
-        bound(factory._sync_manager, lambda: self._closed)  # noqa: SLF001
-        synchronizer._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)  # noqa: SLF001
-        if self._connection.file is None:
-            if not events:
-                factory._telemetry_submitter = _Silent()  # noqa: SLF001
-                synchronizer._split_synchronizers.telemetry_sync._telemetry_submitter = _Silent()  # noqa: SLF001
-                synchronizer.start_periodic_data_recording = nothing  # there is nothing to send
-            splits = synchronizer.split_sync
-            splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
         return factory
 
     def _asked(self, trouble: APIException | None, asked_at: float) -> None:
@@ -284,16 +288,6 @@ class Session:
         }
         told = {key: None if one is None else one.flag for key, one in changed.items()}
         self._listener.changed(FlagSetDelta(told, {}, revision))
-
-
-class _Silent:
-    """Sends nothing of how the SDK is set up and used, in place of what sends it."""
-
-    def synchronize_config(self) -> None:
-        """Send nothing."""
-
-    def synchronize_stats(self) -> None:
-        """Send nothing."""
 
 
 def _why(trouble: APIException | None) -> str:

@@ -9,10 +9,56 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+from splitio.client import factory as sdk
+
 _log: Final = logging.getLogger("downhaul.split")
+
+
+class _Preparing(threading.local):
+    """What is to be done to the next sync manager that this thread makes."""
+
+    prepare: Callable[[Any], None] | None = None
+
+
+_preparing: Final = _Preparing()
+
+
+class _Manager(sdk.Manager):  # type: ignore[misc]  # the SDK has no types
+    """The SDK's own, which is prepared where one of ours is made, and as ever for anybody else.
+
+    A factory starts its manager's thread while it is made: whoever comes afterwards has missed how
+    the first request ended, and cannot say how soon the second one comes.
+    """
+
+    def __init__(self, *asked: Any, **more: Any) -> None:
+        super().__init__(*asked, **more)
+        if _preparing.prepare is not None:
+            _preparing.prepare(self)
+
+
+sdk.Manager = _Manager
+
+
+@contextmanager
+def preparing(prepare: Callable[[Any], None]) -> Iterator[None]:
+    """Let ``prepare`` have the sync manager of a factory that this thread makes, before it runs."""
+    _preparing.prepare = prepare
+    try:
+        yield
+    finally:
+        _preparing.prepare = None
+
+
+def silence(manager: Any) -> None:
+    """Let nothing be sent of how the SDK is set up and used, nor of anybody."""
+    synchronizer = manager._synchronizer  # noqa: SLF001  (the SDK has no other way in)
+    submitter = synchronizer._split_synchronizers.telemetry_sync._telemetry_submitter  # noqa: SLF001
+    submitter.synchronize_config = submitter.synchronize_stats = nothing
+    synchronizer.start_periodic_data_recording = nothing
 
 
 def bound(manager: Any, closed: Callable[[], bool]) -> None:
