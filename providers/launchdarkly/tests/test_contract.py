@@ -99,6 +99,7 @@ class TestLaunchDarkly(ProviderContract):
         return Service(emulator)
 
 
+@pytest.mark.slow
 class TestManagedLaunchDarkly(ProviderContract):
     lacks = MappingProxyType(
         {

@@ -95,6 +95,7 @@ def emulator():
         yield emulator
 
 
+@pytest.mark.slow
 class TestSplit(ProviderContract):
     lacks = MappingProxyType(LACKS)
     known_gaps = MappingProxyType(GAPS)
