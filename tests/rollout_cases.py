@@ -8,7 +8,7 @@ from downhaul.backends.edits import with_on, with_rollout
 from downhaul.encoding import flag_to_data
 from downhaul.flag import Flag
 from downhaul.provider import Change
-from downhaul.rollout.decide import SECOND, Action, Asked, Operation, Seen
+from downhaul.rollout.deciding.case import SECOND, Action, Asked, Operation, Seen
 from downhaul.rollout.drift import with_about
 from downhaul.rollout.plan import Plan, Step, Strategy
 from downhaul.rollout.state import Act, Phase, State, Verb

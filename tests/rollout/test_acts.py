@@ -21,7 +21,7 @@ from downhaul.rollout.acts import (
     snapshot_from,
     the_flag,
 )
-from downhaul.rollout.decide import Action, Operation
+from downhaul.rollout.deciding.case import Action, Operation
 from downhaul.rollout.drift import Drift, drift_of
 
 START = Action(Operation.START, weight=10_000)

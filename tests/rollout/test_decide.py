@@ -34,19 +34,11 @@ from rollout_cases import (
 from downhaul.backends.edits import with_on, with_rollout, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
-from downhaul.rollout.decide import (
-    ABSENT_AFTER,
-    ALERT_AFTER,
-    REASSERTIONS,
-    SECOND,
-    Action,
-    Decision,
-    Operation,
-    Seen,
-    decide,
-    failed,
-    retry_in,
-)
+from downhaul.rollout.decide import decide
+from downhaul.rollout.deciding.case import SECOND, Action, Decision, Operation, Seen
+from downhaul.rollout.deciding.moves import ALERT_AFTER, failed, retry_in
+from downhaul.rollout.deciding.rising import ABSENT_AFTER
+from downhaul.rollout.deciding.wayback import REASSERTIONS
 from downhaul.rollout.drift import Drift, drift_of, exposure_of
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Step, Strategy
 from downhaul.rollout.state import LIVE, RETURNING, Act, Because, Phase, State, Verb

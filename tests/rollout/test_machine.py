@@ -36,7 +36,9 @@ from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Overlay, Scope
 from downhaul.provider import FlagSet
 from downhaul.rollout.acts import aim, perform
-from downhaul.rollout.decide import SECOND, Asked, Operation, Seen, decide, failed
+from downhaul.rollout.decide import decide
+from downhaul.rollout.deciding.case import SECOND, Asked, Operation, Seen
+from downhaul.rollout.deciding.moves import failed
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Step, Strategy
 from downhaul.rollout.state import RETURNING, Act, Because, Phase, State, Verb

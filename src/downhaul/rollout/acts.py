@@ -15,7 +15,7 @@ from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
 from downhaul.flag import USER, Bucketing, Flag, Split
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
-from downhaul.rollout.decide import Action, Operation
+from downhaul.rollout.deciding.case import Action, Operation
 from downhaul.rollout.drift import with_about
 
 

@@ -32,17 +32,9 @@ from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot, utc_now
 from downhaul.rollout.acts import aim, in_buckets_of, perform, snapshot_from, the_flag
-from downhaul.rollout.decide import (
-    Action,
-    Asked,
-    Decision,
-    Happening,
-    Operation,
-    Seen,
-    decide,
-    failed,
-    retry_in,
-)
+from downhaul.rollout.decide import decide
+from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
+from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan

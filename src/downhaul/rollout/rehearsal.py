@@ -36,7 +36,7 @@ from downhaul.flag import (
 )
 from downhaul.result import Result
 from downhaul.rollout.acts import aim
-from downhaul.rollout.decide import Action, Operation
+from downhaul.rollout.deciding.case import Action, Operation
 from downhaul.rollout.drift import exposure_of
 from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planfile import resolved

@@ -1,0 +1,159 @@
+"""How exposure rises: a step is entered, bakes, and is left for the next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from downhaul.analysis.model import Finding, Verdict
+from downhaul.rollout.deciding.case import SECOND, Action, Case, Decision, Happening, Operation
+from downhaul.rollout.deciding.moves import (
+    ended_as,
+    freed,
+    hold,
+    left_behind,
+    paused,
+    time_limit,
+)
+from downhaul.rollout.deciding.wayback import begin_return, go_back
+from downhaul.rollout.plan import OnUndecided, Plan
+from downhaul.rollout.state import Act, Because, Phase, State
+
+ABSENT_AFTER: Final = 60.0
+"""Seconds without a look after which a step bakes anew, or twelve looks if those take longer."""
+
+
+def begin_step(case: Case) -> Decision:
+    """Enter the first step, or one that was lowered by hand once a person resumed (rule R3)."""
+    if case.plan.checks and case.seen.findings is None:
+        return hold(case, Because.METRICS_LOST, case.seen.metrics_error)
+    return _enter(case, case.state)
+
+
+def _enter(case: Case, state: State, *told_before: Happening) -> Decision:
+    """Put a step's exposure at the provider. Until that is seen, the step before is the step."""
+    plan, now = case.plan, case.seen.now
+    step = plan.steps[state.step]
+    first = not state.started_at
+    then = replace(
+        state,
+        phase=Phase.PROGRESSING,
+        entered=True,
+        entered_at=now,
+        baked=0.0,
+        waited=0.0,
+        because="",
+        message="",
+        hold="",
+        hold_message="",
+        failures=0,
+        failed_at=0,
+        started_at=state.started_at or now,
+        limit_at=state.limit_at or time_limit(plan, now),
+        act=Act.EXPOSED,
+    )
+    percent = f"{step.percent:g} %"
+    told = Happening(
+        "started" if first else "raised",
+        f"step {state.step + 1} of {len(plan.steps)}: "
+        + ("the preview audience" if step.preview else percent),
+        detail={"step": state.step, "percent": step.percent},
+        announce=True,
+    )
+    operation = Operation.START if first else Operation.RAISE
+    targets = plan.audience if step.preview else None
+    return case.end(
+        plan.interval,
+        Action(operation, weight=step.weight, targets=targets),
+        then,
+        (*told_before, told),
+    )
+
+
+def bake_on(case: Case) -> Decision:
+    """Let time count for the step, and move on when it is up and the checks say so (rule R5)."""
+    plan, seen = case.plan, case.seen
+    if seen.findings is None:
+        _passed(case, counts=False)
+        return hold(case, Because.METRICS_LOST, seen.metrics_error)
+    _passed(case, counts=True)
+    state = case.state
+    step = plan.steps[state.step]
+    left = step.bake - state.baked
+    if left > 0 and not case.promoted:
+        case.state = freed(state)
+        return case.end(max(0.05, min(plan.interval, left)))
+    waiting = _waits_for(plan, state.step, seen.findings, promoted=bool(case.promoted))
+    if waiting is None:
+        return _advance(case)
+    because, message = waiting
+    if state.waited < step.max_bake:
+        return hold(case, because, message)
+    return _undecided(case, because, message)
+
+
+def _passed(case: Case, *, counts: bool) -> None:
+    """Add the time since the last look. After a long absence the step bakes anew."""
+    state, plan = case.state, case.plan
+    elapsed = max(0.0, (case.seen.now - max(state.looked_at, state.entered_at)) / SECOND)
+    if elapsed > max(ABSENT_AFTER, 12 * plan.interval):
+        case.state = replace(state, baked=0.0, waited=0.0)
+        case.fresh = True
+        case.tell(
+            "held",
+            f"nobody looked for {elapsed:.0f} s: the step bakes anew",
+            announce=False,
+            because=Because.ABSENCE.value,
+        )
+        return
+    # What lies between two looks counts as far as a look would have been made: not the time that
+    # another controller needed to notice that the first one was gone.
+    good = min(elapsed, 2 * plan.interval) if counts else 0.0
+    case.state = replace(state, baked=state.baked + good, waited=state.waited + elapsed)
+
+
+def _waits_for(
+    plan: Plan, step: int, findings: tuple[Finding, ...], *, promoted: bool
+) -> tuple[Because, str] | None:
+    """Return what keeps a baked step from moving on, or None. No data is never good news (R5)."""
+    signals = {one.name for one in plan.signals}
+    deciding = [one for one in findings if not one.dry_run]
+    for one in deciding:
+        if one.verdict is Verdict.NO_DATA:
+            return Because.NO_DATA, f"{one.check}: no requests were seen"
+    for one in deciding:
+        if one.verdict is Verdict.REGRESSED and one.check in signals:
+            return Because.SIGNAL, f"{one.check}: {one.message}"
+    made = {one.check for one in deciding}
+    missing = {one.name for one in plan.checks_at(step) if not one.dry_run} - made
+    if missing:
+        return Because.NO_DATA, f"not looked at yet: {', '.join(sorted(missing))}"
+    for one in deciding:
+        if one.verdict is Verdict.UNDECIDED and not promoted:
+            return Because.UNDECIDED, f"{one.check}: {one.message}"
+    return None
+
+
+def _undecided(case: Case, because: Because, message: str) -> Decision:
+    plan, state = case.plan, case.state
+    if plan.on_undecided is OnUndecided.PROMOTE and because is Because.UNDECIDED:
+        words = f"undecided, and the plan goes on then: {message}"
+        detail = {"step": state.step}
+        return _advance(case, Happening("promoted", words, detail=detail, announce=True))
+    if plan.on_undecided is OnUndecided.ROLLBACK and because is not Because.SIGNAL:
+        begin_return(case, because, message)
+        return go_back(case)
+    case.state = paused(state, because, message)
+    case.tell("paused", message, because=because.value)
+    return case.end(plan.interval)
+
+
+def _advance(case: Case, *told: Happening) -> Decision:
+    plan, seen = case.plan, case.seen
+    state = left_behind(case.state, seen.now)
+    if state.step + 1 < len(plan.steps):
+        return _enter(case, replace(state, step=state.step + 1), *told)
+    case.happened += told
+    case.state = ended_as(state, Phase.COMPLETED, None, "", seen.now)
+    case.tell("completed", f"{plan.variant} is at {plan.steps[-1].percent:g} %")
+    return case.end(0.0)
