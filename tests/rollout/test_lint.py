@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from rollout_strategies import flags_to_raise
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import Against, Check, Measure
 from downhaul.backends.edits import weight_of_variant, with_rollout
 from downhaul.flag import (
     Bucketing,
@@ -126,6 +126,14 @@ def test_a_plan_without_guardrails_says_why():
         ({"limit": 0.1, "min_sample": 0}, ERROR, "at least one request"),
         ({"limit": 0.1, "window": 0.0}, ERROR, "longer than no time"),
         ({"limit": 0.1, "window": 2.0}, ERROR, "requests are missed"),
+        ({"against": Against.CONTROL}, WARNING, "at 100 % there is no control"),
+        ({"against": Against.CONTROL}, NOTE, "requests of one user fail together"),
+        ({"against": Against.SLO}, ERROR, "what rate was promised"),
+        ({"against": Against.SLO, "limit": 0.0}, ERROR, "what rate was promised"),
+        ({"against": Against.CONTROL, "tolerate": 1.5}, ERROR, "2 times the control"),
+        ({"against": Against.CONTROL, "measure": Measure.LATENCY}, ERROR, "a mean latency"),
+        ({"against": Against.CONTROL, "measure": Measure.SLOW_RATE}, ERROR, "from when on"),
+        ({"measure": Measure.SAMPLE_RATIO}, NOTE, "says nothing of the variant"),
     ],
 )
 def test_a_check_that_can_never_fire_or_always_does_is_told(check, severity, part):

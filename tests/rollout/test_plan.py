@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import Against, Check, Count, Measure
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Step, Strategy
 
 _times = st.floats(1, 1e6)
@@ -19,6 +19,16 @@ _checks = st.builds(
     min_sample=st.integers(1, 1000),
     window=st.none() | _times,
     dry_run=st.booleans(),
+) | st.builds(
+    Check,
+    st.sampled_from(Measure),
+    limit=st.none() | st.floats(0, 1),
+    slower_than=st.none() | st.floats(1, 1e4),
+    against=st.sampled_from(Against),
+    tolerate=st.floats(0, 1),
+    clean_below=st.floats(1.1, 5),
+    count=st.sampled_from(Count),
+    together=st.floats(1, 10),
 )
 plans = st.builds(
     Plan,
@@ -40,6 +50,7 @@ plans = st.builds(
     audience=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     metrics=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     description=st.text(max_size=5),
+    false_alarms=st.sampled_from([0.01, 0.02, 0.001]),
 )
 
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import Against, Check, Count, Measure
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag, FlagKind, percentage
 from downhaul.rollout.lint import lint, refusing
@@ -296,6 +296,53 @@ def test_what_no_plan_can_be_is_refused(text, path, message):
             "takes no such field",
         ),
         ('limit = "5 %"', "guardrails[0].measure", "is missing"),
+        (
+            'measure = "latency"\nagainst = "control"',
+            "guardrails[0].measure",
+            "can't be tested after every request",
+        ),
+        (
+            'measure = "error_rate"\nagainst = "control"\nlimit = "5 %"',
+            "guardrails[0].limit",
+            "takes no such field",
+        ),
+        (
+            'measure = "error_rate"\nagainst = "slo"\nlimit = "5 %"\nwindow = "1m"',
+            "guardrails[0].window",
+            "takes no such field",
+        ),
+        (
+            'measure = "error_rate"\nagainst = "slo"\nlimit = "5 %"\ntolerate = "5 %"',
+            "guardrails[0].tolerate",
+            "takes no such field",
+        ),
+        ('measure = "error_rate"\nagainst = "slo"', "guardrails[0].limit", "is missing"),
+        ('measure = "error_rate"\nagainst = "them"', "guardrails[0].against", "no comparison"),
+        (
+            'measure = "error_rate"\nagainst = "control"\nclean_below = 1',
+            "guardrails[0].clean_below",
+            "more than once",
+        ),
+        (
+            'measure = "error_rate"\nagainst = "control"\ntolerate = "2s"',
+            "guardrails[0].tolerate",
+            "is a percentage",
+        ),
+        (
+            'measure = "slow_rate"\nagainst = "control"',
+            "guardrails[0].slower_than",
+            "is missing",
+        ),
+        (
+            'measure = "error_rate"\nlimit = "5 %"\ncount = "users"',
+            "guardrails[0].count",
+            "is for sequential tests",
+        ),
+        (
+            'measure = "sample_ratio"\nlimit = "5 %"',
+            "guardrails[0].limit",
+            "takes no such field",
+        ),
     ],
 )
 def test_a_check_that_says_too_little_or_too_much_is_refused(check, path, message):
@@ -387,6 +434,69 @@ def test_a_limit_with_a_plus_is_over_the_control():
         (None, 0.02),
         (None, 0.3),
         (None, 0.05),
+    ]
+
+
+@pytest.mark.rule("R6")
+def test_sequential_tests_are_read_whole():
+    plan = parse_plan(
+        """
+        flag = "a"
+        false_alarms = "2 %"
+        [[guardrails]]
+        measure = "error_rate"
+        against = "control"
+        tolerate = "25 %"
+        clean_below = "1.5x"
+        count = "users"
+        together = 3
+        [[guardrails]]
+        measure = "success_rate"
+        against = "slo"
+        limit = "99 %"
+        [[guardrails]]
+        measure = "slow_rate"
+        slower_than = "2s"
+        against = "control"
+        dry_run = true
+        [[signals]]
+        measure = "sample_ratio"
+        """,
+        "toml",
+    )
+    errors, success, slow = plan.guardrails
+    assert errors == Check(
+        Measure.ERROR_RATE,
+        against=Against.CONTROL,
+        tolerate=0.25,
+        clean_below=1.5,
+        count=Count.USERS,
+        together=3,
+    )
+    assert (success.against, success.limit, slow.slower_than) == (Against.SLO, 0.99, 2000)
+    assert [one.name for one in plan.checks] == [
+        "error_rate by user vs control +25 %",
+        "success_rate vs SLO 99 %",
+        "slower than 2000 ms vs control",
+        "users as the split says",
+    ]
+    # Two guardrails decide and share the budget; a dry run takes nothing of it.
+    assert plan.alphas == {errors.name: 0.01, success.name: 0.01, slow.name: 0.02}
+    assert plan.counts_users
+    assert Plan.from_mapping(plan.as_mapping()) == plan
+
+
+@pytest.mark.parametrize("value", ["0 %", "50 %", "60 %", 1, 0.01, "often"])
+def test_a_chance_of_false_alarms_is_a_small_percentage(value):
+    ((_, path, _, _),) = problems(json.dumps({"flag": "a", "false_alarms": value}), "json")
+    assert path == "false_alarms"
+
+
+def test_a_limit_that_is_the_control_is_the_sequential_test_against_it():
+    plan = make_plan(flag="a", error_rate="control", slow="800ms:control + 10%")
+    assert [(one.against, one.tolerate, one.limit) for one in plan.guardrails] == [
+        (Against.CONTROL, 0.0, None),
+        (Against.CONTROL, 0.1, None),
     ]
 
 

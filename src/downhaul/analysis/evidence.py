@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Final
 
 from downhaul.analysis.model import Counts, Sample
+from downhaul.analysis.statistics.progress import Progress
 from downhaul.errors import DownhaulError
+
+_NOTHING: Final[Mapping[str, Progress]] = MappingProxyType({})
 
 MOST_BUCKETS: Final = 60
 """How many stretches are kept. Old ones are joined: each is about a sixth of its age at most."""
@@ -31,11 +35,17 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The counts of one step. ``cursor`` is until when samples were taken."""
+    """The counts of one step. ``cursor`` is until when samples were taken.
+
+    ``begun`` is when the step's counting began. ``progress`` is what each sequential check gathered
+    by name, over all steps.
+    """
 
     step: int
     cursor: int
     buckets: tuple[Bucket, ...] = ()
+    progress: Mapping[str, Progress] = field(default_factory=lambda: _NOTHING)
+    begun: int = 0
 
     def add(self, sample: Sample) -> Evidence:
         """Return this with a sample. Raises DownhaulError unless it begins at the cursor."""
@@ -52,8 +62,9 @@ class Evidence:
         return replace(self, cursor=window.until, buckets=_bounded(buckets, window.until))
 
     def for_step(self, step: int, at: int) -> Evidence:
-        """Return the empty evidence of a step that begins at ``at``."""
-        return Evidence(step, at)
+        """Return the evidence of a step that begins at ``at``: no counts, and what lasts."""
+        progress = {name: one.for_step() for name, one in self.progress.items()}
+        return Evidence(step, at, progress=progress, begun=at)
 
     def since(self, at: int | None) -> Mapping[str, Counts]:
         """Return the counts by variant from ``at`` on; None is the whole step.
@@ -71,21 +82,30 @@ class Evidence:
         return {
             "step": self.step,
             "cursor": self.cursor,
+            "begun": self.begun,
             "buckets": [
                 [one.since, one.until, {name: _row(counts) for name, counts in one.arms.items()}]
                 for one in self.buckets
             ],
+            "progress": {name: one.as_mapping() for name, one in self.progress.items()},
         }
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Evidence:
-        """Return the evidence that :meth:`as_mapping` wrote."""
+        """Return the evidence that :meth:`as_mapping` wrote, by this or an earlier version."""
+        buckets = data["buckets"]
+        begun = data.get("begun", buckets[0][0] if buckets else data["cursor"])
         return cls(
             step=int(data["step"]),
             cursor=int(data["cursor"]),
+            begun=int(begun),
+            progress={
+                str(name): Progress.from_mapping(one)
+                for name, one in data.get("progress", {}).items()
+            },
             buckets=tuple(
                 Bucket(int(since), int(until), {name: _counts(row) for name, row in arms.items()})
-                for since, until, arms in data["buckets"]
+                for since, until, arms in buckets
             ),
         )
 
@@ -111,12 +131,25 @@ def _gather(found: dict[str, Counts], arms: Mapping[str, Counts]) -> None:
 
 def _row(counts: Counts) -> list[Any]:
     latency = counts.latency_ms if math.isfinite(counts.latency_ms) else None  # JSON has no NaN
-    slow = sorted([threshold, many] for threshold, many in counts.slow.items())
-    return [counts.requests, counts.errors, counts.successes, counts.timed, latency, slow]
+    row = [
+        counts.requests, counts.errors, counts.successes, counts.timed, latency, _slow(counts.slow)
+    ]  # fmt: skip
+    if not counts.users and not counts.new_users:
+        return row
+    return [
+        *row,
+        [counts.users, counts.new_users, counts.error_users, counts.failed_users],
+        _slow(counts.slow_users),
+    ]
+
+
+def _slow(slow: Mapping[float, int]) -> list[list[float]]:
+    return sorted([threshold, many] for threshold, many in slow.items())
 
 
 def _counts(row: Sequence[Any]) -> Counts:
-    requests, errors, successes, timed, latency, slow = row
+    requests, errors, successes, timed, latency, slow, *of_users = row
+    (users, new, error_users, failed_users), slow_users = of_users or ((0, 0, 0, 0), ())
     return Counts(
         int(requests),
         int(errors),
@@ -124,4 +157,9 @@ def _counts(row: Sequence[Any]) -> Counts:
         int(timed),
         math.nan if latency is None else float(latency),
         {float(threshold): int(many) for threshold, many in slow},
+        int(users),
+        int(new),
+        int(error_users),
+        int(failed_users),
+        {float(threshold): int(many) for threshold, many in slow_users},
     )

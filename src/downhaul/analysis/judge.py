@@ -1,8 +1,9 @@
 """What the counts of a step say about each of its checks. Pure.
 
-A verdict needs ``min_sample`` requests. One exception: where so many requests failed already that
-the limit will be exceeded at ``min_sample`` whatever comes, the check has regressed now. It is the
-verdict that would be reached anyhow, with fewer people harmed.
+Sequential checks have a module of their own. A threshold's verdict needs ``min_sample`` requests.
+One exception: where so many requests failed already that the limit will be exceeded at
+``min_sample`` whatever comes, the check has regressed now. It is the verdict that would be reached
+anyhow, with fewer people harmed.
 """
 
 from __future__ import annotations
@@ -10,24 +11,51 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from downhaul.analysis.evidence import Evidence
 from downhaul.analysis.model import Check, Counts, Finding, Measure, Verdict
+from downhaul.analysis.sequential import examine, examine_split, others
+from downhaul.analysis.statistics.budget import FALSE_ROLLBACK
 
 _SECOND: Final = 1_000_000
+_NO_ALPHAS: Final[Mapping[str, float]] = MappingProxyType({})
 _HAIR: Final = 1e-9  # 0.29 * 100 is not quite 29, and 29 errors in 100 requests are just allowed
 
 
 def judge_all(
-    checks: Iterable[Check], evidence: Evidence, variant: str, now: int
+    checks: Iterable[Check],
+    evidence: Evidence,
+    variant: str,
+    now: int,
+    *,
+    alphas: Mapping[str, float] = _NO_ALPHAS,
+    share: float = 0.0,
 ) -> tuple[Finding, ...]:
-    """Return one finding for each check, in their order."""
-    return tuple(judge(check, evidence, variant, now) for check in checks)
+    """Return one finding for each check, in their order.
+
+    ``alphas`` are the chances of a false alarm that sequential checks have, by their names.
+    ``share`` is the part of the users who are to get the variant, 0 to 1.
+    """
+    return tuple(
+        _judged(check, evidence, variant, now, alphas.get(check.name, FALSE_ROLLBACK), share)
+        for check in checks
+    )
+
+
+def _judged(
+    check: Check, evidence: Evidence, variant: str, now: int, alpha: float, share: float
+) -> Finding:
+    if check.measure is Measure.SAMPLE_RATIO:
+        return examine_split(check, evidence, variant, share)
+    if check.sequential:
+        return examine(check, evidence, alpha)
+    return judge(check, evidence, variant, now)
 
 
 def judge(check: Check, evidence: Evidence, variant: str, now: int) -> Finding:
-    """Return what the evidence says of a check of this variant.
+    """Return what the evidence says of a threshold for this variant.
 
     ``now`` is until when the evidence goes, in microseconds since 1970. The control is all other
     variants together.
@@ -35,7 +63,7 @@ def judge(check: Check, evidence: Evidence, variant: str, now: int) -> Finding:
     since = None if check.window is None else now - round(check.window * _SECOND)
     arms = evidence.since(since)
     treated = _read(check, arms.get(variant, Counts()))
-    control = _read(check, _others(arms, variant))
+    control = _read(check, others(arms, variant))
     verdict, message = _verdict(check, treated, control)
     return Finding(
         check=check.name,
@@ -74,7 +102,7 @@ def _read(check: Check, counts: Counts) -> _Arm:
             timed = max(0, counts.timed)
             slow = counts.slow.get(check.slower_than or 0.0, 0)
             return _Arm(timed, slow, _share(slow, timed), total)
-        case Measure.LATENCY:
+        case _:
             timed = max(0, counts.timed)
             mean = counts.latency_ms / timed if timed else None
             return _Arm(timed, 0, mean, total)
@@ -151,14 +179,6 @@ def _bound_to_exceed(check: Check, treated: _Arm, needed: int) -> bool:
     return treated.bad / needed > allowed + _HAIR
 
 
-def _others(arms: Mapping[str, Counts], variant: str) -> Counts:
-    together = Counts()
-    for name, counts in arms.items():
-        if name != variant:
-            together += counts
-    return together
-
-
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
@@ -191,7 +211,7 @@ def _found(check: Check, treated: _Arm) -> str:
             return f"{treated.bad} of {many} without success"
         case Measure.SLOW_RATE:
             return f"{treated.bad} of {many} took longer than {check.slower_than:g} ms"
-        case Measure.LATENCY:
+        case _:
             return f"the mean latency of {many}"
 
 

@@ -11,6 +11,10 @@ from typing import Any, Final, Protocol
 _NOTHING: Final[Mapping[float, int]] = MappingProxyType({})
 
 
+CLEAN_BELOW: Final = 2.0
+"""How many times the control's rate a variant is shown to lie below when it is called clean."""
+
+
 class Measure(StrEnum):
     """What a check looks at."""
 
@@ -22,19 +26,49 @@ class Measure(StrEnum):
     """The mean latency of the requests that have one, in milliseconds."""
     SLOW_RATE = "slow_rate"
     """The share of the requests with a latency that took longer than ``slower_than``, 0 to 1."""
+    SAMPLE_RATIO = "sample_ratio"
+    """Whether users get the variant as often as the split says, each counted once in a step."""
+
+
+class Against(StrEnum):
+    """What a sequential check compares with (rule R6). It may be looked at after every request."""
+
+    CONTROL = "control"
+    """Those who get another variant at the same time: what hits both moves nothing."""
+    SLO = "slo"
+    """A rate that was promised, the check's ``limit``."""
+
+
+class Count(StrEnum):
+    """What a sequential check counts."""
+
+    REQUESTS = "requests"
+    USERS = "users"
+    """Each user once as bad, however many requests failed: users are assigned, not requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that is watched. A guardrail rolls back, a signal holds.
 
-    Exactly one of ``limit`` and ``over_control`` is set. ``limit`` is absolute: a fraction for
-    rates, milliseconds for latency; a success rate must not fall below it, everything else not
+    A check is a threshold, or with ``against`` a sequential test.
+
+    A threshold has exactly one of ``limit`` and ``over_control``. ``limit`` is absolute: a fraction
+    for rates, milliseconds for latency; a success rate must not fall below it, everything else not
     exceed it. ``over_control`` compares with those who get another variant at the same time: for
     rates the points that it may be worse by (0.02 is two points), for latency the fraction that it
     may be slower by (0.3 is 30 %). ``min_sample`` is how many requests of the variant (and, with
     ``over_control``, of the control as well) a verdict needs. ``window`` is how many seconds are
-    looked back on; None is the whole step. ``dry_run`` reports and decides nothing.
+    looked back on; None is the whole step.
+
+    A sequential test looks at rates of what is bad: errors, requests without success, slow ones.
+    Against the control it has no limit: ``tolerate`` is the fraction that the variant's rate may
+    lie above the control's (0.25 is a quarter more), and it is clean once it is shown to be below
+    ``clean_below`` times the control's. Against an SLO both are the ``limit``. ``together`` is how
+    many bad requests come together, of one user, as far as it is known beforehand; 1 leaves it to
+    what the control shows.
+
+    ``dry_run`` reports and decides nothing.
     """
 
     measure: Measure
@@ -44,10 +78,29 @@ class Check:
     min_sample: int = 100
     window: float | None = None
     dry_run: bool = False
+    against: Against | None = None
+    tolerate: float = 0.0
+    clean_below: float = CLEAN_BELOW
+    count: Count = Count.REQUESTS
+    together: float = 1.0
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it is a sequential test."""
+        return self.against is not None
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether it says nothing where nobody gets another variant."""
+        return self.over_control is not None or self.against is Against.CONTROL
 
     @property
     def name(self) -> str:
         """A name that tells it from the other checks: ``error_rate < 5 %``."""
+        if self.measure is Measure.SAMPLE_RATIO:
+            return "users as the split says"
+        if self.sequential:
+            return self._sequential_name()
         if self.measure is Measure.LATENCY:
             allowed = (
                 f"{self.limit:g} ms"
@@ -67,6 +120,16 @@ class Check:
         window = "" if self.window is None else f" in {self.window:g} s"
         return f"{what} {sign} {allowed}{window}"
 
+    def _sequential_name(self) -> str:
+        what: str = self.measure.value
+        if self.measure is Measure.SLOW_RATE:
+            what = f"slower than {self.slower_than:g} ms"
+        by = " by user" if self.count is Count.USERS else ""
+        if self.against is Against.SLO:
+            return f"{what}{by} vs SLO {round((self.limit or 0) * 100, 6):g} %"
+        more = f" +{round(self.tolerate * 100, 6):g} %" if self.tolerate else ""
+        return f"{what}{by} vs control{more}"
+
 
 class Verdict(StrEnum):
     """What the counts prove (rule R5). No data is never good news."""
@@ -82,7 +145,9 @@ class Finding:
     """A judge's answer on one check.
 
     ``value`` and ``control`` are in the unit of the measure, None without data. ``requests`` is how
-    many the variant had in the time looked at, ``needed`` how many a verdict needs.
+    many the variant had in the time looked at, ``needed`` how many a verdict needs. Of a sequential
+    test ``evidence`` is how many times likelier what was seen is if the variant is worse, and
+    ``enough`` from how much on it has regressed.
     """
 
     check: str
@@ -93,6 +158,8 @@ class Finding:
     needed: int = 0
     dry_run: bool = False
     message: str = ""
+    evidence: float | None = None
+    enough: float | None = None
 
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data."""
@@ -105,6 +172,8 @@ class Finding:
             "needed": self.needed,
             "dry_run": self.dry_run,
             "message": self.message,
+            "evidence": self.evidence,
+            "enough": self.enough,
         }
 
     @classmethod
@@ -119,6 +188,8 @@ class Finding:
             needed=int(data.get("needed", 0)),
             dry_run=bool(data.get("dry_run", False)),
             message=str(data.get("message", "")),
+            evidence=data.get("evidence"),
+            enough=data.get("enough"),
         )
 
 
@@ -138,6 +209,10 @@ class Counts:
     """What one arm did in a window. ``timed`` is how many requests have a latency.
 
     ``slow`` counts, by threshold in milliseconds, the requests that took longer.
+
+    Where users are counted: ``users`` had a request in the window, ``new_users`` their first one
+    since counting began. ``error_users``, ``failed_users`` (without success) and ``slow_users`` had
+    their first bad request since then, so over all windows each counts as bad once at most.
     """
 
     requests: int = 0
@@ -146,20 +221,31 @@ class Counts:
     timed: int = 0
     latency_ms: float = 0.0
     slow: Mapping[float, int] = field(default_factory=lambda: _NOTHING)
+    users: int = 0
+    new_users: int = 0
+    error_users: int = 0
+    failed_users: int = 0
+    slow_users: Mapping[float, int] = field(default_factory=lambda: _NOTHING)
 
     def __add__(self, other: Counts) -> Counts:
-        """Return both together."""
+        """Return both together; ``users`` who are in both count twice then."""
         return Counts(
             self.requests + other.requests,
             self.errors + other.errors,
             self.successes + other.successes,
             self.timed + other.timed,
             self.latency_ms + other.latency_ms,
-            {
-                threshold: self.slow.get(threshold, 0) + other.slow.get(threshold, 0)
-                for threshold in {**self.slow, **other.slow}
-            },
+            _added(self.slow, other.slow),
+            self.users + other.users,
+            self.new_users + other.new_users,
+            self.error_users + other.error_users,
+            self.failed_users + other.failed_users,
+            _added(self.slow_users, other.slow_users),
         )
+
+
+def _added(one: Mapping[float, int], other: Mapping[float, int]) -> Mapping[float, int]:
+    return {limit: one.get(limit, 0) + other.get(limit, 0) for limit in {**one, **other}}
 
 
 @dataclass(frozen=True, slots=True)

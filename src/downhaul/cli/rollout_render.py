@@ -253,7 +253,8 @@ def _checks(rollout: Rollout) -> list[str]:
     ):
         for check in checks:
             one = found.get(check.name)
-            rows.append([kind, check.name, *_seen(rollout, one, check.min_sample)])
+            needed = 0 if check.sequential else check.min_sample
+            rows.append([kind, check.name, *_seen(rollout, one, needed)])
     if not rows:
         return [f"There are none: {rollout.plan.unguarded or 'and nobody said why'}"]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -266,7 +267,7 @@ def _checks(rollout: Rollout) -> list[str]:
 def _seen(rollout: Rollout, finding: Finding | None, needed: int) -> tuple[str, str]:
     """Return a verdict, and what it stands on."""
     if finding is None:
-        return "not asked", f"needs {needed} requests"
+        return "not asked", f"needs {needed} requests" if needed else ""
     verdict = finding.verdict.value.replace("_", " ")
     text = finding.message
     if not text:

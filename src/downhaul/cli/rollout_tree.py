@@ -168,8 +168,10 @@ def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:
         name = _measured(one.check)
         text = f"{name} {words.value_of(one, check)}"
         control = words.control_of(one, check)
-        if control and check is not None and check.over_control is not None:
+        if control and check is not None and check.needs_control:
             text += f" (control {control})"
+        if one.evidence is not None and one.enough is not None and one.evidence > 1:
+            text += f" {one.evidence:.2g} of {one.enough:g} to 1"
         bad = one.verdict is Verdict.REGRESSED
         if bad:
             text += " BAD"
@@ -180,7 +182,7 @@ def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:
 
 def _measured(check: str) -> str:
     """Return a check's name without what it allows."""
-    return re.split(" [<>]= ", check, maxsplit=1)[0]
+    return re.split(" [<>]= | vs ", check, maxsplit=1)[0]
 
 
 def _samples(rollout: Rollout) -> Iterator[str]:

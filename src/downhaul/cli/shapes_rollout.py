@@ -28,6 +28,8 @@ _FINDING: Final = object_of(
     needed=COUNT,
     dry_run=FLAG,
     message=TEXT,
+    evidence=NUMBER_OR_NULL,
+    enough=NUMBER_OR_NULL,
 )
 _PLAN: Final = object_of(
     schema=COUNT,

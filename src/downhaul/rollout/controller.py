@@ -22,8 +22,7 @@ from typing import Any, Final
 
 from downhaul._version import __version__
 from downhaul.analysis.evidence import Evidence
-from downhaul.analysis.judge import judge_all
-from downhaul.analysis.model import Finding, MetricSource, Window
+from downhaul.analysis.model import Finding
 from downhaul.control.alerts import Alert, AlertEvent
 from downhaul.control.audited import audited
 from downhaul.encoding import flag_from_data, flag_to_data
@@ -36,6 +35,7 @@ from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.measuring import Measuring, SourceFor
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
@@ -76,8 +76,6 @@ _PIECE: Final = 5000  # requests that are deleted at once; while there are more,
 
 Points = Callable[[str, str], None]
 """Called with a point's name and the rollout's id on the way through a tick, to inject faults."""
-
-SourceFor = Callable[[Plan], MetricSource]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +118,7 @@ class Controller:
         self._provider = provider = audited(provider, control)
         self._control = control
         self._store = control.rollouts
-        self._source_for = source_for
-        self._sources: dict[str, MetricSource] = {}
+        self._measuring = Measuring(source_for)
         self._taken: dict[int, set[int]] = {}  # which sinks took an announcement that others didn't
         self._alerts = tuple(alerts)
         self._points = points or (lambda _name, _rollout: None)
@@ -335,7 +332,7 @@ class Controller:
         if kept is not None and kept.cursor > claim.now + _ASTRAY:
             _log.warning("rollout %s counts anew: the store's clock went back", claim.row.id)
             kept = None
-        evidence = kept or Evidence(step=state.step, cursor=claim.now)
+        evidence = kept or Evidence(state.step, claim.now, begun=claim.now)
         case = _Turn(claim, plan, state, snapshot, was, evidence)
         case.now = claim.now
         case.holds(kept)
@@ -377,7 +374,7 @@ class Controller:
                 self._recognise(case, flag)
             # Who takes it back or ends it does not wait for a metric source.
             if not any(one.verb in (Verb.ROLLBACK, Verb.CANCEL) for one in asked):
-                case.findings, case.metrics_error = self._measure(case, around)
+                self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
         return Seen(
@@ -402,30 +399,18 @@ class Controller:
             arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
             case.settled[intent.id] = "confirmed" if arrived else "superseded"
 
-    def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
-        """Take in what is new since the last look, and judge. None where the source is away."""
+    def _measure(self, case: _Turn, around: _Around) -> None:
+        """Take in what is new since the last look, and judge; no findings if the source is away."""
         plan, state = case.plan, case.state
         if not plan.checks or not state.started_at or state.phase in RETURNING:
-            return (), ""
-        step = plan.steps[state.step]
-        try:
-            source = self._source(plan)
-            until = around.watermarks.get(id(source)) or source.watermark()
-            around.watermarks[id(source)] = until
-            if until > case.evidence.cursor:
-                sample = source.sample(
-                    plan.flag,
-                    Window(case.evidence.cursor, until),
-                    plan.thresholds,
-                    preview=step.preview,
-                )
-                case.evidence = case.evidence.add(sample)
-            return judge_all(plan.checks_at(state.step), case.evidence, plan.variant, until), ""
-        except DownhaulError as error:
-            return None, error.message
-        except Exception as error:  # noqa: BLE001  (a defect in a source must not stop a way back)
-            _log.exception("the metric source of rollout %s failed", case.claim.row.id)
-            return None, f"{type(error).__name__}: {error}"
+            case.findings, case.metrics_error = (), ""
+            return
+        found = self._measuring.look(plan, state.step, case.evidence, around.watermarks)
+        case.evidence, case.findings, case.metrics_error = (
+            found.evidence,
+            found.findings,
+            found.error,
+        )
 
     def _act(
         self, case: _Turn, around: _Around, decision: Decision, seen: Seen, started: float
@@ -545,12 +530,6 @@ class Controller:
         if isinstance(self._provider, SqlProvider):
             flags = self._provider.get_many(claim.row.flag for claim in claims)
         return _Around(commands, kills, flags)
-
-    def _source(self, plan: Plan) -> MetricSource:
-        key = repr(sorted(plan.metrics.items(), key=str))
-        if key not in self._sources:
-            self._sources[key] = self._source_for(plan)
-        return self._sources[key]
 
     def _change(
         self, case: _Turn, operation: str, reason: str = "", *, step: int | None = None

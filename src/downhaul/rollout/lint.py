@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import Against, Check, Count, Measure
 from downhaul.backends.edits import weight_of_variant, with_rollout
 from downhaul.control.describe import rising_variant
 from downhaul.documents.faults import did_you_mean, quoted
@@ -196,8 +196,12 @@ def _checks(plan: Plan) -> Iterator[Advice]:
     for name, checks in (("guardrails", plan.guardrails), ("signals", plan.signals)):
         for index, check in enumerate(checks):
             path = f"{name}[{index}]"
-            yield from _limits(path, check)
-            yield from _samples(path, check, plan)
+            if check.sequential or check.measure is Measure.SAMPLE_RATIO:
+                yield from _sequential(path, check)
+            else:
+                yield from _limits(path, check)
+                yield from _samples(path, check, plan)
+    yield from _whose(plan)
     slow = any(one.measure is Measure.SLOW_RATE for one in plan.checks)
     for index, check in enumerate(plan.guardrails):
         if check.measure is Measure.LATENCY and not slow:
@@ -211,13 +215,45 @@ def _checks(plan: Plan) -> Iterator[Advice]:
 def _without_control(plan: Plan) -> Iterator[Advice]:
     for name, checks in (("guardrails", plan.guardrails), ("signals", plan.signals)):
         for index, check in enumerate(checks):
-            if check.over_control is not None and not check.dry_run:
+            if check.needs_control and not check.dry_run:
                 message = (
-                    "at 100 % there is no control to compare with, so this check stays undecided "
-                    "there"
+                    "at 100 % there is no control to compare with, so this check is not made there"
                 )
-                hint = f"end below 100 %, or give a limit ({plan.on_undecided.value} otherwise)"
+                hint = "end below 100 %, or add a check with a limit"
                 yield _warning(f"{name}[{index}]", message, hint)
+
+
+def _sequential(path: str, check: Check) -> Iterator[Advice]:
+    """Say what a test that may be looked at at any time can't do."""
+    if check.measure is Measure.SAMPLE_RATIO:
+        if path.startswith("guardrails"):
+            message = "a split that loses users says nothing of the variant, and takes it back"
+            yield _note(path, message, "as a signal it holds until somebody has looked")
+        return
+    if check.measure is Measure.LATENCY:
+        message = "a mean latency can't be tested after every request"
+        yield _error(path, message, "slow_rate with slower_than can")
+    if check.measure is Measure.SLOW_RATE and not (check.slower_than or 0) > 0:
+        yield _error(path, "it doesn't say from when on a request is slow", "add slower_than")
+    if check.against is Against.SLO and not (check.limit is not None and 0 < check.limit < 1):
+        hint = "it lies between 0 and 100 %, and is neither"
+        yield _error(path, "it doesn't say what rate was promised", hint)
+    if check.against is Against.CONTROL and not check.clean_below > 1 + check.tolerate:
+        message = (
+            f"clean is what lies below {check.clean_below:g} times the control, and worse what "
+            f"lies above {1 + check.tolerate:g} times"
+        )
+        yield _error(path, message, "raise clean_below, or tolerate less")
+
+
+def _whose(plan: Plan) -> Iterator[Advice]:
+    """Say where errors of one user could be taken for errors of many."""
+    for index, check in enumerate(plan.guardrails):
+        if check.sequential and check.count is Count.REQUESTS and check.together == 1:
+            message = "requests of one user fail together, and look like more proof than they are"
+            hint = 'count = "users" counts each once, where the log knows who asked'
+            yield _note(f"guardrails[{index}]", message, hint)
+            return
 
 
 def _limits(path: str, check: Check) -> Iterator[Advice]:
@@ -309,6 +345,8 @@ def _slowest(checks: Iterable[Check], share: float, per_hour: float) -> tuple[in
     """Return the sample that takes longest, and how many seconds it takes."""
     found = (0, 0.0)
     for check in checks:
+        if check.sequential:
+            continue  # what it needs depends on what it finds: `rollout plan` says
         arm = min(share, 1 - share) if check.over_control is not None and share < 1 else share
         rate = per_hour * arm / 3600
         time = check.min_sample / rate if rate > 0 else math.inf

@@ -10,7 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import CLEAN_BELOW, Against, Check, Count, Measure
+from downhaul.analysis.statistics.budget import FALSE_ROLLBACK, shares
 from downhaul.flag import WHOLE
 
 MINUTE: Final = 60.0
@@ -84,7 +85,9 @@ class Plan:
     (rule R3). ``max_duration`` (seconds) pauses a rollout that takes longer. ``interval`` is the
     seconds between two looks. ``audience`` are targeting keys that a preview step serves.
     ``metrics`` says where counts come from: ``{"source": "requests"}``, or ``{"source": "sql",
-    "table": ..., "columns": {...}}``.
+    "table": ..., "columns": {...}}``. ``false_alarms`` is how likely chance alone may take a
+    healthy rollout back, by all sequential guardrails together and in its whole life: 0.01 is once
+    in a hundred.
     """
 
     flag: str
@@ -103,6 +106,7 @@ class Plan:
     audience: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     description: str = ""
+    false_alarms: float = FALSE_ROLLBACK
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -113,7 +117,26 @@ class Plan:
         """Return the checks that can be made at a step: with everybody in, there is no control."""
         if self.steps[step].weight < WHOLE:
             return self.checks
-        return tuple(check for check in self.checks if check.over_control is None)
+        return tuple(check for check in self.checks if not check.needs_control)
+
+    @property
+    def alphas(self) -> Mapping[str, float]:
+        """The chance of a false alarm of each sequential check, by its name (rule R6).
+
+        Guardrails share what the plan allows all of them together; what can't take a rollout back
+        spends nothing of it.
+        """
+        deciding = [one for one in self.guardrails if one.sequential and not one.dry_run]
+        each = shares(len(deciding), self.false_alarms)
+        found = {one.name: self.false_alarms for one in self.checks if one.sequential}
+        return found | {one.name: each for one in deciding}
+
+    @property
+    def counts_users(self) -> bool:
+        """Whether any check counts users."""
+        return any(
+            one.count is Count.USERS or one.measure is Measure.SAMPLE_RATIO for one in self.checks
+        )
 
     @property
     def guarded(self) -> bool:
@@ -128,7 +151,7 @@ class Plan:
 
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data, as it is stored."""
-        return {
+        data: dict[str, Any] = {
             "schema": SCHEMA,
             "flag": self.flag,
             "variant": self.variant,
@@ -155,6 +178,10 @@ class Plan:
             "metrics": dict(self.metrics),
             "description": self.description,
         }
+        # What a plan does not use is not written, so that its digest stays what it was.
+        if self.false_alarms != FALSE_ROLLBACK:
+            data["false_alarms"] = self.false_alarms
+        return data
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Plan:
@@ -192,6 +219,7 @@ class Plan:
             audience=tuple(data.get("audience", ())),
             metrics=dict(data.get("metrics", {})),
             description=str(data.get("description", "")),
+            false_alarms=float(data.get("false_alarms", FALSE_ROLLBACK)),
         )
 
     @property
@@ -202,7 +230,7 @@ class Plan:
 
 
 def _check_data(check: Check) -> dict[str, Any]:
-    return {
+    data: dict[str, Any] = {
         "measure": check.measure.value,
         "limit": check.limit,
         "over_control": check.over_control,
@@ -211,9 +239,19 @@ def _check_data(check: Check) -> dict[str, Any]:
         "window": check.window,
         "dry_run": check.dry_run,
     }
+    if check.against is not None:  # written where it is used: digests stay what they were
+        data |= {
+            "against": check.against.value,
+            "tolerate": float(check.tolerate),
+            "clean_below": float(check.clean_below),
+            "count": check.count.value,
+            "together": float(check.together),
+        }
+    return data
 
 
 def _check(data: Mapping[str, Any]) -> Check:
+    against = data.get("against")
     return Check(
         measure=Measure(data["measure"]),
         limit=data.get("limit"),
@@ -222,4 +260,9 @@ def _check(data: Mapping[str, Any]) -> Check:
         min_sample=int(data.get("min_sample", DEFAULT_MIN_SAMPLE)),
         window=data.get("window"),
         dry_run=bool(data.get("dry_run", False)),
+        against=None if against is None else Against(against),
+        tolerate=float(data.get("tolerate", 0.0)),
+        clean_below=float(data.get("clean_below", CLEAN_BELOW)),
+        count=Count(data.get("count", Count.REQUESTS)),
+        together=float(data.get("together", 1.0)),
     )

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from downhaul.analysis.model import Check, Measure
+from downhaul.analysis.model import Against, Measure
+from downhaul.analysis.statistics.budget import FALSE_ROLLBACK
 from downhaul.backends.edits import weight_of_variant
 from downhaul.control.describe import rising_variant
 from downhaul.documents.faults import Fault, Place, did_you_mean, problems_of, quoted
@@ -20,16 +21,16 @@ from downhaul.documents.sanity import insane
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag
 from downhaul.rollout.plan import CANARY_PERCENTS, MAX_BAKES, Plan, Step, Strategy
+from downhaul.rollout.planchecks import checks_of
 from downhaul.rollout.planmodel import (
     BLUE_GREEN,
     TABLES,
-    CheckTable,
     PlanTable,
     StepTable,
     fields_of,
     json_schema,
 )
-from downhaul.rollout.units import is_span, percent_of, seconds_of, weight_from
+from downhaul.rollout.units import weight_from
 
 __all__ = ["ARGUMENTS", "json_schema", "make_plan", "parse_plan", "read_plan", "resolved"]
 
@@ -46,7 +47,6 @@ _MESSAGES: Final = {
     "string_too_short": "should be text that is not empty",
     "too_short": "should not be empty",
 }
-_SHARES: Final = (Measure.ERROR_RATE, Measure.SUCCESS_RATE, Measure.SLOW_RATE)
 
 
 def read_plan(path: str | PathLike[str]) -> Plan:
@@ -155,8 +155,9 @@ class _Building:
         """Return the plan; it counts only if there are no faults."""
         table = self._table
         self._tables_fit()
-        guardrails = self._checks("guardrails", table.guardrails)
-        signals = self._checks("signals", table.signals)
+        guardrails, wrong = checks_of("guardrails", table.guardrails, table.min_sample)
+        signals, also_wrong = checks_of("signals", table.signals, table.min_sample)
+        self.faults += [*wrong, *also_wrong]
         metrics = table.metrics.model_dump() if table.metrics is not None else {}
         if not metrics and (guardrails or signals):
             metrics = {"source": "requests"}
@@ -178,6 +179,7 @@ class _Building:
             audience=tuple(dict.fromkeys(audience)),
             metrics=metrics,
             description=table.description,
+            false_alarms=table.false_alarms or FALSE_ROLLBACK,
         )
 
     # Steps
@@ -261,33 +263,6 @@ class _Building:
             self.faults.append(Fault(("bake",), message, "give one for each step, or one for all"))
         return (bake + bake[-1:] * count)[:count] if bake else [1.0] * count
 
-    # Checks
-
-    def _checks(self, name: str, tables: list[CheckTable]) -> tuple[Check, ...]:
-        found: list[Check] = []
-        for index, one in enumerate(tables):
-            place: Place = (name, index)
-            before = len(self.faults)
-            self.faults += [fault.under(place) for fault in _unfit(one)]
-            if len(self.faults) > before:
-                continue
-            check = Check(
-                measure=one.measure,
-                limit=None if one.limit is None else _limit(one.measure, one.limit),
-                over_control=None
-                if one.over_control is None
-                else percent_of(one.over_control) / 100,
-                slower_than=None if one.slower_than is None else _milliseconds(one.slower_than),
-                min_sample=one.min_sample or self._table.min_sample,
-                window=one.window,
-                dry_run=one.dry_run,
-            )
-            if any(check.name == other.name for other in found):
-                message = f"{check.name} is there twice"
-                self.faults.append(Fault(place, message, "leave one of them"))
-            found.append(check)
-        return tuple(found)
-
 
 def _implied(table: PlanTable) -> Strategy:
     if table.linear is not None and table.blue_green is None:
@@ -295,56 +270,6 @@ def _implied(table: PlanTable) -> Strategy:
     if table.blue_green is not None and table.linear is None:
         return Strategy.BLUE_GREEN
     return Strategy.CANARY
-
-
-def _unfit(one: CheckTable) -> Iterator[Fault]:
-    """Yield what is wrong with a check beyond the types of its fields."""
-    if (one.limit is None) == (one.over_control is None):
-        message = "give either a limit or over_control" if one.limit is None else (
-            "both a limit and over_control are given"
-        )  # fmt: skip
-        yield Fault((), message, "a second check can have the other" if one.limit else None)
-    if one.limit is not None:
-        shares = one.measure in _SHARES
-        if shares:
-            yield from _no_percentage(("limit",), one.limit, f"the limit of {one.measure.value}")
-        else:
-            yield from _no_time(("limit",), one.limit, "the limit of a latency")
-    if one.over_control is not None:
-        what = "how much worse than the control it may be"
-        yield from _no_percentage(("over_control",), one.over_control, what)
-    if one.measure is Measure.SLOW_RATE:
-        if one.slower_than is None:
-            yield Fault(("slower_than",), "is missing", 'say what is slow: slower_than = "2s"')
-        else:
-            yield from _no_time(("slower_than",), one.slower_than, "what is slow")
-    elif one.slower_than is not None:
-        hint = 'for a share of slow requests say measure = "slow_rate"'
-        yield Fault(("slower_than",), f"{one.measure.value} takes no such field", hint)
-
-
-def _no_percentage(place: Place, text: str, what: str) -> Iterator[Fault]:
-    if not text.strip().endswith("%"):
-        yield Fault(place, f"{what} is a percentage, not {quoted(text)}", 'such as "5 %"')
-        return
-    try:
-        percent_of(text)
-    except ValueError as error:
-        yield Fault(place, str(error))
-
-
-def _no_time(place: Place, text: str, what: str) -> Iterator[Fault]:
-    if not is_span(text) or not seconds_of(text):
-        hint = 'such as "800 ms" or "5s"'
-        yield Fault(place, f"{what} is a time with its unit, not {quoted(text)}", hint)
-
-
-def _limit(measure: Measure, text: str) -> float:
-    return percent_of(text) / 100 if measure in _SHARES else _milliseconds(text)
-
-
-def _milliseconds(text: str) -> float:
-    return round(seconds_of(text) * 1000, 6)
 
 
 # --- from arguments
@@ -369,8 +294,10 @@ _SAME: Final = (
     "max_duration",
     "revert_window",
     "interval",
+    "false_alarms",
     "metrics",
 )
+_CONTROL: Final = re.compile(r"\s*control\s*(?:\+\s*([0-9.]+\s*%?))?\s*")
 _LINEAR: Final = ("start", "step", "to")
 _BLUE_GREEN: Final = ("audience", "preview")
 ARGUMENTS: Final = (*_SAME, "steps", "bake", *_LINEAR, *_BLUE_GREEN, *_CHECKS)
@@ -383,7 +310,8 @@ def make_plan(**arguments: Any) -> Plan:
     They are a file's fields, as text or as values. ``steps`` and ``bake`` may be text with commas,
     as may ``audience``. ``error_rate``, ``success_rate`` (percentages), ``latency`` (a time, or a
     number of milliseconds) and ``slow`` (``2s:10%``: a time and a share) make a guardrail each; a
-    limit that begins with ``+`` is over the control. Raises DocumentError with every problem, whose
+    limit that begins with ``+`` is over the control, and ``control`` or ``control+25%`` is the
+    sequential test against it. Raises DocumentError with every problem, whose
     path is the argument.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -446,6 +374,9 @@ def _check_data(name: str, value: Any) -> dict[str, Any]:
             colon = ":"
         data["slower_than"] = _with_unit(slower, "ms") if colon else value
         value = share
+    if isinstance(value, str) and (against := _CONTROL.fullmatch(value)):
+        more = {"tolerate": _with_unit(against[1], "%")} if against[1] else {}
+        return data | {"against": Against.CONTROL.value} | more
     text = _with_unit(value, "ms" if name == "latency" else "%")
     if isinstance(text, str) and text.lstrip().startswith("+"):
         share = text.lstrip()[1:]

@@ -6,6 +6,7 @@ of them is checked by :mod:`downhaul.rollout.lint`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from downhaul.analysis.model import Measure
+from downhaul.analysis.model import Against, Count, Measure
 from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.rollout.plan import (
     DEFAULT_BAKE,
@@ -32,10 +33,18 @@ from downhaul.rollout.plan import (
     OnUndecided,
     Strategy,
 )
-from downhaul.rollout.units import PERCENT_PATTERN, SPAN_PATTERN, seconds_of, weight_from
+from downhaul.rollout.units import (
+    PERCENT_PATTERN,
+    SPAN_PATTERN,
+    percent_of,
+    seconds_of,
+    weight_from,
+)
 
 BLUE_GREEN: Final = "blue-green"
 """How files write the strategy and its table."""
+
+_HALF: Final = 0.5
 
 LINEAR_STEP: Final = 10_000
 """Thousandths of a percent."""
@@ -77,6 +86,30 @@ def _with_unit(value: Any) -> str:
             f'write "{value:g} %" for a share, "{value:g} ms" or "{value:g}s" for a latency',
         )
     return value
+
+
+def _times(value: Any) -> float:
+    """Read how many times the control's rate: more than once."""
+    text = value.strip().lower().removesuffix("x").strip() if isinstance(value, str) else value
+    try:
+        times = math.nan if isinstance(text, bool) else float(text)
+    except (TypeError, ValueError):
+        times = math.nan
+    if not (math.isfinite(times) and times > 1):
+        message = f'should be more than once, such as 2 or "2x", not {quoted(value)}'
+        raise ValueError(message)
+    return times
+
+
+def _chance(value: Any) -> float:
+    if not isinstance(value, str) or not value.strip().endswith("%"):
+        message = f'should be a percentage such as "1 %", not {quoted(value)}'
+        raise ValueError(message)
+    chance = percent_of(value) / 100
+    if not 0 < chance < _HALF:
+        message = f"should lie above 0 and below 50 %, not at {quoted(value)}"
+        raise ValueError(message)
+    return chance
 
 
 def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -122,6 +155,19 @@ ControlMargin = Annotated[
     WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN}),
 ]
 
+Times = Annotated[
+    float,
+    BeforeValidator(_reading(_times)),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 1}, {"type": "string"}]}),
+]
+"""How many times the control's rate: 2, or "2x"."""
+
+FalseAlarms = Annotated[
+    float,
+    BeforeValidator(_reading(_chance)),
+    WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN}),
+]
+
 _StrategyName = Annotated[
     Strategy,
     BeforeValidator(_choice("strategy", _STRATEGIES)),
@@ -131,6 +177,16 @@ _MeasureName = Annotated[
     Measure,
     BeforeValidator(_choice("measure", {one.value: one for one in Measure})),
     WithJsonSchema({"enum": [one.value for one in Measure]}),
+]
+_AgainstName = Annotated[
+    Against,
+    BeforeValidator(_choice("comparison", {one.value: one for one in Against})),
+    WithJsonSchema({"enum": [one.value for one in Against]}),
+]
+_CountName = Annotated[
+    Count,
+    BeforeValidator(_choice("count", {one.value: one for one in Count})),
+    WithJsonSchema({"enum": [one.value for one in Count]}),
 ]
 _Undecided = Annotated[
     OnUndecided,
@@ -192,6 +248,17 @@ class CheckTable(_Model):
     """how many requests a verdict needs; left out, that of the plan"""
     window: Seconds | None = None
     """how far to look back; left out, the whole step"""
+    against: _AgainstName | None = None
+    """`control` or `slo`: a sequential test, which may be looked at at any time"""
+    tolerate: ControlMargin | None = None
+    """with `against = "control"`: how far above the control's rate it may lie; left out, 0 %"""
+    clean_below: Times | None = None
+    """with `against = "control"`: clean once it is shown to be below so many times the control's
+    rate; left out, 2"""
+    count: _CountName | None = None
+    """with `against`: `users` counts each user once as bad; left out, `requests`"""
+    together: Annotated[float, Field(ge=1)] | None = None
+    """with `against`: how many bad requests come together, where that is known"""
     dry_run: bool = False
     """report, and decide nothing"""
 
@@ -261,6 +328,9 @@ class PlanTable(_Model):
     """how long a completed rollout can be reverted"""
     interval: Seconds = DEFAULT_INTERVAL
     """the time between two looks"""
+    false_alarms: FalseAlarms | None = None
+    """how often chance alone may take a healthy rollout back, by all sequential guardrails; left
+    out, 1 %"""
     metrics: MetricsTable | None = None
 
 

@@ -1,0 +1,92 @@
+"""Taking in what is new at a rollout's metric source, and judging it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from downhaul.analysis.evidence import Evidence
+from downhaul.analysis.judge import judge_all
+from downhaul.analysis.model import Finding, MetricSource, Sample, Window
+from downhaul.analysis.sequential import gather
+from downhaul.errors import DownhaulError
+from downhaul.flag import WHOLE
+from downhaul.rollout.plan import Plan
+
+_log: Final = logging.getLogger("downhaul.controller")
+
+SourceFor = Callable[[Plan], MetricSource]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a look at the metric source brought.
+
+    ``findings`` is None where the source did not answer, and ``error`` says why. ``sample`` is what
+    was new, None if nothing was.
+    """
+
+    evidence: Evidence
+    findings: tuple[Finding, ...] | None = ()
+    error: str = ""
+    sample: Sample | None = None
+
+
+class Measuring:
+    """The metric sources of a controller's plans. Each is made once."""
+
+    def __init__(self, source_for: SourceFor) -> None:
+        self._source_for = source_for
+        self._sources: dict[str, MetricSource] = {}
+
+    def look(
+        self, plan: Plan, step: int, evidence: Evidence, watermarks: MutableMapping[int, int]
+    ) -> Measured:
+        """Add what is new since the evidence's cursor, and judge the checks of this step.
+
+        ``watermarks`` holds those of sources that were asked in the same tick. Raises nothing: what
+        a source does must not stop a way back.
+        """
+        try:
+            return self._look(plan, step, evidence, watermarks)
+        except DownhaulError as error:
+            return Measured(evidence, None, error.message)
+        except Exception as error:  # noqa: BLE001  (a defect in a source is told like its absence)
+            _log.exception("the metric source of a rollout of %s failed", plan.flag)
+            return Measured(evidence, None, f"{type(error).__name__}: {error}")
+
+    def _look(
+        self, plan: Plan, step: int, evidence: Evidence, watermarks: MutableMapping[int, int]
+    ) -> Measured:
+        source = self._source(plan)
+        until = watermarks.get(id(source)) or source.watermark()
+        watermarks[id(source)] = until
+        here = plan.steps[step]
+        sample = None
+        if until > evidence.cursor:
+            users: dict[str, Any] = {"users_since": evidence.begun} if plan.counts_users else {}
+            sample = source.sample(
+                plan.flag,
+                Window(evidence.cursor, until),
+                plan.thresholds,
+                preview=here.preview,
+                **users,
+            )
+            evidence = gather(evidence, sample, plan.checks, plan.variant)
+        findings = judge_all(
+            plan.checks_at(step),
+            evidence,
+            plan.variant,
+            until,
+            alphas=plan.alphas,
+            share=here.weight / WHOLE,
+        )
+        return Measured(evidence, findings, sample=sample)
+
+    def _source(self, plan: Plan) -> MetricSource:
+        key = repr(sorted(plan.metrics.items(), key=str))
+        if key not in self._sources:
+            self._sources[key] = self._source_for(plan)
+        return self._sources[key]

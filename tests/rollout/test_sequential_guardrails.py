@@ -1,0 +1,90 @@
+"""Guardrails that compare with the control at every look, through controllers and the store."""
+
+import pytest
+from rollout_world import TICK, Arm, plan_for
+
+from downhaul.analysis.model import Against, Check, Measure
+from downhaul.rollout.plan import OnUndecided
+
+CONTROL = Check(Measure.ERROR_RATE, against=Against.CONTROL)
+SLO = Check(Measure.ERROR_RATE, limit=0.05, against=Against.SLO)
+GUARDED = {"guardrails": (CONTROL,)}
+FEW = {"on": Arm(rate=2.0, errors=0.01), "off": Arm(rate=20.0, errors=0.01)}
+MANY = {"on": Arm(rate=400.0, errors=0.01), "off": Arm(rate=3600.0, errors=0.01)}
+
+
+def started(world, *percents, **fields):
+    world.flag()
+    world.rollouts.start(plan_for("agent", *percents, **fields))
+    world.go(lambda: world.percent() == percents[0])
+
+
+@pytest.mark.rule("R4", "R6")
+def test_a_variant_with_more_errors_than_the_control_is_taken_back(world):
+    started(world, 10, 50, **GUARDED)
+    world.traffic.arms = {"on": Arm(rate=20.0, errors=0.1), "off": Arm(rate=180.0, errors=0.01)}
+    world.go_to("rolled_back")
+    (found,) = world.state().findings
+    assert found.evidence >= found.enough == 100
+    # Ten times the errors need some hundred requests; the looks come every hundred.
+    assert found.requests <= 400
+    assert "that it is worse, and 100 to 1 is enough" in world.state().message
+
+
+@pytest.mark.rule("R5", "R6")
+def test_a_variant_that_is_shown_to_be_no_worse_climbs_and_an_incident_stops_it_not(world):
+    started(world, 10, 50, **GUARDED)
+    world.traffic.arms = MANY
+    world.tick()
+    for arm in world.traffic.arms.values():
+        arm.errors = 0.2  # of both
+    world.tick()
+    for arm in world.traffic.arms.values():
+        arm.errors = 0.01
+    world.go_to("completed")
+    assert world.percent() == 50
+
+
+@pytest.mark.rule("R5")
+def test_with_too_little_traffic_nothing_is_shown_and_the_plan_says_what_then(world):
+    started(world, 10, 50, **GUARDED)
+    world.traffic.arms = FEW
+    world.go_to("paused")
+    assert world.state().because == "undecided"
+    assert "not shown to be below 2 times the others yet" in world.state().message
+
+
+@pytest.mark.rule("R5")
+def test_a_plan_may_go_on_where_nothing_speaks_against_it(world):
+    started(world, 10, 50, on_undecided=OnUndecided.PROMOTE, **GUARDED)
+    world.traffic.arms = FEW
+    world.go_to("completed")
+
+
+@pytest.mark.rule("R2", "R6")
+def test_evidence_goes_on_at_the_next_step_with_the_next_controller(world):
+    started(world, 10, 50, **GUARDED)
+    # Not enough at the first step to say that it is worse, and a person goes on all the same.
+    world.traffic.arms = {"on": Arm(rate=4.0, errors=0.05), "off": Arm(rate=40.0, errors=0.01)}
+    world.go(lambda: world.state().findings and world.state().findings[0].evidence > 3)
+    kept = world.state().findings[0].evidence
+    world.rollouts.promote("agent", "it looks fine to me")
+    other = world.another("second")
+    world.go(lambda: world.state().step == 1, controller=other)
+    world.traffic.arms = {"on": Arm(rate=0.0), "off": Arm(rate=0.0)}
+    world.tick(controller=other)
+    (found,) = world.state().findings
+    assert found.evidence >= kept / 2  # what was gathered is still there, without a request since
+    assert found.verdict == "no_data"
+
+
+@pytest.mark.rule("R6")
+def test_at_a_hundred_percent_a_promise_is_still_kept_watch_over(world):
+    started(world, 50, 100, guardrails=(CONTROL, SLO))
+    world.traffic.arms = {"on": Arm(rate=500.0, errors=0.01), "off": Arm(rate=500.0, errors=0.01)}
+    world.go(lambda: world.percent() == 100)
+    world.traffic.arms = {"on": Arm(rate=40.0, errors=0.3)}
+    world.tick(TICK)
+    world.tick(TICK)
+    world.go_to("rolled_back")
+    assert "vs SLO 5 %" in world.state().message
