@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from sqlalchemy import update
 
 from downhaul.cli.rollout_words import NOBODY
 from downhaul.control.service import connect_operator, resolve_settings
@@ -104,6 +105,39 @@ def test_the_traffic_tells_what_a_bake_can_not_see(plan):
     found = [one for one in plan.json(*words)["advice"] if one not in without]
     assert found
     assert all(one["severity"] == "warning" for one in found)
+
+
+SEQUENTIAL = (
+    "--flag", "agent", "--steps", "1,10,50", "--bake", "24h", "--error-rate", "control"
+)  # fmt: skip
+
+
+@pytest.mark.rule("R6")
+def test_a_plan_foretells_what_each_step_can_see(flag):
+    observe(flag, 2400, errors=24, ago=5)  # counting stays behind by a second
+    found = flag.json("rollout", "plan", *SEQUENTIAL)["forecast"]
+    assert found["requests_per_hour"] == 100
+    assert found["rates"] == {"error_rate vs control": 0.01}
+    first, second, third = found["steps"]
+    assert [one["requests"] for one in found["steps"]] == [24, 240, 1200]
+    # A step at 1 % sees 24 requests a day: next to nothing, and it stays undecided.
+    assert first["too_short"]
+    assert first["checks"][0]["least"] > second["checks"][0]["least"] > third["checks"][0]["least"]
+    by_times = {one["times"]: one for one in found["harms"]}
+    assert by_times[10]["step"] == 2
+    assert 3 < by_times[10]["failed"] < 10
+    lines = flag("rollout", "plan", *SEQUENTIAL).stdout.splitlines()
+    assert "  foretold   at 100 requests an hour, as in the last 1d: error_rate 1 %" in lines
+    assert any("past its longest bake" in line for line in lines)
+    assert any("error_rate 10 times as high: taken back at step 2" in line for line in lines)
+
+
+def test_without_traffic_nothing_is_foretold_and_the_plan_is_shown(flag):
+    done = flag("rollout", "plan", *SEQUENTIAL)
+    assert "there was no traffic lately" in done.stderr
+    assert done.stdout.startswith("agent  on  canary")
+    assert flag.json("rollout", "plan", *SEQUENTIAL)["forecast"] is None
+    flag("rollout", "plan", *SEQUENTIAL, "--lookback", "0s", exit_code=2)
 
 
 @pytest.mark.rule("R3")
@@ -284,14 +318,19 @@ def test_a_guardrail_takes_it_back_and_says_what_it_saw(plan):
     assert "error_rate <= 5 %  regressed  12 errors in 60 requests: 20 %" in said
 
 
-def observe(shell, requests, errors):
-    """Log requests of the variant, some of which failed."""
+def observe(shell, requests, errors, *, ago=0):
+    """Log requests of the variant, some of which failed, that came so many seconds ago."""
     with connect_operator(resolve_settings()) as operator:
         rows = [
             RequestRow(f"r{number}", "agent", "on", "split", number >= errors, number < errors, 5.0)
             for number in range(requests)
         ]
-        RequestLog(operator.control.rollouts.database, operator.environment).write(rows)
+        database = operator.control.rollouts.database
+        RequestLog(database, operator.environment).write(rows)
+        log = database.tables.requests
+        earlier = update(log).values(logged_at=log.c.logged_at - ago * 1_000_000)
+        with database.writing() as connection:
+            connection.execute(earlier)
 
 
 # Told, and waited for

@@ -13,10 +13,11 @@ from downhaul.cli.exits import CheckFailed
 from downhaul.cli.inputs import REASON
 from downhaul.cli.rollout import rollouts_of
 from downhaul.cli.session import Session
-from downhaul.errors import Problem, Refused
+from downhaul.errors import DownhaulError, Problem, Refused
 
 if TYPE_CHECKING:
     from downhaul.cli.output import Output
+    from downhaul.rollout.forecast import Forecast
     from downhaul.rollout.plan import Plan
     from downhaul.rollout.results import Advice
     from downhaul.rollout.schedule import ScheduledStep
@@ -37,7 +38,10 @@ _OPTIONS: Final = {
     "to": ("PERCENT", "linear: the last step."),
     "audience": ("KEYS", "blue-green: targeting keys that see it first."),
     "preview": ("TIME", "blue-green: how long they alone see it."),
-    "error_rate": ("PERCENT", "Take it back above this; +2% means two points over the control."),
+    "error_rate": (
+        "PERCENT",
+        "Take it back above this; +2%: two points over the control; control: tested against it.",
+    ),
     "success_rate": ("PERCENT", "Take it back below this."),
     "latency": ("TIME", "Take it back where the mean is above this: 800ms."),
     "slow": ("TIME:PERCENT", "Take it back where more than this share is slower: 2s:10%."),
@@ -49,6 +53,7 @@ _OPTIONS: Final = {
     "max_duration": ("TIME", "How long all of it may last before it pauses."),
     "revert_window": ("TIME", "How long it can be reverted once it is completed."),
     "interval": ("TIME", "The time between two looks."),
+    "false_alarms": ("PERCENT", "How often chance alone may take a healthy rollout back: 1 %."),
 }
 
 
@@ -124,18 +129,77 @@ def lint(
 
 @command("rollout plan", example="downhaul rollout plan --flag agent --steps 1,10,100 --bake 1h")
 @_takes_plan
-def plan(session: Session, file: str | None, **given: Any) -> None:
-    """Show what a rollout would do, with dates, if it were started now. Nothing is changed."""
+@click.option(
+    "--lookback",
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="How far back to look for the traffic that a forecast stands on.",
+)
+def plan(session: Session, file: str | None, lookback: str, **given: Any) -> None:
+    """Show what a rollout would do, with dates, if it were started now. Nothing is changed.
+
+    Of sequential checks it foretells what each step can find, when it is clean, and how many
+    requests would have failed before a rollback.
+    """
+    from downhaul.cli.forecast_words import forecast_data  # noqa: PLC0415
+
+    seconds = _span(lookback, "--lookback")
     found = _plan_of(file, given)
     with rollouts_of(session) as rollouts:
         advice = _advice(rollouts, found, None)
         found = rollouts.resolve(found)
         rehearsed = rollouts.rehearsed(found.flag)
+        foretold, trouble = _foretold(rollouts, found, seconds)
     if session.as_json:
-        session.out.json(_plan_data(found, advice, rehearsed))
+        data = _plan_data(found, advice, rehearsed)
+        session.out.json({**data, "forecast": forecast_data(foretold)})
         return
     _advise(session.out, advice)
     _print_plan(session.out, found, rehearsed)
+    if foretold is not None:
+        _print_forecast(session.out, foretold)
+    elif trouble:
+        session.out.warning(trouble)
+
+
+def _span(text: str, option: str) -> float:
+    from downhaul.rollout.units import seconds_of  # noqa: PLC0415
+
+    try:
+        seconds = seconds_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+    if seconds <= 0:
+        message = "should be longer than no time at all"
+        raise click.BadParameter(message, param_hint=option)
+    return seconds
+
+
+def _foretold(rollouts: Rollouts, plan: Plan, seconds: float) -> tuple[Forecast | None, str]:
+    """Return a forecast, or why there is none; a metric source that is away stops no plan."""
+    if not any(one.sequential for one in plan.checks):
+        return None, ""
+    try:
+        found = rollouts.forecast(plan, seconds=seconds)
+    except DownhaulError as error:
+        return None, f"what its checks can see is not foretold: {error.message}"
+    if found is None:
+        return None, "what its checks can see is not foretold: there was no traffic lately"
+    return found, ""
+
+
+def _print_forecast(out: Output, found: Forecast) -> None:
+    from downhaul.cli.forecast_words import (  # noqa: PLC0415
+        forecast_head,
+        forecast_rows,
+        harm_lines,
+    )
+
+    out.line(forecast_head(found))
+    out.table(["step", "requests", "check", "finds by its end", "clean"], forecast_rows(found))
+    for line in harm_lines(found):
+        out.line(line)
 
 
 @command("rollout start", example='downhaul rollout start rollout.toml --reason "v2 goes out"')

@@ -7,6 +7,7 @@ from typing import Final
 
 from downhaul.cli.shape_words import (
     COUNT,
+    COUNT_OR_NULL,
     FLAG,
     HERE,
     NUMBER,
@@ -17,6 +18,7 @@ from downhaul.cli.shape_words import (
     list_of,
     object_of,
     one_of,
+    or_null,
 )
 
 _FINDING: Final = object_of(
@@ -128,6 +130,29 @@ _PLANNED: Final[Mapping[str, Shape]] = {
     ),
     "plan": _PLAN,
 }
+_FORECAST: Final = object_of(
+    requests_per_hour=NUMBER,
+    seconds=NUMBER,
+    rates={"type": "object", "additionalProperties": NUMBER},
+    steps=list_of(
+        object_of(
+            number=COUNT,
+            percent=NUMBER,
+            requests=NUMBER,
+            too_short=FLAG,
+            checks=list_of(object_of(check=TEXT, least=NUMBER_OR_NULL, clear=NUMBER_OR_NULL)),
+        )
+    ),
+    harms=list_of(
+        object_of(
+            check=TEXT,
+            times=NUMBER,
+            step=COUNT_OR_NULL,
+            after=NUMBER_OR_NULL,
+            failed=NUMBER_OR_NULL,
+        )
+    ),
+)
 _COMMANDED: Final[Mapping[str, Shape]] = {
     "verb": TEXT,
     "applied": FLAG,
@@ -156,7 +181,7 @@ _AUDITED: Final = object_of(
 
 ROLLOUT_BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "rollout lint": {"flag": TEXT, "ok": FLAG, "advice": _ADVICE},
-    "rollout plan": _PLANNED,
+    "rollout plan": {**_PLANNED, "forecast": or_null(_FORECAST)},
     "rollout rehearse": {
         "flag": TEXT,
         "variant": TEXT,

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from downhaul.analysis.model import MetricSource
+from downhaul.analysis.model import Counts, MetricSource, Window
 from downhaul.context import Context
 from downhaul.control.alerts import Alert
 from downhaul.control.desk import did_you_mean
@@ -34,8 +34,12 @@ from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
 from downhaul.store.rollouts import ALIVE, EventRow, NewRollout, RolloutRow, RolloutStore
 
+if TYPE_CHECKING:
+    from downhaul.rollout.forecast import Forecast
+
 _log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000
+_LATELY: Final = 86_400.0  # seconds that a forecast looks back on
 _WAIT: Final = 3.0  # seconds for a controller to take a command that we can't carry out ourselves
 _LOOK: Final = 0.1
 _FALLING: Final = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.CANCEL})
@@ -103,6 +107,23 @@ class Rollouts:
     def resolve(self, plan: Plan) -> Plan:
         """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
         return self._resolved(plan, self._operator.get(plan.flag))
+
+    def forecast(self, plan: Plan, *, seconds: float = _LATELY) -> Forecast | None:
+        """Return what the plan's sequential checks can see, at the traffic of the last ``seconds``.
+
+        None without such checks, or where there was no traffic. Raises what the metric source says
+        that does not answer.
+        """
+        from downhaul.rollout.forecast import Traffic, forecast  # noqa: PLC0415  (only here)
+
+        if not any(one.sequential for one in plan.checks):
+            return None
+        source = metric_source(self._operator, plan)
+        until = source.watermark()
+        since = until - round(seconds * _SECOND)
+        users: dict[str, Any] = {"users_since": since} if plan.counts_users else {}
+        sample = source.sample(plan.flag, Window(since, until), plan.thresholds, **users)
+        return forecast(plan, Traffic(sum(sample.arms.values(), Counts()), seconds))
 
     def start(self, plan: Plan, reason: str = "") -> Rollout:
         """Record a rollout, for a controller to begin. Nothing is served by this alone.
