@@ -336,6 +336,42 @@ def observe(shell, requests, errors, *, ago=0):
 # Told, and waited for
 
 
+@pytest.mark.rule("R2", "X4")
+def test_explaining_a_moment_tells_what_was_seen_and_made_of_it(plan):
+    (plan.folder / "rollout.toml").write_text(f'interval = "10ms"\n{PLAN}')
+    plan("rollout", "start", "rollout.toml")
+    plan("controller", "run", "--once")
+    observe(plan, requests=60, errors=12)
+    until = time.monotonic() + 20
+    while phase(plan) == "progressing":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+        plan("controller", "run", "--once")
+    now = plan.json("rollout", "explain", "agent")
+    assert now["at"] is None
+    look = now["look"]
+    assert (look["action"], look["step"], look["phase"]) == ("off", 1, "rolling_back")
+    assert look["arms"]["on"]["requests"] == 60
+    assert look["arms"]["on"]["errors"] == 12
+    assert look["query"] == "requests of agent served by split"
+    assert [one["verdict"] for one in look["findings"]] == ["regressed"]
+    assert "What was counted" in plan("rollout", "explain", "agent").stdout
+    at_once = plan("rollout", "explain", "agent", "--at", "0s").stdout.splitlines()
+    assert at_once[0].startswith("agent: rollout ")
+    for line in (
+        "  query  requests of agent served by split",
+        "  on          60 requests, 12 in error, 5 ms in the mean",
+        "  decided: off",
+    ):
+        assert line in at_once
+    assert any("error_rate <= 5 %  regressed  12 errors in 60 requests" in one for one in at_once)
+    early = plan("rollout", "explain", "agent", "--at", "2h").stdout
+    assert "it was not there yet" in early
+    assert "What happened next" in early
+    for wrong, said in (("noon", "is no moment"), ("2026-03-02T09:00", "has no UTC offset")):
+        assert said in plan("rollout", "explain", "agent", "--at", wrong, exit_code=2).stderr
+
+
 @pytest.mark.rule("X4")
 def test_explaining_tells_who_did_what(moving):
     moving("rollout", "pause", "agent", "--reason", "INC-1", "--actor", "bo")

@@ -88,3 +88,33 @@ def test_at_a_hundred_percent_a_promise_is_still_kept_watch_over(world):
     world.tick(TICK)
     world.go_to("rolled_back")
     assert "vs SLO 5 %" in world.state().message
+
+
+@pytest.mark.rule("R2")
+def test_a_look_is_kept_with_what_was_decided_on_it_and_one_a_minute_beside(world):
+    started(world, 10, 50, bake=1000.0, **GUARDED)
+    world.traffic.arms = FEW
+    for _ in range(30):  # two minutes and a half, a look each five seconds
+        world.tick()
+    rollout = world.rollouts.get("agent").id
+    kept = world.store.looks.of(rollout, limit=100)
+    assert 3 <= len(kept) <= 6
+    world.traffic.arms = {"on": Arm(rate=50.0, errors=0.5), "off": Arm(rate=50.0, errors=0.01)}
+    world.go_to("rolled_back")
+    last = world.rollouts.look(rollout)
+    assert (last.look["action"], last.look["phase"]) == ("off", "rolling_back")
+    (found,) = last.look["findings"]
+    assert found["verdict"] == "regressed"
+    assert last.look["arms"]["on"]["errors"] >= 10
+    raised = world.rollouts.look(rollout, at=kept[-1].at)
+    assert raised.look["step"] == 1
+
+
+def test_a_source_that_is_away_is_kept_as_a_look_that_saw_nothing(world):
+    started(world, 10, 50, **GUARDED)
+    world.traffic.error = OSError("the warehouse is closed")
+    world.tick()
+    look = world.rollouts.look("agent").look
+    assert "the warehouse is closed" in look["error"]
+    assert look["findings"] == []
+    assert "the warehouse is closed" in look["hold"]

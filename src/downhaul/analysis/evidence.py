@@ -38,7 +38,7 @@ class Evidence:
     """The counts of one step. ``cursor`` is until when samples were taken.
 
     ``begun`` is when the step's counting began. ``progress`` is what each sequential check gathered
-    by name, over all steps.
+    by name, over all steps. ``told`` is until when the history has it.
     """
 
     step: int
@@ -46,6 +46,7 @@ class Evidence:
     buckets: tuple[Bucket, ...] = ()
     progress: Mapping[str, Progress] = field(default_factory=lambda: _NOTHING)
     begun: int = 0
+    told: int = 0
 
     def add(self, sample: Sample) -> Evidence:
         """Return this with a sample. Raises DownhaulError unless it begins at the cursor."""
@@ -83,6 +84,7 @@ class Evidence:
             "step": self.step,
             "cursor": self.cursor,
             "begun": self.begun,
+            "told": self.told,
             "buckets": [
                 [one.since, one.until, {name: _row(counts) for name, counts in one.arms.items()}]
                 for one in self.buckets
@@ -99,6 +101,7 @@ class Evidence:
             step=int(data["step"]),
             cursor=int(data["cursor"]),
             begun=int(begun),
+            told=int(data.get("told", 0)),
             progress={
                 str(name): Progress.from_mapping(one)
                 for name, one in data.get("progress", {}).items()

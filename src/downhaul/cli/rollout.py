@@ -87,18 +87,45 @@ def status(
 @command("rollout explain", example="downhaul rollout explain new_agent_version")
 @_WHICH_OR_THE_ONE
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-def explain(session: Session, which: str | None, limit: int) -> None:
-    """Tell in words where a rollout stands and why, what it waits for, and what happened."""
+@click.option(
+    "--at", metavar="TIME", help="As it was then: 2026-03-02T09:30:00Z, or how long ago: 10m."
+)
+def explain(session: Session, which: str | None, limit: int, at: str | None) -> None:
+    """Tell in words where a rollout stands and why, what it waits for, and what happened.
+
+    With --at, how it stood at a moment: the query and the counts that were looked at, what each
+    check said, and what was made of it.
+    """
+    from downhaul.cli import rollout_words as words  # noqa: PLC0415
+    from downhaul.cli.rollout_moment import (  # noqa: PLC0415
+        counted_lines,
+        look_data,
+        moment_lines,
+        moment_of,
+        parted,
+    )
     from downhaul.cli.rollout_render import explain_data, explain_lines  # noqa: PLC0415
 
     with rollouts_of(session) as rollouts:
         found = _chosen(rollouts, which)
-        events = rollouts.events(found.id, limit=limit)
+        try:
+            moment = found.now if at is None else moment_of(at, found.now)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--at") from None
+        events = rollouts.events(found.id, limit=limit if at is None else 10_000)
+        look = rollouts.look(found.id, at=moment)
+    before, after = parted(events, moment)
     if session.as_json:
-        session.out.json(explain_data(found, events))
-        return
-    for line in explain_lines(found, events):
-        session.out.line(line)
+        shown = events if at is None else before[-limit:]
+        data = explain_data(found, shown)
+        then = None if at is None else words.moment(moment)
+        session.out.json({**data, "at": then, "look": look_data(look)})
+    elif at is None:
+        for line in explain_lines(found, events, [] if look is None else counted_lines(look)):
+            session.out.line(line)
+    else:
+        for line in moment_lines(found, moment, look, before[-limit:], after):
+            session.out.line(line)
 
 
 @command(

@@ -187,7 +187,9 @@ def explain_data(rollout: Rollout, events: Sequence[RolloutEvent]) -> dict[str, 
     }
 
 
-def explain_lines(rollout: Rollout, events: Sequence[RolloutEvent]) -> list[str]:
+def explain_lines(
+    rollout: Rollout, events: Sequence[RolloutEvent], counted: Sequence[str] = ()
+) -> list[str]:
     """Return it all in words: where it stands and why, what is seen, what is next, the past."""
     who = f"by {rollout.actor} at {words.moment(rollout.created_at)}"
     lines = [f"{rollout.flag}: rollout {rollout.id} of {rollout.plan.variant}, asked for {who}"]
@@ -199,6 +201,7 @@ def explain_lines(rollout: Rollout, events: Sequence[RolloutEvent]) -> list[str]
         ("Where it stands", [stands(rollout)]),
         ("Why", [words.why(rollout), words.trouble(rollout), *differs]),
         ("What each check sees", _checks(rollout)),
+        ("What was counted", list(counted)),
         ("What it waits for", waits or ["nothing"]),
         ("What happens next", [words.coming(rollout)]),
         ("What you can do", words.commands(rollout)),

@@ -130,6 +130,20 @@ _PLANNED: Final[Mapping[str, Shape]] = {
     ),
     "plan": _PLAN,
 }
+_LOOK: Final = object_of(
+    at=TEXT,
+    step=COUNT_OR_NULL,
+    percent=NUMBER_OR_NULL,
+    phase=TEXT_OR_NULL,
+    since=TEXT_OR_NULL,
+    until=TEXT_OR_NULL,
+    query=TEXT,
+    arms={"type": "object"},
+    findings=list_of(_FINDING),
+    error=TEXT,
+    hold=TEXT,
+    action=TEXT,
+)
 _FORECAST: Final = object_of(
     requests_per_hour=NUMBER,
     seconds=NUMBER,
@@ -205,6 +219,8 @@ ROLLOUT_BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
         "next": TEXT,
         "commands": list_of(TEXT),
         "events": list_of(_EVENT),
+        "at": TEXT_OR_NULL,
+        "look": or_null(_LOOK),
     },
     **{
         f"rollout {verb}": _COMMANDED

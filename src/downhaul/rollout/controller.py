@@ -35,7 +35,7 @@ from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
-from downhaul.rollout.measuring import Measuring, SourceFor
+from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
@@ -405,12 +405,7 @@ class Controller:
         if not plan.checks or not state.started_at or state.phase in RETURNING:
             case.findings, case.metrics_error = (), ""
             return
-        found = self._measuring.look(plan, state.step, case.evidence, around.watermarks)
-        case.evidence, case.findings, case.metrics_error = (
-            found.evidence,
-            found.findings,
-            found.error,
-        )
+        case.measured(self._measuring.look(plan, state.step, case.evidence, around.watermarks))
 
     def _act(
         self, case: _Turn, around: _Around, decision: Decision, seen: Seen, started: float
@@ -579,6 +574,7 @@ class Controller:
         self._sweep_at = now + _SWEEP
         try:
             gone = self._control.requests.sweep(limit=_PIECE)
+            self._store.looks.sweep(limit=_PIECE)
         except DownhaulError as error:
             _log.warning("old requests could not be deleted: %s", error)
             self._count("sweeps_failed")
@@ -665,6 +661,17 @@ class _Turn:
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
         self.acts_left = False
+        self._measured: Measured | None = None
+        self._look: Mapping[str, Any] | None = None
+
+    def measured(self, found: Measured) -> None:
+        """Take in what the metric source brought."""
+        self.evidence, self.findings, self.metrics_error = (
+            found.evidence,
+            found.findings,
+            found.error,
+        )
+        self._measured = found
 
     def holds(self, evidence: Evidence | None) -> None:
         """Remember that the row holds this evidence, and need not be given it again."""
@@ -706,6 +713,12 @@ class _Turn:
 
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
+        if self._measured is not None:
+            look = look_of(self.plan, self.state, self._measured, decision)
+            if look is not None:
+                self._look = look
+                self.evidence = replace(self.evidence, told=self.evidence.cursor)
+            self._measured = None
         self.state = decision.state
         self.due_in = decision.due_in
         self._events += decision.happened
@@ -732,6 +745,7 @@ class _Turn:
         turn._events = [*self._events, *decision.afterwards]
         turn._done = dict(self._done)
         turn._kept = self._kept
+        turn._look = self._look
         turn.acts_left = True
         if decision.action.operation in (Operation.START, Operation.RAISE):
             turn.state = replace(turn.state, desired=flag_to_data(after))
@@ -743,7 +757,7 @@ class _Turn:
         self.state, self.evidence = other.state, other.evidence
         self.holds(other.evidence)
         self.due_in = other.due_in
-        self.settled, self._events, self._done = {}, [], {}
+        self.settled, self._events, self._done, self._look = {}, [], {}, None
         self.saved = self.state.phase not in RETURNING
 
     def fail(self, why: str, now: int) -> None:
@@ -779,6 +793,7 @@ class _Turn:
             ],
             done=self._done,
             settled=self.settled,
+            look=self._look,
             keep=self.acts_left and self.state.phase in RETURNING,
         )
 

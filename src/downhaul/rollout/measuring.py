@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping
+import math
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from downhaul.analysis.evidence import Evidence
 from downhaul.analysis.judge import judge_all
-from downhaul.analysis.model import Finding, MetricSource, Sample, Window
+from downhaul.analysis.model import Counts, Finding, MetricSource, Sample, Window
 from downhaul.analysis.sequential import gather
 from downhaul.errors import DownhaulError
 from downhaul.flag import WHOLE
+from downhaul.rollout.deciding.case import Decision
 from downhaul.rollout.plan import Plan
+from downhaul.rollout.state import State
 
 _log: Final = logging.getLogger("downhaul.controller")
+
+_EVERY: Final = 60_000_000  # microseconds between two looks of which the second tells nothing new
 
 SourceFor = Callable[[Plan], MetricSource]
 
@@ -90,3 +95,53 @@ class Measuring:
         if key not in self._sources:
             self._sources[key] = self._source_for(plan)
         return self._sources[key]
+
+
+def look_of(
+    plan: Plan, state: State, measured: Measured, decision: Decision
+) -> Mapping[str, Any] | None:
+    """Return what the history keeps of a look; None where there is nothing new to it.
+
+    ``state`` is the one before the decision. What changed a verdict, a hold or the phase is kept,
+    what something was decided upon, and beside that one look a minute.
+    """
+    after = decision.state
+    changed = (
+        _verdicts(measured.findings) != _verdicts(state.findings)
+        or decision.action is not None
+        or (after.phase, after.hold) != (state.phase, state.hold)
+    )
+    evidence = measured.evidence
+    if not changed and evidence.cursor - evidence.told < _EVERY:
+        return None
+    return {
+        "step": state.step + 1,
+        "percent": plan.steps[state.step].percent,
+        "phase": after.phase.value,
+        "since": evidence.begun,
+        "until": evidence.cursor,
+        "query": "" if measured.sample is None else measured.sample.query,
+        "arms": {name: _arm(counts) for name, counts in evidence.since(None).items()},
+        "findings": [one.as_mapping() for one in measured.findings or ()],
+        "error": measured.error,
+        "hold": after.hold_message,
+        "action": "" if decision.action is None else decision.action.operation.value,
+    }
+
+
+def _verdicts(findings: Sequence[Finding] | None) -> list[tuple[str, str]]:
+    return [(one.check, one.verdict.value) for one in findings or ()]
+
+
+def _arm(counts: Counts) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "requests": counts.requests,
+        "errors": counts.errors,
+        "successes": counts.successes,
+        "timed": counts.timed,
+        "latency_ms": counts.latency_ms if math.isfinite(counts.latency_ms) else None,
+        "slow": {f"{limit:g}": many for limit, many in counts.slow.items()},
+    }
+    if counts.users or counts.new_users:
+        found["users"] = counts.new_users
+    return found

@@ -32,6 +32,7 @@ from downhaul.rollout.results import (
 )
 from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
+from downhaul.store.looks import LookRow
 from downhaul.store.rollouts import ALIVE, EventRow, NewRollout, RolloutRow, RolloutStore
 
 if TYPE_CHECKING:
@@ -242,6 +243,15 @@ class Rollouts:
             RolloutEvent(one.id, one.at, one.action, one.actor, one.reason, one.after or {})
             for one in self._store("look").events(row.id, limit=limit)
         ]
+
+    def look(self, id_or_flag: str, *, at: int | None = None) -> LookRow | None:
+        """Return what was seen of a rollout last, or last before a moment, in microseconds.
+
+        None where nobody had looked by then, or looks so old are not kept any more.
+        """
+        row = self._row(id_or_flag)
+        found = self._store("look").looks.of(row.id, until=at)
+        return found[0] if found else None
 
     def foreign(self, id_or_flag: str) -> Sequence[str]:
         """Return, in words, what somebody else changed in the flag since the rollout wrote it."""

@@ -34,6 +34,7 @@ from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflic
 from downhaul.provider import Change, ChangeRecord
 from downhaul.store import reading
 from downhaul.store.database import Database
+from downhaul.store.looks import Looks
 from downhaul.store.writing import Write, dumps, record_change
 
 ENTITY: Final = "rollout"
@@ -166,7 +167,7 @@ class Save:
 
     ``due_in`` is in seconds from the database's now. ``done`` maps commands to their outcome,
     ``settled`` intents to ``confirmed``, ``failed`` or ``superseded``. ``keep`` holds on to the
-    lease.
+    lease. ``look`` is what it was decided on, see :mod:`downhaul.store.looks`.
     """
 
     state: Mapping[str, Any]
@@ -178,6 +179,7 @@ class Save:
     done: Mapping[int, str] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
+    look: Mapping[str, Any] | None = None
 
 
 class RolloutStore:
@@ -186,6 +188,7 @@ class RolloutStore:
     def __init__(self, database: Database, environment: str) -> None:
         self.database = database
         self.environment = environment
+        self.looks = Looks(database)
         self._tables = database.tables
 
     def now(self) -> int:
@@ -471,6 +474,8 @@ class RolloutStore:
                 .where(intents.c.id == intent)
                 .values(state=state, settled_at=self._clock)
             )
+        if save.look is not None:
+            self.looks.record(connection, claim.row.id, save.look)
         self._record(connection, claim.row.id, claim.row.flag, save.events)
 
     # Commands and intents

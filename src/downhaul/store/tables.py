@@ -51,6 +51,7 @@ class Tables:
     outbox: Table
     controllers: Table
     requests: Table
+    looks: Table
 
     @classmethod
     @cache  # each transaction of a rollout asks for them, and to make them takes ten milliseconds
@@ -96,6 +97,7 @@ class Tables:
             _outbox(f"{prefix}outbox", metadata),
             _controllers(f"{prefix}controllers", metadata),
             _requests(f"{prefix}requests", metadata),
+            _looks(f"{prefix}rollout_looks", metadata),
         )
 
 
@@ -211,6 +213,19 @@ def _intents(name: str, metadata: MetaData) -> Table:
         Column("attempts", Integer, nullable=False),
         Column("at", BigInteger, nullable=False),
         Column("settled_at", BigInteger),
+        Index(f"ix_{name}_rollout", "rollout", "at"),
+    )
+
+
+def _looks(name: str, metadata: MetaData) -> Table:
+    """What controllers saw of rollouts, and what came of it; appended, and swept when old."""
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("rollout", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("look", Text, nullable=False),
         Index(f"ix_{name}_rollout", "rollout", "at"),
     )
 
