@@ -29,6 +29,7 @@ _checks = st.builds(
     clean_below=st.floats(1.1, 5),
     count=st.sampled_from(Count),
     together=st.floats(1, 10),
+    quantile=st.none() | st.sampled_from([0.5, 0.95, 0.999]),
 )
 plans = st.builds(
     Plan,

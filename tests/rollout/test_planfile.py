@@ -500,6 +500,20 @@ def test_a_limit_that_is_the_control_is_the_sequential_test_against_it():
     ]
 
 
+@pytest.mark.parametrize("text,part", [("p95", 0.95), (" P50 ", 0.5), ("p99.9", 0.999)])
+def test_what_is_slow_may_be_todays_quantile(text, part):
+    (check,) = make_plan(flag="a", slow=f"{text}:control").guardrails
+    assert (check.quantile, check.slower_than) == (part, None)
+    assert check.name == f"slower than p{part * 100:g} vs control"
+
+
+@pytest.mark.parametrize("text", ["p0", "p100", "p", "q95", "p95 ms", "95"])
+def test_what_is_no_quantile_and_no_time_is_refused(text):
+    table = {"measure": "slow_rate", "against": "control", "slower_than": text}
+    ((_, path, _, _),) = problems(json.dumps({"flag": "a", "guardrails": [table]}), "json")
+    assert path == "guardrails[0].slower_than"
+
+
 def test_what_is_none_was_not_given():
     assert make_plan(flag="a", **dict.fromkeys(ARGUMENTS[1:])) == make_plan(flag="a")
 

@@ -68,7 +68,8 @@ class Check:
     many bad requests come together, of one user, as far as it is known beforehand; 1 leaves it to
     what the control shows.
 
-    ``dry_run`` reports and decides nothing.
+    ``quantile`` stands for ``slower_than`` until a rollout starts: 0.95 is what one in twenty of
+    today's requests exceeds. ``dry_run`` reports and decides nothing.
     """
 
     measure: Measure
@@ -83,6 +84,7 @@ class Check:
     clean_below: float = CLEAN_BELOW
     count: Count = Count.REQUESTS
     together: float = 1.0
+    quantile: float | None = None
 
     @property
     def sequential(self) -> bool:
@@ -115,15 +117,22 @@ class Check:
             allowed = f"control +{round((self.over_control or 0) * 100, 6):g} points"
         what: str = self.measure.value
         if self.measure is Measure.SLOW_RATE:
-            what = f"slower than {self.slower_than:g} ms"
+            what = f"slower than {self.slow}"
         sign = ">=" if self.measure is Measure.SUCCESS_RATE else "<="
         window = "" if self.window is None else f" in {self.window:g} s"
         return f"{what} {sign} {allowed}{window}"
 
+    @property
+    def slow(self) -> str:
+        """From when on a request is slow, in words: ``800 ms``, ``p95``."""
+        if self.quantile is not None:
+            return f"p{self.quantile * 100:g}"
+        return f"{self.slower_than or 0:g} ms"
+
     def _sequential_name(self) -> str:
         what: str = self.measure.value
         if self.measure is Measure.SLOW_RATE:
-            what = f"slower than {self.slower_than:g} ms"
+            what = f"slower than {self.slow}"
         by = " by user" if self.count is Count.USERS else ""
         if self.against is Against.SLO:
             return f"{what}{by} vs SLO {round((self.limit or 0) * 100, 6):g} %"

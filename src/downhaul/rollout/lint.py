@@ -233,7 +233,7 @@ def _sequential(path: str, check: Check) -> Iterator[Advice]:
     if check.measure is Measure.LATENCY:
         message = "a mean latency can't be tested after every request"
         yield _error(path, message, "slow_rate with slower_than can")
-    if check.measure is Measure.SLOW_RATE and not (check.slower_than or 0) > 0:
+    if check.measure is Measure.SLOW_RATE and not _says_what_is_slow(check):
         yield _error(path, "it doesn't say from when on a request is slow", "add slower_than")
     if check.against is Against.SLO and not (check.limit is not None and 0 < check.limit < 1):
         hint = "it lies between 0 and 100 %, and is neither"
@@ -244,6 +244,10 @@ def _sequential(path: str, check: Check) -> Iterator[Advice]:
             f"lies above {1 + check.tolerate:g} times"
         )
         yield _error(path, message, "raise clean_below, or tolerate less")
+
+
+def _says_what_is_slow(check: Check) -> bool:
+    return check.quantile is not None or (check.slower_than or 0) > 0
 
 
 def _whose(plan: Plan) -> Iterator[Advice]:
@@ -261,9 +265,7 @@ def _limits(path: str, check: Check) -> Iterator[Advice]:
     if (limit is None) == (over is None):
         yield _error(path, "a check has either a limit or over_control", "leave one of them")
         return
-    if check.measure is Measure.SLOW_RATE and not (
-        check.slower_than is not None and check.slower_than > 0
-    ):
+    if check.measure is Measure.SLOW_RATE and not _says_what_is_slow(check):
         yield _error(path, "it doesn't say from when on a request is slow", "add slower_than")
     if over is not None:
         yield from _over_control(path, check, over)

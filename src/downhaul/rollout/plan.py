@@ -239,6 +239,8 @@ def _check_data(check: Check) -> dict[str, Any]:
         "window": check.window,
         "dry_run": check.dry_run,
     }
+    if check.quantile is not None:
+        data["quantile"] = float(check.quantile)
     if check.against is not None:  # written where it is used: digests stay what they were
         data |= {
             "against": check.against.value,
@@ -265,4 +267,5 @@ def _check(data: Mapping[str, Any]) -> Check:
         clean_below=float(data.get("clean_below", CLEAN_BELOW)),
         count=Count(data.get("count", Count.REQUESTS)),
         together=float(data.get("together", 1.0)),
+        quantile=None if data.get("quantile") is None else float(data["quantile"]),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from downhaul.analysis.model import CLEAN_BELOW, Against, Check, Count, Measure
 from downhaul.documents.faults import Fault, Place, quoted
-from downhaul.rollout.planmodel import CheckTable
+from downhaul.rollout.planmodel import QUANTILE_PATTERN, CheckTable
 from downhaul.rollout.units import is_span, percent_of, seconds_of
 
 _SHARES: Final = (Measure.ERROR_RATE, Measure.SUCCESS_RATE, Measure.SLOW_RATE)
@@ -41,7 +42,10 @@ def _check(one: CheckTable, min_sample: int) -> Check:
         measure=one.measure,
         limit=None if one.limit is None else _limit(one.measure, one.limit),
         over_control=None if one.over_control is None else percent_of(one.over_control) / 100,
-        slower_than=None if one.slower_than is None else _milliseconds(one.slower_than),
+        slower_than=None
+        if one.slower_than is None or _quantile(one.slower_than)
+        else _milliseconds(one.slower_than),
+        quantile=_quantile(one.slower_than or ""),
         min_sample=one.min_sample or min_sample,
         window=one.window,
         dry_run=one.dry_run,
@@ -67,11 +71,17 @@ def _unfit(one: CheckTable) -> Iterator[Fault]:
     if one.measure is Measure.SLOW_RATE:
         if one.slower_than is None:
             yield Fault(("slower_than",), "is missing", 'say what is slow: slower_than = "2s"')
-        else:
+        elif _quantile(one.slower_than) is None:
             yield from _no_time(("slower_than",), one.slower_than, "what is slow")
     elif one.slower_than is not None:
         hint = 'for a share of slow requests say measure = "slow_rate"'
         yield Fault(("slower_than",), f"{one.measure.value} takes no such field", hint)
+
+
+def _quantile(text: str) -> float | None:
+    """Return the quantile that a text says: 0.95 for ``p95``, None for any other text."""
+    found = re.match(QUANTILE_PATTERN, text)
+    return round(float(found[1]) / 100, 6) if found else None
 
 
 def _unfit_sequential(one: CheckTable) -> Iterator[Fault]:

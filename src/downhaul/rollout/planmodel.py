@@ -46,6 +46,9 @@ BLUE_GREEN: Final = "blue-green"
 
 _HALF: Final = 0.5
 
+QUANTILE_PATTERN: Final = r"^\s*[pP]([1-9][0-9]?(\.[0-9]+)?)\s*$"
+"""How files write a quantile: p50, p95, p99.9."""
+
 LINEAR_STEP: Final = 10_000
 """Thousandths of a percent."""
 
@@ -149,6 +152,12 @@ Seconds = Annotated[float, BeforeValidator(_reading(_above_zero)), WithJsonSchem
 Limit = Annotated[str, BeforeValidator(_with_unit), WithJsonSchema(_LIMIT)]
 """What may be exceeded by no means: text with its unit."""
 
+Slow = Annotated[
+    str,
+    BeforeValidator(_with_unit),
+    WithJsonSchema({"anyOf": [*_LIMIT["anyOf"], {"type": "string", "pattern": QUANTILE_PATTERN}]}),
+]
+
 ControlMargin = Annotated[
     str,
     BeforeValidator(_with_unit),
@@ -242,8 +251,8 @@ class CheckTable(_Model):
     """what it must not exceed (a success rate: not fall below)"""
     over_control: ControlMargin | None = None
     """how much worse it may be than for those who get another variant at the same time"""
-    slower_than: Limit | None = None
-    """for `slow_rate`: the latency from which a request is slow"""
+    slower_than: Slow | None = None
+    """for `slow_rate`: the latency from which a request is slow, or today's quantile: `p95`"""
     min_sample: Annotated[int, Field(ge=1)] | None = None
     """how many requests a verdict needs; left out, that of the plan"""
     window: Seconds | None = None

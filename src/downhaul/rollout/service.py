@@ -106,8 +106,12 @@ class Rollouts:
         return lint(plan, flag, killed=self._kill_of(flag), requests_per_hour=requests_per_hour)
 
     def resolve(self, plan: Plan) -> Plan:
-        """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
-        return self._resolved(plan, self._operator.get(plan.flag))
+        """Return the plan with what only flag and traffic can say: its variant, what is slow today.
+
+        Raises FlagNotFound; Refused for too little traffic, and what a metric source says that does
+        not answer.
+        """
+        return self._with_latencies(self._resolved(plan, self._operator.get(plan.flag)))
 
     def forecast(self, plan: Plan, *, seconds: float = _LATELY) -> Forecast | None:
         """Return what the plan's sequential checks can see, at the traffic of the last ``seconds``.
@@ -157,6 +161,7 @@ class Rollouts:
         if wrong:
             problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
             raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
+        plan = self._with_latencies(plan)
         if plan.checks:
             metric_source(operator, plan).probe(plan.flag, plan.thresholds)
         snapshot = operator.provider.snapshot(flag.key)
@@ -407,6 +412,13 @@ class Rollouts:
         from downhaul.rollout.planfile import resolved  # noqa: PLC0415  (pydantic)
 
         return resolved(plan, flag)
+
+    def _with_latencies(self, plan: Plan) -> Plan:
+        if all(one.quantile is None for one in plan.checks):
+            return plan
+        from downhaul.rollout.latencies import with_latencies  # noqa: PLC0415  (few plans)
+
+        return with_latencies(plan, metric_source(self._operator, plan), _LATELY)
 
     def _kill_of(self, flag: Flag) -> Any:
         control = self._operator.control
