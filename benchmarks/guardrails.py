@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from simulated import SEQUENTIAL, simulate
 
 from downhaul.analysis.statistics.budget import FALSE_ROLLBACK, shares
 from downhaul.analysis.statistics.likelihood import Tally
@@ -188,6 +189,26 @@ def table(runs: int) -> Iterator[Row]:
             lambda random: wrongly_clean(random, base, share),  # noqa: B023  (used at once)
         )
 
+    for seed, (per_minute, rate) in enumerate(((20, 0.01), (100, 0.04), (1000, 0.01)), start=50):
+        yield _part(
+            f"whole rollouts, {per_minute} requests a minute, {rate:.0%} errors, rolled back",
+            0.01,
+            runs,
+            seed,
+            lambda random: simulate(random, SEQUENTIAL, per_minute, rate, rate).back,  # noqa: B023  (used at once)
+        )
+    for seed, (per_minute, times) in enumerate(((1000, 2), (100, 3), (100, 10)), start=60):
+        yield _harm(per_minute, times, runs, seed)
+
+
+def _harm(per_minute: float, times: float, runs: int, seed: int) -> Row:
+    """Return how many more requests fail before a whole rollout is taken back, in the middle."""
+    random = np.random.default_rng(seed)
+    ended = [simulate(random, SEQUENTIAL, per_minute, 0.01, 0.01 * times) for _ in range(runs)]
+    failed = sorted(one.failed if one.back else math.inf for one in ended)
+    what = f"more requests failed before errors of 1 % by {times:g} were taken back"
+    return Row(f"{what}, {per_minute:g} a minute", failed[runs // 2], 25, "failed")
+
 
 def _delays(what: str, most: float, runs: int, seed: int, once: Callable[[Random], float]) -> Row:
     random = np.random.default_rng(seed)
@@ -208,6 +229,8 @@ def main(runs: int) -> int:
         sign = "ok" if row.met else "MISSED"
         if row.unit == "part":
             print(f"{sign.ljust(6)}  {row.found:7.2%}  (at most {row.most:.0%})  {row.what}")
+        elif row.unit == "failed":
+            print(f"{sign.ljust(6)}  {row.found:7.0f}  (at most {row.most:g})  {row.what}")
         else:
             words = f"{row.median:g} / {row.found:g} requests (at most {row.most:g})"
             print(f"{sign.ljust(6)}  {words}  {row.what}")

@@ -83,7 +83,7 @@ def test_latencies_off_the_scale_are_its_lower_end_or_refused():
     plan = plan_for("agent", guardrails=(slow_at(0.95),))
     (check,) = with_latencies(plan, Latencies([0.01] * 500), DAY).guardrails
     assert check.slower_than == 1.0
-    with pytest.raises(Refused, match="p95 of .* lies above"):
+    with pytest.raises(Refused, match=r"p95 of .* lies above"):
         with_latencies(plan, Latencies([1e9] * 500), DAY)
 
 
