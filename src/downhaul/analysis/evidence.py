@@ -111,12 +111,20 @@ def _gather(found: dict[str, Counts], arms: Mapping[str, Counts]) -> None:
 
 def _row(counts: Counts) -> list[Any]:
     latency = counts.latency_ms if math.isfinite(counts.latency_ms) else None  # JSON has no NaN
-    slow = sorted([threshold, many] for threshold, many in counts.slow.items())
-    return [counts.requests, counts.errors, counts.successes, counts.timed, latency, slow]
+    row = [counts.requests, counts.errors, counts.successes, counts.timed, latency]
+    people = [counts.users, counts.new_users, counts.error_users, counts.failed_users]
+    more = [*people, _by_threshold(counts.slow_users), counts.anonymous]
+    # An older controller beside this one reads rows without people, which are most of them.
+    return [*row, _by_threshold(counts.slow), *(more if any(more) else ())]
+
+
+def _by_threshold(many: Mapping[float, int]) -> list[list[float]]:
+    return sorted([threshold, count] for threshold, count in many.items())
 
 
 def _counts(row: Sequence[Any]) -> Counts:
-    requests, errors, successes, timed, latency, slow = row
+    requests, errors, successes, timed, latency, slow, *more = row
+    users, new, erring, failed, slow_users, anonymous = more or (0, 0, 0, 0, (), 0)
     return Counts(
         int(requests),
         int(errors),
@@ -124,4 +132,10 @@ def _counts(row: Sequence[Any]) -> Counts:
         int(timed),
         math.nan if latency is None else float(latency),
         {float(threshold): int(many) for threshold, many in slow},
+        int(users),
+        int(new),
+        int(erring),
+        int(failed),
+        {float(threshold): int(many) for threshold, many in slow_users},
+        int(anonymous),
     )
