@@ -12,7 +12,13 @@ from sybil import Sybil
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-pytest_plugins = ["fixtures_plugins", "fixtures_postgres", "fixtures_unleash", "pytester"]
+pytest_plugins = [
+    "fixtures_plugins",
+    "fixtures_postgres",
+    "fixtures_prometheus",
+    "fixtures_unleash",
+    "pytester",
+]
 
 # How far properties search. `make test-all` sets `long`; a deadline would only measure the machine.
 settings.register_profile("default", max_examples=50, deadline=None)
@@ -23,6 +29,7 @@ settings.load_profile(os.environ.get("DOWNHAUL_HYPOTHESIS_PROFILE", "default"))
 
 _NEEDS_POSTGRES = {"_shared_postgres", "own_postgres"}
 _NEEDS_UNLEASH = {"_shared_unleash", "own_unleash"}
+_NEEDS_PROMETHEUS = {"_shared_prometheus", "own_prometheus"}
 
 
 def _enter_empty_folder(namespace: dict[str, Any]) -> None:
@@ -54,6 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
         if _NEEDS_UNLEASH.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)  # a server of Node, which takes its time
+        if _NEEDS_PROMETHEUS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)  # scrapes take their time
         if isinstance(item, SybilItem):
             # The blocks of a document build on one another: one worker runs them, in order.
             item.add_marker(pytest.mark.xdist_group(item.path.name))

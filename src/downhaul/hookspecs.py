@@ -10,6 +10,9 @@ the provider is, and the provider's own imports wait until a configuration names
     def downhaul_providers():
         return [ProviderSpec(name="acme", schemes=("acme",), factory="acme_flags.provider:create")]
 
+A metric source is found in the same way, by an entry point of the group
+``downhaul.metric_sources`` and a :class:`MetricSourceSpec`. One module may bring both.
+
 No hook is ever called on the path of an evaluation.
 """
 
@@ -24,6 +27,9 @@ from downhaul.provider import Capability
 
 PROJECT: Final = "downhaul"
 """The name of the entry point group, and of the project as pluggy knows it."""
+
+METRIC_SOURCES: Final = "downhaul.metric_sources"
+"""The name of the entry point group of metric sources."""
 
 INTERFACE: Final = 1
 """The version of what stands between Downhaul and its plugins; raised when a plugin must change."""
@@ -73,4 +79,37 @@ def downhaul_providers() -> list[ProviderSpec]:  # type: ignore[empty-body]
 
     Called once, when a provider of this plugin is asked for or all are listed. Where several entry
     points share a module, each takes the one spec that bears its name.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSourceSpec:
+    """What Downhaul must know of a metric source before it imports any of it.
+
+    ``name`` is the entry point's name, and what a plan writes as ``source`` in ``[metrics]``: lower
+    case letters, digits and ``-``. Code is named by dotted paths, as in :class:`ProviderSpec`:
+
+    - ``factory``, ``module:callable``: takes :class:`downhaul.analysis.settings.SourceSettings`,
+      returns a :class:`downhaul.analysis.model.MetricSource`, does no I/O. What it finds wrong
+      with the plan it raises as :class:`downhaul.errors.ConfigError`.
+    - ``settings``, ``module:Model``: the pydantic model of what stands in ``[metrics]`` beside
+      ``source``. Plans are checked by it when they are read. None passes the table on unchecked.
+
+    ``install_hint`` is told where the factory cannot be imported (``pip install 'acme[metrics]'``).
+    ``interface`` is the version of this interface that the plugin was written for.
+    """
+
+    name: str
+    factory: str
+    settings: str | None = None
+    install_hint: str | None = None
+    interface: int = 1
+
+
+@hookspec
+def downhaul_metric_sources() -> list[MetricSourceSpec]:  # type: ignore[empty-body]
+    """Return the metric sources that this plugin brings.
+
+    Called once, when a plan names one of this plugin or all are listed. Where several entry points
+    share a module, each takes the one spec that bears its name.
     """

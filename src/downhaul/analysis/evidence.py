@@ -134,25 +134,20 @@ def _gather(found: dict[str, Counts], arms: Mapping[str, Counts]) -> None:
 
 def _row(counts: Counts) -> list[Any]:
     latency = counts.latency_ms if math.isfinite(counts.latency_ms) else None  # JSON has no NaN
-    row = [
-        counts.requests, counts.errors, counts.successes, counts.timed, latency, _slow(counts.slow)
-    ]  # fmt: skip
-    if not counts.users and not counts.new_users:
-        return row
-    return [
-        *row,
-        [counts.users, counts.new_users, counts.error_users, counts.failed_users],
-        _slow(counts.slow_users),
-    ]
+    row = [counts.requests, counts.errors, counts.successes, counts.timed, latency]
+    people = [counts.users, counts.new_users, counts.error_users, counts.failed_users]
+    more = [*people, _by_threshold(counts.slow_users), counts.anonymous]
+    # An older controller beside this one reads rows without people, which are most of them.
+    return [*row, _by_threshold(counts.slow), *(more if any(more) else ())]
 
 
-def _slow(slow: Mapping[float, int]) -> list[list[float]]:
-    return sorted([threshold, many] for threshold, many in slow.items())
+def _by_threshold(many: Mapping[float, int]) -> list[list[float]]:
+    return sorted([threshold, count] for threshold, count in many.items())
 
 
 def _counts(row: Sequence[Any]) -> Counts:
-    requests, errors, successes, timed, latency, slow, *of_users = row
-    (users, new, error_users, failed_users), slow_users = of_users or ((0, 0, 0, 0), ())
+    requests, errors, successes, timed, latency, slow, *more = row
+    users, new, erring, failed, slow_users, anonymous = more or (0, 0, 0, 0, (), 0)
     return Counts(
         int(requests),
         int(errors),
@@ -162,7 +157,8 @@ def _counts(row: Sequence[Any]) -> Counts:
         {float(threshold): int(many) for threshold, many in slow},
         int(users),
         int(new),
-        int(error_users),
-        int(failed_users),
+        int(erring),
+        int(failed),
         {float(threshold): int(many) for threshold, many in slow_users},
+        int(anonymous),
     )

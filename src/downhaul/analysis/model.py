@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -206,7 +206,7 @@ class Finding:
 class Window:
     """A half-open stretch of time: from ``since`` up to but without ``until``.
 
-    Microseconds since 1970 by the clock of the store that the requests are logged in.
+    Microseconds since 1970 by the clock that the source stamps what it counts with.
     """
 
     since: int
@@ -219,9 +219,13 @@ class Counts:
 
     ``slow`` counts, by threshold in milliseconds, the requests that took longer.
 
-    Where users are counted: ``users`` had a request in the window, ``new_users`` their first one
-    since counting began. ``error_users``, ``failed_users`` (without success) and ``slow_users`` had
-    their first bad request since then, so over all windows each counts as bad once at most.
+    The rest counts people, and is 0 unless it was asked for. ``users`` had a request in the window.
+    ``new_users`` had their first one in it, ``error_users`` their first error, ``failed_users``
+    their first request without success, ``slow_users`` by threshold their first slow one: the first
+    since the moment that was named, so that over windows that follow each other each user is in
+    each of these once at most. ``anonymous`` requests have no user, and are in none of these.
+
+    Two windows together have ``users`` that are in both twice; all the others add up.
     """
 
     requests: int = 0
@@ -235,6 +239,7 @@ class Counts:
     error_users: int = 0
     failed_users: int = 0
     slow_users: Mapping[float, int] = field(default_factory=lambda: _NOTHING)
+    anonymous: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         """Return both together; ``users`` who are in both count twice then."""
@@ -244,41 +249,74 @@ class Counts:
             self.successes + other.successes,
             self.timed + other.timed,
             self.latency_ms + other.latency_ms,
-            _added(self.slow, other.slow),
+            _together(self.slow, other.slow),
             self.users + other.users,
             self.new_users + other.new_users,
             self.error_users + other.error_users,
             self.failed_users + other.failed_users,
-            _added(self.slow_users, other.slow_users),
+            _together(self.slow_users, other.slow_users),
+            self.anonymous + other.anonymous,
         )
 
 
-def _added(one: Mapping[float, int], other: Mapping[float, int]) -> Mapping[float, int]:
-    return {limit: one.get(limit, 0) + other.get(limit, 0) for limit in {**one, **other}}
+def _together(one: Mapping[float, int], other: Mapping[float, int]) -> Mapping[float, int]:
+    return {
+        threshold: one.get(threshold, 0) + other.get(threshold, 0) for threshold in {**one, **other}
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A source's answer for one window: counts by variant, and the query that gave them."""
+    """A source's answer: counts by variant for a window, and the query that gave them.
+
+    ``query`` is for people, without secrets. ``warnings`` are what the place that was asked said
+    beside its answer, and what could not be counted.
+    """
 
     window: Window
     arms: Mapping[str, Counts]
     query: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class MetricSource(Protocol):
-    """Where counts come from. Every method may raise a :class:`~downhaul.errors.DownhaulError`."""
+    """Where counts come from. Every method may raise a :class:`~downhaul.errors.DownhaulError`.
 
-    def probe(self, flag: str, thresholds: tuple[float, ...]) -> None:
-        """Ask once, so that a wrong table or column is told before a rollout starts."""
+    It is asked under a lease of fifteen seconds: no call may last longer than a few of them,
+    whatever becomes of the place that it asks. One that raises holds a rollout, and takes nothing
+    back.
+    """
+
+    @property
+    def counts_users(self) -> bool:
+        """Whether it can count people, for whoever asks with ``users_since``."""
+
+    def probe(
+        self, flag: str, thresholds: tuple[float, ...], *, users: bool = False
+    ) -> Sequence[str]:
+        """Ask once before a rollout starts, so that what is wrong is told then.
+
+        ``users`` says that people are to be counted. Returns what is odd and may be right, such as
+        a metric that nothing was counted in yet.
+        """
 
     def watermark(self) -> int:
-        """Return until when the counts are complete, in microseconds since 1970."""
+        """Return until when the counts are complete, in microseconds since 1970. It never falls."""
 
     def sample(
-        self, flag: str, window: Window, thresholds: tuple[float, ...], *, preview: bool = False
+        self,
+        flag: str,
+        window: Window,
+        thresholds: tuple[float, ...],
+        *,
+        preview: bool = False,
+        users_since: int | None = None,
     ) -> Sample:
         """Return the counts of the window. ``thresholds`` are the latencies to count ``slow`` by.
 
         ``preview`` counts requests of named targets too, not only those whom a split decided.
+        ``users_since``, in microseconds, also counts people, whose firsts are those from then on.
+
+        The window of the sample begins where the one that was asked begins. It may end earlier: the
+        rest is asked for at the next look.
         """

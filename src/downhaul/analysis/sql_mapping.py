@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from downhaul.analysis.patience import LONGEST, TIMEOUT
+from downhaul.analysis.variants import Variants
 from downhaul.config.urls import local_path, secrets_of
 from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import ConfigError, Problem
@@ -40,28 +42,29 @@ _FIELDS: Final = (
     "url",
     "time_unit",
     "latency_unit",
+    "timeout",
 )
-_ROLES: Final = (*COLUMNS, "id")
-_SCALARS: Final = (str, int, float, bool)
+_ROLES: Final = (*COLUMNS, "id", "subject", "flag")
 
 
 @dataclass(frozen=True, slots=True)
 class TableMapping:
     """A table, and what its columns say. ``named`` are the roles that the plan itself gives.
 
-    ``variants`` leads from what the table holds to our variants. ``lag`` is in seconds, the units
-    in microseconds. ``url`` is a database of its own, empty for the control store's.
+    ``lag`` and ``timeout`` are in seconds, the units in microseconds. ``url`` is a database of its
+    own, empty for the control store's.
     """
 
     table: str
     columns: Mapping[str, str]
     named: frozenset[str]
-    variants: Mapping[str, str]
+    variants: Variants
     where: Mapping[str, Any]
     lag: float
     time_unit: int
     latency_unit: int
     url: str
+    timeout: float = TIMEOUT
 
 
 def read(metrics: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> TableMapping:
@@ -72,16 +75,26 @@ def read(metrics: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         problems.append(Problem("metrics.table", f"{quoted(table)} is no name of a table"))
     columns = _columns(metrics.get("columns", {}), problems)
     lag, wrong = lag_of(metrics, 0.0, LAG)
+    timeout = metrics.get("timeout", TIMEOUT)
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, (int, float))
+        or not (0 < timeout <= LONGEST)
+    ):
+        message = f"{quoted(timeout)} is no number of seconds up to {LONGEST:g}"
+        problems.append(Problem("metrics.timeout", message))
+        timeout = TIMEOUT
     mapped = TableMapping(
         table=str(table),
         columns={**COLUMNS, **columns},
         named=frozenset(columns),
-        variants=_variants(metrics.get("variants", {}), problems),
+        variants=Variants.read(metrics.get("variants", {}), problems),
         where=_where(metrics.get("where", {}), problems),
         lag=lag,
         time_unit=_unit(metrics, "time_unit", "s", problems),
         latency_unit=_unit(metrics, "latency_unit", "ms", problems),
         url=_url(metrics.get("url", ""), os.environ if environ is None else environ, problems),
+        timeout=float(timeout),
     )
     refuse([*problems, *wrong])
     return mapped
@@ -133,33 +146,6 @@ def _columns(given: Any, problems: list[Problem]) -> dict[str, str]:
         elif not _is_name(name):
             problems.append(Problem(path, f"{quoted(name)} is no name of a column"))
     return {role: str(name) for role, name in given.items()}
-
-
-def _variants(given: Any, problems: list[Problem]) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        hint = 'such as { v2 = "2.0" }'
-        message = "leads from the flag's variants to what the table holds"
-        problems.append(Problem("metrics.variants", message, hint=hint))
-        return {}
-    found: dict[str, str] = {}
-    for variant, held in given.items():
-        for one in held if isinstance(held, (list, tuple)) else [held]:
-            path = f"metrics.variants.{variant}"
-            if not isinstance(one, _SCALARS):
-                problems.append(Problem(path, f"{quoted(one)} is no value of a column"))
-                continue
-            for text in _texts(one):
-                if found.setdefault(text, str(variant)) != variant:
-                    message = f"{quoted(text)} stands for {quoted(found[text])} already"
-                    problems.append(Problem(path, message))
-    return found
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """Return a value as databases write it as text."""
-    if isinstance(value, bool):  # PostgreSQL has true, SQLite 1
-        return (str(value).lower(), str(int(value)))
-    return (str(value),)
 
 
 def _where(given: Any, problems: list[Problem]) -> dict[str, Any]:

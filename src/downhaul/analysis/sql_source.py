@@ -6,46 +6,37 @@ window that its own time says, read as UTC; what is written later than ``lag`` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
+    Connection,
     Engine,
     MetaData,
     Select,
     Table,
-    Text,
-    case,
-    cast,
     func,
     inspect,
     literal,
-    null,
-    or_,
     select,
-    true,
     types,
 )
 from sqlalchemy.exc import NoSuchTableError
 
 from downhaul.analysis.model import Counts, Sample, Window
-from downhaul.analysis.sql_columns import (
-    latency_in_postgresql,
-    latency_in_sqlite,
-    numeric,
-    positive_in_postgresql,
-    positive_in_sqlite,
-    textual,
-    within_in_postgresql,
-    within_in_sqlite,
-)
+from downhaul.analysis.patience import within
+from downhaul.analysis.settings import SourceSettings, no_users
+from downhaul.analysis.sql_columns import numeric, textual
+from downhaul.analysis.sql_counting import Found, counting, counting_users, within_window
 from downhaul.analysis.sql_mapping import TableMapping, read, refuse
 from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import ConfigError, Problem, SchemaMissing
 from downhaul.store.database import Database
+
+T = TypeVar("T")
 
 _SECOND: Final = 1_000_000
 _NEEDED: Final = ("variant", "time")
@@ -67,7 +58,7 @@ class SqlSource:
         self._mapping = mapping
         self._clock = clock
         self._logs = logs
-        self._found: _Found | None = None
+        self._found: Found | None = None
         self._counted: frozenset[str] = frozenset()  # roles that counts stand on already
 
     @classmethod
@@ -79,61 +70,104 @@ class SqlSource:
         mapping = read(metrics)
         return cls(mapping, control, _database(mapping.url) if mapping.url else control)
 
-    def probe(self, flag: str, thresholds: tuple[float, ...]) -> None:
+    @property
+    def counts_users(self) -> bool:
+        """Whether the plan names the column that tells people apart."""
+        return "subject" in self._mapping.columns
+
+    def probe(
+        self, flag: str, thresholds: tuple[float, ...], *, users: bool = False
+    ) -> Sequence[str]:
         """See that table and columns are there, and can be counted.
 
         Raises ConfigError with every problem, Unreachable.
         """
+        return self._in_time(lambda: self._probe(flag, thresholds, users=users))
+
+    def _probe(self, flag: str, thresholds: tuple[float, ...], *, users: bool) -> Sequence[str]:
         self._found, self._counted = None, frozenset()
+        if users and not self.counts_users:
+            raise no_users("sql", 'name the column: columns = { subject = "user_id" }')
         found = self._table()
         if thresholds and "latency_ms" not in found.roles:
             refuse([self._missing("latency_ms", found, "and the plan asks who is slow")])
         now = self._now()
-        self.sample(flag, Window(now - _SECOND, now), thresholds)
+        window = Window(now - _SECOND, now)
+        self._sample(found, flag, window, thresholds, now - _SECOND if users else None)
         self._look_at_times(found, now)
+        return ()
 
     def watermark(self) -> int:
         """Return until when the counts are complete, in microseconds since 1970."""
         return self._now() - round(self._mapping.lag * _SECOND)
 
     def sample(
-        self, flag: str, window: Window, thresholds: tuple[float, ...], *, preview: bool = False
+        self,
+        flag: str,
+        window: Window,
+        thresholds: tuple[float, ...],
+        *,
+        preview: bool = False,
+        users_since: int | None = None,
     ) -> Sample:
         """Return the counts of the window, of everybody: a table doesn't say who was targeted."""
-        try:
-            return self._sample(self._table(), window, thresholds)
-        except SchemaMissing:
-            self._found = None  # it was another table when it was looked at
-            return self._sample(self._table(), window, thresholds)
 
-    def _sample(self, found: _Found, window: Window, thresholds: tuple[float, ...]) -> Sample:
-        query = _query(found, self._mapping, window, thresholds)
-        with self._logs.reading() as connection:
-            rows = connection.execute(query.limit(_MOST_ARMS + 1)).all()
-        if len(rows) > _MOST_ARMS:
-            column = self._mapping.columns["variant"]
-            message = f"{quoted(column)} holds more than {_MOST_ARMS} values: is it the variant?"
-            refuse([Problem("metrics.columns.variant", message)])
+        def look() -> Sample:
+            try:
+                return self._sample(self._table(), flag, window, thresholds, users_since)
+            except SchemaMissing:
+                self._found = None  # it was another table when it was looked at
+                return self._sample(self._table(), flag, window, thresholds, users_since)
+
+        return self._in_time(look)
+
+    def _in_time(self, look: Callable[[], T]) -> T:
+        return within(self._mapping.timeout, self._logs.safe_url, look)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Give a connection whose statements end in time, as far as the database can see to it."""
+        if self._logs.dialect.name == "sqlite":
+            with self._logs.reading() as connection:
+                yield connection
+            return
+        milliseconds = round(self._mapping.timeout * 900)
+        with self._logs.errors(), self._logs.engine.begin() as connection:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+            yield connection
+
+    def _sample(
+        self,
+        found: Found,
+        flag: str,
+        window: Window,
+        thresholds: tuple[float, ...],
+        users_since: int | None,
+    ) -> Sample:
+        query = counting(found, self._mapping, flag, window, thresholds)
         arms: dict[str, Counts] = {}
-        for row in rows:
-            variant = self._variant(str(row[0]))
-            arms[variant] = arms.get(variant, Counts()) + _counts(row, thresholds)
+        with self._reading() as connection:
+            rows = connection.execute(query.limit(_MOST_ARMS + 1)).all()
+            if len(rows) > _MOST_ARMS:
+                name = quoted(self._mapping.columns["variant"])
+                message = f"{name} holds more than {_MOST_ARMS} values: is it the variant?"
+                refuse([Problem("metrics.columns.variant", message)])
+            for row in rows:
+                variant = self._mapping.variants.of(str(row[0]))
+                arms[variant] = arms.get(variant, Counts()) + _counts(row, thresholds)
+            if users_since is not None and "subject" in found.roles:
+                people = counting_users(found, self._mapping, flag, window, thresholds, users_since)
+                for one in connection.execute(people).mappings():
+                    variant = str(one["variant"])
+                    arms[variant] = _with_users(arms[variant], one, thresholds)
         return Sample(window, arms, _shown(query, self._logs.engine))
-
-    def _variant(self, held: str) -> str:
-        """Return whose counts a value's are; one that stands for none of our variants is its own.
-
-        The table's "v2" is not ours, where ours is said to be its "2.0".
-        """
-        variants = self._mapping.variants
-        return variants.get(held, f"{held} (unmapped)" if held in variants.values() else held)
 
     def _now(self) -> int:
         return int(self._clock.scalar(self._clock.dialect.microseconds))
 
     # The table
 
-    def _table(self) -> _Found:
+    def _table(self) -> Found:
         """Return the table with its columns, looked up once. Raises ConfigError, Unreachable."""
         if self._found is not None:
             return self._found
@@ -169,7 +203,7 @@ class SqlSource:
             problems += _wrong_types(roles)
         refuse(problems, f"the table {quoted(self._mapping.table)} can't be used")
         empty, text = self._times_are_text(table, roles["time"]) if lite else (False, False)
-        found = _Found(table, roles, lite, text)
+        found = Found(table, roles, lite, text)
         self._counted = frozenset(roles)
         if not empty:  # of an empty table it is seen later how it keeps its times
             self._found = found
@@ -206,14 +240,14 @@ class SqlSource:
         message = f"{quoted(self._mapping.table)} has no column {quoted(name)}"
         return Problem(path, message, hint=did_you_mean(name, names, all_of="its columns are"))
 
-    def _missing(self, role: str, found: _Found, why: str) -> Problem:
+    def _missing(self, role: str, found: Found, why: str) -> Problem:
         names = [column.name for column in found.table.columns]
         problem = self._unknown(f"metrics.columns.{role}", self._mapping.columns[role], names)
         return Problem(problem.path, f"{problem.message}, {why}", hint=problem.hint)
 
     # Before a rollout starts
 
-    def _look_at_times(self, found: _Found, now: int) -> None:
+    def _look_at_times(self, found: Found, now: int) -> None:
         """Raise ConfigError for times that can't be what the plan says they are."""
         column, name = found.roles["time"], quoted(self._mapping.columns["time"])
         path = "metrics.columns.time"
@@ -232,108 +266,11 @@ class SqlSource:
                     refuse([Problem(path, f"{name} holds times too large for their unit", hint)])
             ahead = Window(now + _AHEAD, now + _ZONES)
             if connection.execute(
-                select(literal(1)).where(_within(found, self._mapping, ahead)).limit(1)
+                select(literal(1)).where(within_window(found, self._mapping, ahead)).limit(1)
             ).first():
                 hint = "keep them in UTC, or with their offset"
                 message = f"{name} holds times that are still to come: they are read as UTC"
                 refuse([Problem(path, message, hint=hint)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A table as it is in the database. ``text`` says that SQLite keeps its times as text."""
-
-    table: Table
-    roles: Mapping[str, Column[Any]]
-    lite: bool
-    text: bool
-
-    @property
-    def numbers(self) -> bool:
-        """Whether times are numbers."""
-        return not self.text if self.lite else numeric(self.roles["time"])
-
-
-def _query(
-    found: _Found, mapping: TableMapping, window: Window, thresholds: Sequence[float]
-) -> Select[Any]:
-    """Return the counts by variant, of rows that each stand once where the table has an id."""
-    roles = found.roles
-    latency = _latency(found, mapping) if "latency_ms" in roles else cast(null(), types.Float(53))
-    good, bad = _outcome(found)
-    chosen: list[ColumnElement[Any]] = [
-        cast(roles["variant"], Text).label("variant"),
-        case((good, 1), else_=0).label("good"),
-        case((bad, 1), else_=0).label("bad"),
-        latency.label("latency"),
-    ]
-    if "id" in roles:
-        again = func.row_number().over(partition_by=roles["id"], order_by=roles["time"])
-        chosen.append(case((roles["id"].is_(None), 1), else_=again).label("turn"))
-    conditions = [
-        roles["variant"].is_not(None),
-        _within(found, mapping, window),
-        *(_equal(found, name, value) for name, value in mapping.where.items()),
-    ]
-    rows = select(*chosen).where(*conditions).subquery()
-    time = rows.c.latency
-    return (
-        select(
-            rows.c.variant,
-            func.count(),
-            func.sum(rows.c.bad),
-            func.sum(rows.c.good),
-            func.count(time),
-            func.coalesce(func.sum(time), 0.0),
-            *(func.sum(case((time > float(limit), 1), else_=0)) for limit in thresholds),
-        )
-        .where(rows.c.turn == 1 if "id" in roles else true())
-        .group_by(rows.c.variant)
-    )
-
-
-def _outcome(found: _Found) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Return what a success is and what an error. One says the other, where only one is there."""
-    positive = positive_in_sqlite if found.lite else positive_in_postgresql
-    success, error = found.roles.get("success"), found.roles.get("error")
-    bad = None if error is None else positive(error, error=True)
-    good = None if success is None else positive(success, error=False)
-    if bad is None:
-        assert good is not None  # noqa: S101  (one of them is there: it was looked at)
-        return good, case((good, 0), else_=1) == 1
-    return (case((bad, 0), else_=1) == 1 if good is None else good), bad
-
-
-def _within(found: _Found, mapping: TableMapping, window: Window) -> ColumnElement[bool]:
-    column = found.roles["time"]
-    if found.lite:
-        return within_in_sqlite(column, window, mapping.time_unit, text=found.text)
-    return within_in_postgresql(column, window, mapping.time_unit)
-
-
-def _latency(found: _Found, mapping: TableMapping) -> ColumnElement[Any]:
-    make = latency_in_sqlite if found.lite else latency_in_postgresql
-    return make(found.roles["latency_ms"], mapping.latency_unit / 1000)
-
-
-def _equal(found: _Found, name: str, value: Any) -> ColumnElement[bool]:
-    """Compare as the column is typed: a plan may write 1 or "1"."""
-    column = found.table.columns[name]
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return or_(*(_one_equal(found, column, one) for one in values))
-
-
-def _one_equal(found: _Found, column: Column[Any], value: Any) -> ColumnElement[bool]:
-    plain = found.lite or (
-        numeric(column) and isinstance(value, (int, float)) and not isinstance(value, bool)
-    )
-    if plain:
-        return column == literal(value)
-    if isinstance(column.type, types.Boolean) and isinstance(value, bool):
-        return column.is_(value)
-    if textual(column) and not isinstance(column.type, types.Enum):  # which equals no text
-        return column == literal(str(value))
-    return cast(column, Text) == literal(str(value))
 
 
 def _wrong_types(roles: Mapping[str, Column[Any]]) -> list[Problem]:
@@ -360,6 +297,24 @@ def _counts(row: Sequence[Any], thresholds: Sequence[float]) -> Counts:
         float(latency),
         {float(limit): int(many) for limit, many in zip(thresholds, slow, strict=True)},
     )
+
+
+def _with_users(counts: Counts, row: Mapping[Any, Any], thresholds: Sequence[float]) -> Counts:
+    slow = {float(limit): int(row[f"slow_{at}"] or 0) for at, limit in enumerate(thresholds)}
+    return replace(
+        counts,
+        users=int(row["users"] or 0),
+        new_users=int(row["recent"] or 0),
+        error_users=int(row["error"] or 0),
+        failed_users=int(row["failed"] or 0),
+        slow_users=slow,
+        anonymous=int(row["anonymous"]),
+    )
+
+
+def create(settings: SourceSettings) -> SqlSource:
+    """Return the source that a plan describes. Raises ConfigError with every problem."""
+    return SqlSource.from_plan(settings.options, settings.database)
 
 
 def _shown(query: Select[Any], engine: Engine) -> str:

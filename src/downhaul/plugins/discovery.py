@@ -37,8 +37,10 @@ class Claim:
     problem: str = ""
 
 
-def claims(path: Sequence[str] | None = None) -> list[Claim]:
-    """Return every claim of the distributions on ``path`` (``sys.path`` unless given), by name.
+def claims(path: Sequence[str] | None = None, group: str = PROJECT) -> list[Claim]:
+    """Return every claim in a group of the distributions on ``path``, by name.
+
+    The path is ``sys.path`` unless given.
 
     Of a distribution that is there twice, the copy that Python imports counts: the first.
     """
@@ -46,9 +48,9 @@ def claims(path: Sequence[str] | None = None) -> list[Claim]:
     seen: set[str] = set()
     for distribution in _distributions(path):
         text = _entry_points_text(distribution)
-        if PROJECT not in text:
+        if group not in text:
             continue
-        read = list(_read(distribution, text))
+        read = list(_read(distribution, text, group))
         if not read:
             continue
         identity = normal(read[0].distribution.name)
@@ -76,12 +78,12 @@ def _entry_points_text(distribution: metadata.Distribution) -> str:
         return ""
 
 
-def _read(distribution: metadata.Distribution, text: str) -> Iterator[Claim]:
+def _read(distribution: metadata.Distribution, text: str, group: str) -> Iterator[Claim]:
     where, problem = _identity(distribution)
     try:
-        points = [point for point in distribution.entry_points if point.group == PROJECT]
+        points = [point for point in distribution.entry_points if point.group == group]
     except Exception as error:  # noqa: BLE001  (a damaged file fails in any way it likes)
-        if re.search(rf"^\s*\[\s*{PROJECT}\s*\]", text, re.MULTILINE):
+        if re.search(rf"^\s*\[\s*{re.escape(group)}\s*\]", text, re.MULTILINE):
             reason = f"its entry_points.txt cannot be read ({type(error).__name__}: {error})"
             yield Claim(where.name, where, problem=reason)
         return

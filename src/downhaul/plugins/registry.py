@@ -1,94 +1,56 @@
 """Which plugin answers to a scheme: lazily, and with whatever is broken or contested set aside.
 
-Listing names imports nothing. A scheme loads the one plugin that its first word names; only where
-that fails are the others loaded. The thin module of a plugin is all that is ever imported here.
+A scheme loads the one plugin that its first word names; only where that fails are the others
+loaded. What providers share with other kinds of plugins is in :mod:`downhaul.plugins.shelf`.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
-from types import ModuleType
 from typing import Final
 
-import pluggy
-
-from downhaul import hookspecs
-from downhaul._version import __version__
 from downhaul.errors import ProviderNotFound
 from downhaul.hookspecs import PROJECT, ProviderSpec
-from downhaul.plugins.discovery import Claim, Distribution, claims, normal
+from downhaul.plugins.discovery import Distribution
 from downhaul.plugins.known import BUILTIN, KNOWN, base_of
-from downhaul.plugins.specs import flaw, why
+from downhaul.plugins.shelf import CORE, DISABLED, ONLY, Kind, Shelf, how_to_settle
+from downhaul.plugins.shelf import Installed as InstalledPlugin
+from downhaul.plugins.specs import flaw
 
-ONLY: Final = "DOWNHAUL_PLUGINS"
-DISABLED: Final = "DOWNHAUL_DISABLE_PLUGINS"
+__all__ = [
+    "DISABLED",
+    "ONLY",
+    "Installed",
+    "Registry",
+    "installed",
+    "registry",
+    "spec_for",
+    "spec_named",
+]
 
-_CORE: Final = Distribution(PROJECT, __version__)
-_log: Final = logging.getLogger("downhaul.plugins")
+Installed = InstalledPlugin[ProviderSpec]
+"""A provider as it is installed."""
 
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """A provider as it is installed: its spec, or why there is none.
-
-    ``problem`` without a spec: broken, or switched off (``disabled``). With one: some of its
-    schemes belong to somebody else, and the others work.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    spec: ProviderSpec | None = None
-    problem: str = ""
-    disabled: bool = False
+_PROVIDERS: Final = Kind("provider", PROJECT, "downhaul_providers", flaw, BUILTIN)
 
 
-class Registry:
-    """The plugins of one process.
-
-    ``environ`` is read for ``DOWNHAUL_PLUGINS`` (load these only) and
-    ``DOWNHAUL_DISABLE_PLUGINS``; both are comma-separated names of providers or distributions.
-    ``path`` is searched for distributions, ``sys.path`` unless given. Safe to use from threads.
-    """
+class Registry(Shelf[ProviderSpec]):
+    """The providers of one process, by name and by the schemes that they answer to."""
 
     def __init__(
         self, environ: Mapping[str, str] | None = None, path: Sequence[str] | None = None
     ) -> None:
-        environ = os.environ if environ is None else environ
-        self._only = _names(environ.get(ONLY))
-        self._disabled = _names(environ.get(DISABLED))
-        self._off: list[Claim] = []
-        self._claims: dict[str, list[Claim]] = {}
-        self._loaded: dict[str, Installed] = {}
-        self._lock = threading.RLock()
-        self._plugins = pluggy.PluginManager(PROJECT)
-        self._plugins.add_hookspecs(hookspecs)
-        for claim in claims(path):
-            if self._is_off(claim):
-                self._off.append(claim)
-            else:
-                self._claims.setdefault(claim.name, []).append(claim)
-
-    def names(self) -> list[str]:
-        """Return the names of all providers that may be asked for. Imports no plugin."""
-        return sorted({*BUILTIN, *self._claims})
+        super().__init__(_PROVIDERS, environ, path)
 
     def installed(self) -> list[Installed]:
         """Return every provider, the broken ones with the reason. Loads the thin modules of all."""
-        core = [Installed(one.name, PROJECT, __version__, one) for one in BUILTIN.values()]
-        found = [self._with_contests(one) for name in self._claims for one in self._each(name)]
-        off = [
-            Installed(one.name, one.distribution.name, one.distribution.version, None, text, True)
-            for one in self._off
-            for text in (f"switched off by {DISABLED if self._named_off(one) else ONLY}",)
+        return [
+            one if one.distribution == PROJECT else self._with_contests(one)
+            for one in super().installed()
         ]
-        return sorted([*core, *found, *off], key=lambda one: (one.name, one.distribution))
 
     def spec_for(self, scheme: str) -> ProviderSpec:
         """Return who answers to a URL scheme.
@@ -130,71 +92,6 @@ class Registry:
             raise _unusable(one)
         return one.spec
 
-    # Loading
-
-    def _builtin(self, name: str) -> ProviderSpec:
-        if name in self._claims:
-            self._load(name)  # imports nothing: it warns of whoever claims our name
-        return BUILTIN[name]
-
-    def _each(self, name: str) -> list[Installed]:
-        one = self._load(name)
-        return [
-            Installed(
-                name, claim.distribution.name, claim.distribution.version, one.spec, one.problem
-            )
-            for claim in self._claims[name]
-        ]
-
-    def _load(self, name: str) -> Installed:
-        with self._lock:
-            if name not in self._loaded:
-                one = self._loaded[name] = self._read(name)
-                if one.problem:
-                    _log.warning(
-                        'provider "%s" of %s %s is not used: %s',
-                        *(name, one.distribution, one.version, one.problem),
-                    )
-            return self._loaded[name]
-
-    def _read(self, name: str) -> Installed:
-        rivals = self._claims[name]
-        where = rivals[0].distribution
-        owners = [claim.distribution for claim in rivals]
-        if name in BUILTIN:
-            owners.append(_CORE)
-        spec, problem = None, ""
-        if len(owners) > 1:
-            both = " and ".join(map(str, owners))
-            problem = f'two distributions claim the provider name "{name}": {both}'
-        else:
-            spec, problem = self._spec_of(rivals[0])
-        return Installed(name, where.name, where.version, spec, problem)
-
-    def _spec_of(self, claim: Claim) -> tuple[ProviderSpec | None, str]:
-        if claim.entry_point is None or claim.problem:
-            return None, claim.problem
-        try:
-            specs = self._ask(claim.entry_point.load())
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a plugin does, others live)
-            return None, why(error)
-        problem = flaw(specs, claim.name)
-        if problem:
-            return None, problem
-        return next(one for one in specs if one.name == claim.name), ""
-
-    def _ask(self, module: ModuleType) -> list[ProviderSpec]:
-        hook = self._plugins.hook.downhaul_providers
-        if not self._plugins.is_registered(module):
-            self._plugins.register(module)
-        others = [one for one in self._plugins.get_plugins() if one is not module]
-        caller = self._plugins.subset_hook_caller(hook.name, others)
-        answers: list[list[ProviderSpec]] = caller()
-        if not answers:
-            message = "it implements no downhaul_providers (is the function marked @hookimpl?)"
-            raise LookupError(message)
-        return answers[0]
-
     # Who answers
 
     def _answering(self, scheme: str) -> Iterator[Installed]:
@@ -213,11 +110,11 @@ class Registry:
         ]
         if not contests:
             return one
-        return Installed(one.name, one.distribution, one.version, one.spec, "; ".join(contests))
+        return replace(one, problem="; ".join(contests))
 
     def _owners(self, scheme: str, but: str) -> list[Distribution]:
         if base_of(scheme) in BUILTIN:
-            return [_CORE]
+            return [CORE]
         return [
             Distribution(other.distribution, other.version)
             for other in self._answering(scheme)
@@ -246,22 +143,6 @@ class Registry:
             parts.append(f"known: {', '.join(f'{one.name} ({one.install})' for one in missing)}")
         return ProviderNotFound(message, hint="; ".join(parts))
 
-    # Switched off
-
-    def _is_off(self, claim: Claim) -> bool:
-        return self._named_off(claim) or (bool(self._only) and not _matches(claim, self._only))
-
-    def _named_off(self, claim: Claim) -> bool:
-        return _matches(claim, self._disabled)
-
-
-def _names(text: str | None) -> frozenset[str]:
-    return frozenset(normal(part.strip()) for part in (text or "").split(",") if part.strip())
-
-
-def _matches(claim: Claim, names: frozenset[str]) -> bool:
-    return not names.isdisjoint({normal(claim.name), normal(claim.distribution.name)})
-
 
 def _answers(spec: ProviderSpec, scheme: str) -> bool:
     return not {scheme, scheme.partition("+")[0]}.isdisjoint(spec.schemes)
@@ -272,17 +153,8 @@ def _remove_one(distributions: Iterator[str]) -> str:
 
 
 def _unusable(one: Installed) -> ProviderNotFound:
-    if one.disabled or one.problem.startswith("two distributions"):
-        fix = f"uninstall one of them, or name its distribution in {DISABLED}"
-        hint = "take it out of that variable" if one.disabled else fix
-        return ProviderNotFound(
-            f'provider "{one.name}": {one.problem}', hint=hint, provider=one.name
-        )
-    return ProviderNotFound(
-        f'provider "{one.name}" of {one.distribution} {one.version} cannot be used: {one.problem}',
-        hint=f"upgrade or reinstall {one.distribution}",
-        provider=one.name,
-    )
+    message, hint = how_to_settle(one, _PROVIDERS.word)
+    return ProviderNotFound(message, hint=hint, provider=one.name)
 
 
 @cache

@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from typing import Any, Final
 
-from downhaul.hookspecs import INTERFACE, ProviderSpec
+from downhaul.hookspecs import INTERFACE, MetricSourceSpec, ProviderSpec
 from downhaul.provider import Capability
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
@@ -17,19 +17,43 @@ _TESTS: Final = re.compile(r"[\w.]+(:Test\w*)?")
 
 def flaw(specs: Any, name: str) -> str:
     """Return why a hook's answer cannot serve the entry point ``name``, or an empty string."""
+    return _flaw_among(specs, name, ProviderSpec, "downhaul_providers") or _flaw_of(
+        next(one for one in specs if one.name == name)
+    )
+
+
+def flaw_of_source(specs: Any, name: str) -> str:
+    """Return the same of the hook that brings metric sources."""
+    return _flaw_among(specs, name, MetricSourceSpec, "downhaul_metric_sources") or (
+        _flaw_of_source(next(one for one in specs if one.name == name))
+    )
+
+
+def _flaw_among(specs: Any, name: str, kind: type, hook: str) -> str:
     if not isinstance(specs, list | tuple):
-        return f"downhaul_providers returned {type(specs).__name__}, not a list of ProviderSpec"
+        return f"{hook} returned {type(specs).__name__}, not a list of {kind.__name__}"
     for one in specs:
-        if not isinstance(one, ProviderSpec):
-            return f"downhaul_providers returned a {type(one).__name__} among its ProviderSpecs"
-    mine = [one for one in specs if one.name == name]
-    if len(mine) != 1:
+        if not isinstance(one, kind):
+            return f"{hook} returned a {type(one).__name__} among its {kind.__name__}s"
+    if len([one for one in specs if one.name == name]) != 1:
         others = ", ".join(str(one.name) for one in specs) or "nothing"
-        return f'downhaul_providers must return one spec named "{name}"; it returned {others}'
-    return _flaw_of(mine[0])
+        return f'{hook} must return one spec named "{name}"; it returned {others}'
+    return ""
 
 
-def _flaw_of(spec: Any) -> str:
+def _flaw_of_source(spec: Any) -> str:
+    problem = _flaw_in_name(spec)
+    if problem:
+        return problem
+    for field in ("factory", "settings"):
+        path = getattr(spec, field)
+        left_out = path is None and field != "factory"
+        if not left_out and not (isinstance(path, str) and _DOTTED.fullmatch(path)):
+            return f"its {field} {path!r} is not module:name"
+    return ""
+
+
+def _flaw_in_name(spec: Any) -> str:
     if spec.interface != INTERFACE:
         return (
             f"it was written for plugin interface {spec.interface!r}, "
@@ -37,6 +61,13 @@ def _flaw_of(spec: Any) -> str:
         )
     if not _NAME.fullmatch(spec.name):
         return f"its name {spec.name!r} is not lower case letters, digits and -"
+    return ""
+
+
+def _flaw_of(spec: Any) -> str:
+    problem = _flaw_in_name(spec)
+    if problem:
+        return problem
     if not isinstance(spec.schemes, tuple) or not spec.schemes:
         return "it names no schemes (a tuple of strings)"
     for scheme in spec.schemes:

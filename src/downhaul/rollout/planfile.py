@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from downhaul.analysis.model import Against, Measure
+from downhaul.analysis.sources import faults_of_metrics
 from downhaul.analysis.statistics.budget import FALSE_ROLLBACK
 from downhaul.backends.edits import weight_of_variant
 from downhaul.control.describe import rising_variant
@@ -161,6 +162,7 @@ class _Building:
         metrics = table.metrics.model_dump() if table.metrics is not None else {}
         if not metrics and (guardrails or signals):
             metrics = {"source": "requests"}
+        self.faults += faults_of_metrics(metrics)
         audience = table.blue_green.audience if table.blue_green is not None else []
         return Plan(
             flag=table.flag,

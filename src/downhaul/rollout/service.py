@@ -14,7 +14,14 @@ from downhaul.control.alerts import Alert
 from downhaul.control.desk import did_you_mean
 from downhaul.control.operator import Operator
 from downhaul.encoding import flag_to_data
-from downhaul.errors import DocumentError, DownhaulError, FlagNotFound, Problem, Refused
+from downhaul.errors import (
+    ConfigError,
+    DocumentError,
+    DownhaulError,
+    FlagNotFound,
+    Problem,
+    Refused,
+)
 from downhaul.flag import Flag
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, Change
@@ -101,9 +108,9 @@ class Rollouts:
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (only here and at the start)
 
         flag = self._operator.provider.get(plan.flag)
-        if flag is None:
-            return lint(plan, None, requests_per_hour=requests_per_hour)
-        return lint(plan, flag, killed=self._kill_of(flag), requests_per_hour=requests_per_hour)
+        killed = None if flag is None else self._kill_of(flag)
+        advice = lint(plan, flag, killed=killed, requests_per_hour=requests_per_hour)
+        return (*self._metrics_advice(plan), *advice)
 
     def resolve(self, plan: Plan) -> Plan:
         """Return the plan with what only flag and traffic can say: its variant, what is slow today.
@@ -162,8 +169,13 @@ class Rollouts:
             problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
             raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
         plan = self._with_latencies(plan)
+        odd: tuple[str, ...] = ()
         if plan.checks:
-            metric_source(operator, plan).probe(plan.flag, plan.thresholds)
+            users: dict[str, Any] = {"users": True} if plan.counts_users else {}
+            source = metric_source(operator, plan)
+            odd = tuple(source.probe(plan.flag, plan.thresholds, **users) or ())
+        for one in odd:
+            _log.warning("the metrics of %s: %s", plan.flag, one)
         snapshot = operator.provider.snapshot(flag.key)
         row = store.create(
             NewRollout(
@@ -189,6 +201,7 @@ class Rollouts:
                     "guarded": plan.guarded,
                     "unguarded": plan.unguarded,
                     "rehearsed": self.rehearsed(flag.key),
+                    "odd_metrics": list(odd),
                 },
             ),
         )
@@ -407,6 +420,25 @@ class Rollouts:
                 hint="take that one back first, or use `flags restore`",
                 flag=row.flag,
             )
+
+    def _metrics_advice(self, plan: Plan) -> tuple[Advice, ...]:
+        """Return what a start would refuse about where counts come from. Contacts nothing."""
+        control: object = self._operator.control
+        if not plan.checks or not isinstance(control, SqlControl):
+            return ()
+        try:
+            metric_source(self._operator, plan)
+        except ConfigError as error:
+            if error.problems:
+                return tuple(
+                    Advice(Severity.ERROR, one.path, one.message, one.hint or "")
+                    for one in error.problems
+                )
+            path, colon, rest = error.message.partition(": ")
+            if not colon or not path.startswith("metrics."):
+                path, rest = "metrics", error.message
+            return (Advice(Severity.ERROR, path, rest, error.hint or ""),)
+        return ()
 
     def _resolved(self, plan: Plan, flag: Flag) -> Plan:
         from downhaul.rollout.planfile import resolved  # noqa: PLC0415  (pydantic)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,12 +20,14 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    and_,
     bindparam,
     case,
     cast,
     delete,
     func,
     literal_column,
+    not_,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -77,6 +79,7 @@ class RequestLog:
         self._identity = identity
         self._requests = database.tables.requests
         self._queries: dict[tuple[float, ...], Select[Any]] = {}
+        self._of_users: dict[tuple[float, ...], Select[Any]] = {}
 
     @property
     def identity(self) -> str:
@@ -123,8 +126,14 @@ class RequestLog:
         window: Window,
         thresholds: Iterable[float],
         served_by: Iterable[str] = ("split",),
+        *,
+        users_since: int | None = None,
     ) -> dict[str, Counts]:
-        """Return the counts of a window by variant. Raises Unreachable."""
+        """Return the counts of a window by variant. Raises Unreachable.
+
+        ``users_since``, in microseconds, also counts by subject, whose firsts are those from then
+        on. A subject that is served another variant later is one of each.
+        """
         limits = tuple(thresholds)
         asked = {
             "flag": flag,
@@ -133,10 +142,16 @@ class RequestLog:
             "served_by": list(served_by),
         }
         with self._database.reading() as connection:
-            return {
+            found = {
                 str(row["variant"]): _counts(row, limits)
                 for row in connection.execute(self._counting(limits), asked).mappings()
             }
+            if users_since is not None:
+                asked["users_since"] = users_since
+                for row in connection.execute(self._counting_users(limits), asked).mappings():
+                    variant = str(row["variant"])
+                    found[variant] = _with_users(found[variant], row, limits)
+        return found
 
     def _counting(self, limits: tuple[float, ...]) -> Select[Any]:
         """Return the query of :meth:`counts`, which takes longer to put together than to answer."""
@@ -157,17 +172,83 @@ class RequestLog:
         ]
         query = (
             select(requests.c.variant, *columns)
-            .where(
-                requests.c.environment == self._environment,
-                requests.c.flag == bindparam("flag"),
-                requests.c.logged_at >= bindparam("since"),
-                requests.c.logged_at < bindparam("until"),
-                requests.c.served_by.in_(bindparam("served_by", expanding=True)),
-            )
+            .where(*self._within(bindparam("since"), bindparam("until")))
             .group_by(requests.c.variant)
         )
         self._queries[limits] = query
         return query
+
+    def _counting_users(self, limits: tuple[float, ...]) -> Select[Any]:
+        """Return the query for people: those of the window, beside what they did before it.
+
+        Only who is in the window is looked up in the time before, by the index on subjects.
+        """
+        if limits in self._of_users:
+            return self._of_users[limits]
+        requests = self._requests
+        recent = requests.c.logged_at >= bindparam("users_since")
+        what = {
+            "error": requests.c.error,
+            "failed": not_(requests.c.success),
+            **{f"slow_{at}": requests.c.latency_ms > limit for at, limit in enumerate(limits)},
+        }
+
+        def by_subject(*conditions: ColumnElement[bool]) -> Select[Any]:
+            return (
+                select(
+                    requests.c.variant,
+                    requests.c.subject,
+                    _any(recent).label("recent"),
+                    *(_any(and_(recent, one)).label(name) for name, one in what.items()),
+                )
+                .where(*conditions)
+                .group_by(requests.c.variant, requests.c.subject)
+            )
+
+        window = self._within(bindparam("since"), bindparam("until"))
+        now = by_subject(*window, requests.c.subject != "").cte("people")
+        before = by_subject(
+            *self._within(bindparam("users_since"), bindparam("since")),
+            requests.c.subject.in_(select(now.c.subject)),
+        ).cte("before_it")
+        first = {
+            name: _number(and_(now.c[name] == 1, func.coalesce(before.c[name], 0) == 0))
+            for name in ("recent", *what)
+        }
+        both = and_(now.c.variant == before.c.variant, now.c.subject == before.c.subject)
+        people = (
+            select(
+                now.c.variant,
+                func.count().label("users"),
+                *(one.label(name) for name, one in first.items()),
+            )
+            .select_from(now.outerjoin(before, both))
+            .group_by(now.c.variant)
+            .cte("firsts")
+        )
+        nobody = (
+            select(requests.c.variant, _number(requests.c.subject == "").label("anonymous"))
+            .where(*window)
+            .group_by(requests.c.variant)
+            .cte("nobody")
+        )
+        query = select(nobody, people).select_from(
+            nobody.outerjoin(people, nobody.c.variant == people.c.variant)
+        )
+        self._of_users[limits] = query
+        return query
+
+    def _within(
+        self, since: ColumnElement[int], until: ColumnElement[int]
+    ) -> tuple[ColumnElement[bool], ...]:
+        requests = self._requests
+        return (
+            requests.c.environment == self._environment,
+            requests.c.flag == bindparam("flag"),
+            requests.c.logged_at >= since,
+            requests.c.logged_at < until,
+            requests.c.served_by.in_(bindparam("served_by", expanding=True)),
+        )
 
     def now(self) -> int:
         """Return the database's time in microseconds since 1970. Raises Unreachable."""
@@ -201,6 +282,11 @@ def _number(condition: ColumnElement[Any]) -> ColumnElement[int]:
     return func.coalesce(func.sum(cast(case((condition, 1), else_=0), Integer)), 0)
 
 
+def _any(condition: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return 1 if a condition holds for a row, else 0."""
+    return func.max(cast(case((condition, 1), else_=0), Integer))
+
+
 def _counts(row: Mapping[Any, Any], limits: Sequence[float]) -> Counts:
     return Counts(
         requests=int(row["requests"]),
@@ -209,4 +295,16 @@ def _counts(row: Mapping[Any, Any], limits: Sequence[float]) -> Counts:
         timed=int(row["timed"]),
         latency_ms=float(row["latency_ms"]),
         slow={float(limit): int(row[f"slow_{at}"]) for at, limit in enumerate(limits)},
+    )
+
+
+def _with_users(counts: Counts, row: Mapping[Any, Any], limits: Sequence[float]) -> Counts:
+    return replace(
+        counts,
+        users=int(row["users"] or 0),
+        new_users=int(row["recent"] or 0),
+        error_users=int(row["error"] or 0),
+        failed_users=int(row["failed"] or 0),
+        slow_users={float(limit): int(row[f"slow_{at}"] or 0) for at, limit in enumerate(limits)},
+        anonymous=int(row["anonymous"]),
     )

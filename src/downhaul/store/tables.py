@@ -289,4 +289,6 @@ def _requests(name: str, metadata: MetaData) -> Table:
         Column("logged_at", BigInteger, nullable=False),
         UniqueConstraint("id", name=f"uq_{name}_id"),
         Index(f"ix_{name}_window", "environment", "flag", "logged_at"),
+        # Whether somebody who erred now had erred before.
+        Index(f"ix_{name}_subject", "environment", "flag", "subject", "logged_at"),
     )

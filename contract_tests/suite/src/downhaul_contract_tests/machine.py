@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from downhaul.analysis.model import Check, Counts, Measure, Sample
+from downhaul.analysis.model import Check, Counts, Measure, Sample, Window
 from downhaul.backends.sqlite import SqliteProvider
 from downhaul.control import Operator
 from downhaul.provider import FlagProvider
@@ -66,14 +66,27 @@ class Machine:
 
     # A metric source (downhaul.analysis)
 
-    def probe(self, flag: str, thresholds: Any) -> None:
+    counts_users: Final = False
+
+    def probe(
+        self, flag: str, thresholds: tuple[float, ...], *, users: bool = False
+    ) -> tuple[str, ...]:
         """Be there."""
+        return ()
 
     def watermark(self) -> int:
         """Return the time until which everything is known."""
         return int(self._store.database.scalar(_NOW))
 
-    def sample(self, flag: str, window: Any, thresholds: Any, *, preview: bool = False) -> Sample:
+    def sample(
+        self,
+        flag: str,
+        window: Window,
+        thresholds: tuple[float, ...],
+        *,
+        preview: bool = False,
+        users_since: int | None = None,
+    ) -> Sample:
         """Return fifty requests a second for each variant."""
         requests = round(50 * (window.until - window.since) / 1e6)
         return Sample(window, {"on": _counts(requests, self.errors), "off": _counts(requests, 0.0)})
