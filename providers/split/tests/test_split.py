@@ -1,11 +1,13 @@
 """Split's own SDK behind the interface: what it does by itself must not reach a caller."""
 
+import datetime as dt
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from uuid import UUID
 
 import pytest
 import requests
@@ -364,17 +366,33 @@ def test_a_rule_that_the_sdk_does_not_know_is_an_error_and_no_treatment(service,
         assert (result.value, result.error_code) == (True, ErrorCode.PARSE_ERROR)
 
 
-def test_attributes_reach_the_sdk_as_it_compares_them():
-    about = Context("ada", {"n": 5, "x": 1.5, "none": None, "deep": {"a": 1}, "l": ("a", "b")})
-    assert their_attributes(about, about) == {"n": 5, "x": 1.5, "l": ["a", "b"]}
-    both = Context.multi(about, Context("acme", {"size": 10}, "organisation"))
-    assert their_attributes(both, about) == {
+def test_attributes_reach_the_sdk_as_they_are_and_times_as_it_compares_them():
+    noon = dt.datetime(1970, 1, 2, 12, tzinfo=dt.UTC)
+    values = {
         "n": 5,
-        "x": 1.5,
-        "l": ["a", "b"],
-        "organisation": "acme",
-        "organisation.size": 10,
+        "x": 5.0,
+        "deep": {"a": 1, "b": None},
+        "list": ["a", None, {"b": 1}],
+        "pair": ("a", "b"),
+        "set": {"a", "b"},
+        "other": UUID(int=7),
     }
+    about = Context(
+        "ada", {**values, "none": None, "noon": noon, "naive": noon.replace(tzinfo=None)}
+    )
+    sent = their_attributes(about, about)
+    assert sent == {**values, "noon": 129_600}
+    assert [(name, type(sent[name])) for name in values] == [
+        (name, type(value)) for name, value in values.items()
+    ]
+    both = Context.multi(about, Context("acme", {"size": 10.0, "since": noon}, "organisation"))
+    assert their_attributes(both, about) == {
+        **sent,
+        "organisation": "acme",
+        "organisation.size": 10.0,
+        "organisation.since": 129_600,
+    }
+    assert their_attributes(Context("ada", {"none": None}), Context("ada")) is None
     assert their_key(Context(None, {"plan": "gold"})) == NOBODY
 
 
