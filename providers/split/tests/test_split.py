@@ -11,29 +11,17 @@ from uuid import UUID
 
 import pytest
 import requests
+from connected_split import connection, wait_for
 from downhaul_emulators.split import boolean, buckets, definition_of, rule
 from downhaul_split.contexts import NOBODY, their_attributes, their_key
 from downhaul_split.provider import SplitProvider, create
-from downhaul_split.session import Connection
 
 from downhaul import Context, Flags
-from downhaul.config import Declaration, RolloutMode, Secret, resolve
+from downhaul.config import Declaration, RolloutMode, resolve
 from downhaul.errors import ConfigError
 from downhaul.evaluator.bucketing import bucket
 from downhaul.provider import State
 from downhaul.result import ErrorCode, Reason
-
-
-def connection(service, key=None, **more):
-    places = {
-        "sdk_url": service.sdk_url,
-        "events_url": service.events_url,
-        "auth_url": service.auth_url,
-        "streaming_url": service.streaming_url,
-        "telemetry_url": service.telemetry_url,
-        "refresh": 1,
-    }
-    return Connection(Secret(key or service.sdk_key), **{**places, **more})
 
 
 @pytest.fixture
@@ -49,13 +37,6 @@ def connect(service):
     yield make
     for flags in made:
         flags.close()
-
-
-def wait_for(holds, timeout=20.0):
-    until = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 # Starting and ending

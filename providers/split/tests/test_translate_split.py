@@ -3,24 +3,19 @@
 import datetime as dt
 import json
 import logging
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from downhaul_split.contexts import their_attributes
 from downhaul_split.translate import context_from, flags_from
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk_oracle import Oracle
 
 from downhaul import Context, Flags
 from downhaul.errors import DocumentError
 from downhaul.flag import Scheme, Split
 from downhaul.ledger import Fidelity
-
-sys.path.insert(0, str(Path(__file__).parent))  # for sdk_oracle
-
-from sdk_oracle import Oracle
 
 logging.getLogger("splitio").setLevel(logging.CRITICAL)
 

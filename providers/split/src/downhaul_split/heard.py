@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from splitio.api import APIException
 
+from downhaul_split import quiet
+
 _NOT_REPEATED: Final = 414  # "URI too long", after which the SDK's loops end
 
 
@@ -35,6 +37,7 @@ class Heard:
     def fetch_splits(self, *asked: Any) -> Any:
         """Fetch what changed, as the SDK would."""
         if self._closed():
+            quiet.ended()
             message = "closed"
             raise APIException(message, _NOT_REPEATED)
         asked_at = time.monotonic()

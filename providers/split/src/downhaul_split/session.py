@@ -30,34 +30,7 @@ from downhaul_split.threads import begin_end, bound, end, listens, preparing, si
 _log: Final = logging.getLogger("downhaul.split")
 _REFUSED: Final = frozenset({401, 403})
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 10  # seconds until a service that is away is asked again
-_FALSE_ALARMS: Final = (
-    "factory instantiation: You already have",
-    "URI",
-    "uri length",
-    "Could not correctly synchronize feature flags and segments after %d attempts",
-    "Push manager does not have an open SSE connection",
-    "sse already closed",
-)
 _RENEWED: Final = ("splits", "segments", "rule_based_segments")
-
-
-def _no_false_alarm(record: logging.LogRecord) -> bool:
-    """Drop what is no news: advice to keep one factory, and how a closed one ends its requests.
-
-    A forked child, and a test, need a factory of their own.
-    """
-    return not any(sign in str(record.msg) for sign in _FALSE_ALARMS)
-
-
-for _name in (
-    "client.factory",
-    "sync.synchronizer",
-    "sync.split",
-    "push.workers",
-    "push.manager",
-    "push.splitsse",
-):
-    logging.getLogger(f"splitio.{_name}").addFilter(_no_false_alarm)
 
 
 @dataclass(frozen=True, slots=True)
