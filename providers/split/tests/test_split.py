@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -125,37 +124,6 @@ def test_closing_while_split_is_away_leaves_no_thread(service):
         ),
         30,
     )
-
-
-@pytest.mark.rule("P1")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_child_that_is_forked_while_a_lock_of_the_sdk_is_held_still_answers(service):
-    service.put("agent", boolean())
-    provider = SplitProvider(connection(service))
-    flags = Flags.over(provider, ready_within=10)
-    assert flags.is_enabled("agent", "ada")
-    storage = provider._session._factory._get_storage("splits")
-    held, free = threading.Event(), threading.Event()
-
-    def hold():
-        with storage._lock:
-            held.set()
-            free.wait(20)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait(20)
-    child = os.fork()
-    if child == 0:  # pragma: no cover  (in the child)
-        ended = threading.Timer(15, lambda: os._exit(9))
-        ended.daemon = True
-        ended.start()
-        os._exit(0 if flags.is_enabled("agent", "ada") else 1)
-    free.set()
-    holder.join()
-    _, status = os.waitpid(child, 0)
-    flags.close()
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 # Following

@@ -77,9 +77,8 @@ class Session:
         self.recorder = Recorder(None)
         self.client: Client | None = None
         self.known: Mapping[str, Known] = {}
-        if before is not None and before.client is not None and before.known:
-            before.renew_locks()
-            self.client, self.known, self.recorder = before.client, before.known, before.recorder
+        if before is not None:
+            self._inherit(before)
 
     @property
     def serves(self) -> bool:
@@ -94,11 +93,19 @@ class Session:
         heard_by_itself = self._connection.file is not None or listens(self._factory._sync_manager)  # noqa: SLF001  (no other way)
         return time.monotonic() if heard_by_itself else self._silent_since
 
-    def renew_locks(self) -> None:
-        """Free the SDK's storage in a forked child: whoever held a lock of it doesn't live here."""
+    def _inherit(self, before: Session) -> None:
+        """Go on with what a parent process had; whoever held a lock of it doesn't live here.
+
+        Its client may be of another factory than its own: of that of its own parent.
+        """
         sdk._INSTANTIATED_FACTORIES_LOCK = threading.RLock()  # noqa: SLF001  (no other way in)
-        for name in _RENEWED if self._factory is not None else ():
-            self._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
+        client = before.client
+        if client is None:
+            return
+        for name in _RENEWED:
+            client._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
+        before.recorder.passes_nothing_on()  # nothing here sends what it records
+        self.client, self.known, self.recorder = client, before.known, before.recorder
 
     def start(self) -> None:
         """Make the factory, in a thread: whatever it does at once, nobody waits for it."""
