@@ -78,6 +78,25 @@ def test_a_refused_key_is_told_and_no_flag_is_said_to_be_missing(service):
         assert "sdk-of-somebody-else" not in f"{result}{flags.status()}{provider!r}"
 
 
+@pytest.mark.rule("P2", "X1")
+@pytest.mark.parametrize("body", [{"message": "moved"}, "a proxy's page", {"ff": {"d": []}}])
+def test_an_answer_that_is_no_definition_of_flags_is_told_and_leaves_the_flags(
+    service, connect, body
+):
+    service.put("agent", boolean())
+    service.fail("splitChanges", status=200, body=body)
+    flags = connect(ready_within=0.1, streaming=False)
+    wait_for(lambda: "something else than definitions" in flags.status().provider.message)
+    assert flags.status().state is State.NOT_READY
+    service.heal()
+    assert flags.wait_ready(10)
+    assert flags.is_enabled("agent", "ada")
+    service.fail("splitChanges", status=200, body=body)
+    wait_for(lambda: flags.status().state is State.STALE)
+    assert "something else than definitions" in flags.status().provider.message
+    assert flags.is_enabled("agent", "ada")
+
+
 _ASKS_AND_ENDS = """
 import sys
 from downhaul import Flags
