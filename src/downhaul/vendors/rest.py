@@ -61,6 +61,15 @@ class Shape(BaseModel):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def is_of(cls, body: Any) -> bool:
+        """Return whether an answer has this shape."""
+        try:
+            cls.model_validate(body)
+        except ValidationError:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -159,6 +168,10 @@ class Asking:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._session.close()
 
     def renew(self) -> None:
@@ -177,14 +190,15 @@ class Asking:
         *,
         shape: type[Shape] | None = None,
         flag: str | None = None,
+        failures: frozenset[int] | None = None,
         what: str = "flag",
-        **query: Any,
+        query: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return what is there, which must have the ``shape``.
 
         Raises FlagNotFound for 404 where a flag is asked for, ProviderError for another shape.
         """
-        request = _Request("GET", path, flag=flag, query=query, what=what)
+        request = _Request("GET", path, None, flag, query, failures=failures, what=what)
         body = self._ask(request)
         if shape is not None:
             self._check(request, body, shape)

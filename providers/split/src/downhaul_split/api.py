@@ -115,7 +115,8 @@ class Place:
         found: list[dict[str, Any]] = []
         while True:
             asking.renew()
-            page = asking.get(path, shape=shape, limit=_PAGE, offset=len(found))
+            part = {"limit": _PAGE, "offset": len(found)}
+            page = asking.get(path, shape=shape, query=part)
             found += page["objects"]
             whole = page.get("totalCount")
             if not page["objects"] or whole is None or len(found) >= whole:
@@ -127,7 +128,8 @@ class Place:
 
     def _id(self, asking: Asking) -> str:
         if self._workspace is None:
-            found = asking.get("/workspaces", shape=Workspaces, limit=_PAGE)["objects"]
+            part = {"limit": _PAGE}
+            found = asking.get("/workspaces", shape=Workspaces, query=part)["objects"]
             fit = [one for one in found if self._named in (None, one["id"], one["name"])]
             if len(fit) != 1:
                 names = ", ".join(sorted(str(one["name"]) for one in found)) or "none"
