@@ -126,7 +126,12 @@ class RestApi:
     deadline: float = 10.0
 
     def __repr__(self) -> str:
-        return f"RestApi({self.redact(self.url)!r})"
+        return f"RestApi({self.shown(self.url)!r})"
+
+    def shown(self, text: str) -> str:
+        """Return a text without secrets: an answer may say the token back to us."""
+        token = self.token.reveal()
+        return self.redact(text.replace(token, "***") if token else text)
 
     def begin(self) -> Asking:
         """Return what asks on behalf of one verb, until its deadline."""
@@ -296,7 +301,7 @@ class Asking:
             body, readable = None, False
         if code in range(200, 300) and (readable or one.method != "GET"):
             return body
-        said = api.redact(api.message(body) or answer.reason or "no reason given")
+        said = api.shown(api.message(body) or answer.reason or "no reason given")
         if code in api.refusals:
             refusal = api.refusals[code]
             message = f"{api.vendor} {refusal.message}: {said}"
@@ -310,7 +315,7 @@ class Asking:
         if code in api.refused:
             message, hint = f"{api.vendor} refuses it ({code}): {said}", "change what it names"
             raise self._error(Exists if code == _EXISTS else Refused, message, hint, one.flag)
-        asked = api.redact(f"{one.method} {one.path} ({code})")
+        asked = api.shown(f"{one.method} {one.path} ({code})")
         message = f"{api.vendor} answers with something unexpected to {asked}: {said}"
         raise self._error(ProviderError, message, api.unexpected, one.flag)
 
@@ -326,14 +331,14 @@ class Asking:
             message = f"{api.vendor} answers with something unexpected to {asked}: {told}"
             hint = f"{api.unexpected}; {one.method} {api.url}{one.path} must answer with {places}"
             raise self._error(
-                ProviderError, api.redact(message), api.redact(hint), one.flag
+                ProviderError, api.shown(message), api.shown(hint), one.flag
             ) from None
 
     def _too_late(self, trouble: str, flag: str | None, tried: int | None = None) -> Unreachable:
         api = self._api
         tries = f"{tried} tries within" if tried is not None else "it was tried for"
         return Unreachable(
-            api.redact(f"{api.vendor} did not do {trouble}"),
+            api.shown(f"{api.vendor} did not do {trouble}"),
             hint=f"{tries} {api.deadline:g} s: see whether it is well, and look at the flag "
             "before you repeat it",
             flag=flag,
