@@ -8,7 +8,8 @@ from responses import matchers
 
 from downhaul.config import Secret
 from downhaul.errors import FlagNotFound, ProviderError, Refused, Unreachable, VersionConflict
-from downhaul.vendors.rest import Denied, Exists, Refusal, RestApi, Shape
+from downhaul.vendors.rest import Denied, Exists, Refusal, RestApi
+from downhaul.vendors.shapes import Shape
 
 URL = "https://flags.example/api"
 REFUSALS = {
@@ -227,7 +228,7 @@ def test_an_answer_of_another_shape_is_told_with_each_place(server, body, told):
                 ask()
             assert told in str(refused.value)
             assert f"{URL}/f must answer with {told.partition(':')[0]}" in refused.value.hint
-    assert not Page.is_of(body)
+    assert Page.lacks(body)
 
 
 def test_an_answer_is_returned_as_it_came_whatever_else_it_has():
@@ -235,4 +236,4 @@ def test_an_answer_is_returned_as_it_came_whatever_else_it_has():
     with responses.RequestsMock() as server, api().begin() as asking:
         server.get(f"{URL}/f", json=body)
         assert asking.get("/f", shape=Page) == body
-    assert Page.is_of(body)
+    assert not Page.lacks(body)

@@ -16,12 +16,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
 import requests
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
 from downhaul.config import Secret
 from downhaul.errors import DownhaulError, FlagNotFound, ProviderError, Refused, Unreachable
+from downhaul.vendors.shapes import Shape
 
 _CONNECT: Final = 3.0  # seconds
 _READ: Final = 10.0
@@ -44,31 +42,6 @@ class Denied(ProviderError):
 
 class Exists(Refused):
     """There is one of that name already, or something else stands in the way (409)."""
-
-
-class Shape(BaseModel):
-    """What an answer must have for us to read it; whatever else it has may come.
-
-    Field names are ours: ``default_rule`` is the answer's ``defaultRule``. What may be missing has
-    a default, and nothing is taken for what it only looks like.
-    """
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        defer_build=True,  # an application that only evaluates asks for none
-        hide_input_in_errors=True,
-    )
-
-    @classmethod
-    def is_of(cls, body: Any) -> bool:
-        """Return whether an answer has this shape."""
-        try:
-            cls.model_validate(body)
-        except ValidationError:
-            return False
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,18 +294,15 @@ class Asking:
 
     def _check(self, one: _Request, body: Any, shape: type[Shape]) -> None:
         """Raise ProviderError, naming the endpoint and what is missing, for another shape."""
-        try:
-            shape.model_validate(body)
-        except ValidationError as error:
-            api, wrong = self._api, error.errors(include_url=False)[:_MOST_TOLD]
-            told = "; ".join(f"{_place_of(each['loc'])}: {_lack_of(each)}" for each in wrong)
-            places = ", ".join(_place_of(each["loc"]) for each in wrong)
-            asked = f"{one.method} {one.path}"
-            message = f"{api.vendor} answers with something unexpected to {asked}: {told}"
-            hint = f"{api.unexpected}; {one.method} {api.url}{one.path} must answer with {places}"
-            raise self._error(
-                ProviderError, api.shown(message), api.shown(hint), one.flag
-            ) from None
+        wrong = shape.lacks(body)[:_MOST_TOLD]
+        if not wrong:
+            return
+        api, asked = self._api, f"{one.method} {one.path}"
+        told = "; ".join(f"{place}: {lack}" for place, lack in wrong)
+        places = ", ".join(place for place, _lack in wrong)
+        message = f"{api.vendor} answers with something unexpected to {asked}: {told}"
+        hint = f"{api.unexpected}; {one.method} {api.url}{one.path} must answer with {places}"
+        raise self._error(ProviderError, api.shown(message), api.shown(hint), one.flag)
 
     def _too_late(self, trouble: str, flag: str | None, tried: int | None = None) -> Unreachable:
         api = self._api
@@ -349,18 +319,6 @@ class Asking:
         self, kind: type[DownhaulError], message: str, hint: str, flag: str | None
     ) -> DownhaulError:
         return kind(message, hint=hint, flag=flag, provider=self._api.provider)
-
-
-def _place_of(loc: tuple[int | str, ...]) -> str:
-    """Return a place in a document, as ``objects[3].name``."""
-    parts = [f"[{one}]" if isinstance(one, int) else f".{one}" for one in loc]
-    return "".join(parts).removeprefix(".") or "an object"
-
-
-def _lack_of(wrong: ErrorDetails) -> str:
-    """Return what is wrong at a place."""
-    said = {"missing": "it is missing", "model_type": "it is no object"}
-    return said.get(wrong["type"], wrong["msg"])
 
 
 def _nothing_else(request: requests.PreparedRequest) -> requests.PreparedRequest:

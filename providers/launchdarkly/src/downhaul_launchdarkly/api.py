@@ -12,7 +12,8 @@ import requests
 from downhaul.config import Secret
 from downhaul.errors import ProviderError
 from downhaul.vendors import rest
-from downhaul.vendors.rest import Refusal, RestApi, Shape, retry_after
+from downhaul.vendors.rest import Refusal, RestApi, retry_after
+from downhaul.vendors.shapes import Shape
 from downhaul_launchdarkly.shapes import FlagPage, Kept, SegmentPage, Stored
 
 NAME: Final = "launchdarkly"

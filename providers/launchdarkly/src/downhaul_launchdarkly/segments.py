@@ -139,7 +139,7 @@ def _written(
 
 def _shown(document: Any) -> Kept | None:
     """Return a segment as the answer to a patch shows it, if it does."""
-    return Kept(document) if shapes.Kept.is_of(document) else None
+    return None if shapes.Kept.lacks(document) else Kept(document)
 
 
 def _wanted(segment: Segment, salt: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from downhaul.vendors.rest import Shape
+from downhaul.vendors.shapes import Shape
 
 
 class _Variation(Shape):

@@ -105,7 +105,7 @@ def amend(
 
 def _shown(document: Any, environment: str) -> Stored | None:
     """Return a flag as the answer to a patch shows it; not all show every environment."""
-    whole = shapes.Stored.is_of(document) and environment in document["environments"]
+    whole = not shapes.Stored.lacks(document) and environment in document["environments"]
     return Stored(document, environment) if whole else None
 
 

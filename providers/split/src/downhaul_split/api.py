@@ -11,7 +11,8 @@ import requests
 
 from downhaul.config import Secret
 from downhaul.errors import ConfigError
-from downhaul.vendors.rest import Asking, Exists, Refusal, RestApi, Shape, retry_after
+from downhaul.vendors.rest import Asking, Exists, Refusal, RestApi, retry_after
+from downhaul.vendors.shapes import Shape
 from downhaul_split.shapes import About, Abouts, Definition, Definitions, Workspaces
 
 NAME: Final = "split"

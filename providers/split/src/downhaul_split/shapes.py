@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from downhaul.vendors.rest import Shape
+from downhaul.vendors.shapes import Shape
 
 
 class _Named(Shape):
