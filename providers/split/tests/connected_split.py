@@ -2,6 +2,9 @@
 
 import time
 
+from downhaul_split.admin import Admin
+from downhaul_split.api import Place, api_of
+from downhaul_split.provider import SplitProvider
 from downhaul_split.session import Connection
 
 from downhaul.config import Secret
@@ -18,6 +21,23 @@ def connection(service, key=None, **more):
         "refresh": 1,
     }
     return Connection(Secret(key or service.sdk_key), **{**places, **more})
+
+
+def provider_of(
+    service,
+    *,
+    portable=(),
+    declared=None,
+    deadline=10.0,
+    token=None,
+    workspace=None,
+    refresh=5.0,
+):
+    """Return a provider that manages an emulated service."""
+    api = api_of(service.admin_url, Secret(token or service.admin_token), deadline)
+    place = Place(workspace, service.environment, "user")
+    admin = Admin(api, place, portable=frozenset(portable), declared=declared)
+    return SplitProvider(connection(service, refresh=refresh), admin)
 
 
 def wait_for(holds, timeout=20.0):
