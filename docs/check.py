@@ -47,8 +47,8 @@ def rules(specification: str) -> dict[str, bool]:
 
 def test_files(root: Path) -> list[Path]:
     """Return every file that holds tests of ours."""
-    found = [*root.glob("tests/**/test_*.py"), *root.glob("providers/*/tests/**/test_*.py")]
-    # The suite's contracts are tests in files of other names.
+    found = [*root.glob("tests/**/*.py"), *root.glob("providers/*/tests/**/test_*.py")]
+    # What others inherit from, as the suite's contracts, are tests in files of other names.
     found += root.glob("contract_tests/**/*.py")
     return sorted(one for one in found if ".venv" not in one.parts)
 

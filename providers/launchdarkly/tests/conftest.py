@@ -6,6 +6,8 @@ from downhaul_emulators import LaunchDarklyEmulator
 
 sys.path.insert(0, str(Path(__file__).parent))  # for as_launchdarkly, which several modules share
 
+pytest.register_assert_rewrite("rolling_out")
+
 
 @pytest.fixture
 def service():

@@ -8,11 +8,11 @@ from downhaul_launchdarkly.session import Connection
 from downhaul.config import Secret
 
 
-def provider_of(service, *, portable=(), deadline=10.0, token=None):
+def provider_of(service, *, portable=(), declared=None, deadline=10.0, token=None):
     """Return a provider that manages an emulated service."""
     api = Api(service.url, Secret(token or service.admin_token), service.project, deadline)
     connection = Connection(Secret(service.sdk_key), service.url, service.url, service.url)
-    admin = Admin(api, service.environment, portable=frozenset(portable))
+    admin = Admin(api, service.environment, portable=frozenset(portable), declared=declared)
     return LaunchDarklyProvider(connection, admin)
 
 

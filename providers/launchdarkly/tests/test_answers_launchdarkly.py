@@ -158,6 +158,110 @@ def test_a_token_is_never_taken_along_to_another_place(vendor):
     assert "5ecret" not in f"{caught.value} {caught.value!r}"
 
 
+# Bodies of another shape
+
+
+def here(**fields):
+    """Return a documented flag with other fields in its environment; None leaves one out."""
+    found = documented()
+    part = {**found["environments"]["production"], **fields}
+    kept = {name: value for name, value in part.items() if value is not None}
+    return {**found, "environments": {"production": kept}}
+
+
+STRANGE = [
+    ({}, "key"),
+    ([], "an object"),
+    ("a proxy's page", "an object"),
+    ({**documented(), "environments": []}, "environments"),
+    ({**documented(), "environments": {"production": None}}, "environments.production"),
+    ({**documented(), "variations": [{"value": True}]}, "variations[0]._id"),
+    (here(version=None), "environments.production.version"),
+    (here(fallthrough=None), "environments.production.fallthrough"),
+    (here(on="true"), "environments.production.on"),
+    (here(targets=[{"values": ["ada"]}]), "targets[0].variation"),
+    (here(rules=[{"variation": 0}]), "rules[0].clauses"),
+    (here(rules=[{"clauses": [{}]}]), "rules[0].clauses[0].op"),
+    (here(prerequisites=[{}]), "prerequisites[0].key"),
+]
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("body, missing", STRANGE, ids=range(len(STRANGE)))
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda one: one.get("agent"),
+        lambda one: one.switch_off("agent", ANA),
+        lambda one: one.set_rollout("agent", "on", 10_000, ANA),
+        lambda one: one.put(Flag.boolean("agent"), ANA),
+        lambda one: one.delete("agent", ANA),
+        lambda one: one.snapshot("agent"),
+    ],
+    ids=["get", "switch_off", "set_rollout", "put", "delete", "snapshot"],
+)
+def test_a_flag_of_another_shape_names_the_endpoint_and_what_it_lacks(vendor, body, missing, verb):
+    vendor.get(FLAG, json=body)
+    with pytest.raises(
+        ProviderError, match="something unexpected to GET /flags/proj/agent"
+    ) as told:
+        verb(provider_of(Elsewhere))
+    assert missing in str(told.value)
+    assert f"GET {FLAG} must answer with" in told.value.hint
+    assert missing in told.value.hint
+    assert {one.request.method for one in vendor.calls} == {"GET"}
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("place", ["flags/proj", "segments/proj/production"])
+@pytest.mark.parametrize(
+    "body, missing",
+    [({}, "items"), ([], "an object"), ({"items": {}}, "items"), ({"items": [{}]}, "items[0].key")],
+)
+def test_a_page_of_another_shape_names_the_endpoint_and_what_it_lacks(vendor, place, body, missing):
+    vendor.get(f"{URL}/api/v2/flags/proj", json={"items": []})
+    vendor.get(f"{URL}/api/v2/segments/proj/production", json={"items": []})
+    vendor.replace(responses.GET, f"{URL}/api/v2/{place}", json=body)
+    with pytest.raises(ProviderError, match=f"something unexpected to GET /{place}") as told:
+        provider_of(Elsewhere).list()
+    assert missing in str(told.value)
+    assert f"GET {URL}/api/v2/{place} must answer with" in told.value.hint
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("body, missing", [({"key": "staff"}, "version"), ([], "an object")])
+def test_a_segment_of_another_shape_names_the_endpoint_and_what_it_lacks(vendor, body, missing):
+    vendor.get(f"{URL}/api/v2/flags/proj", json={"items": []})
+    vendor.get(f"{URL}/api/v2/segments/proj/production", json={"items": []})
+    vendor.get(f"{URL}/api/v2/segments/proj/production/staff", json=body)
+    with pytest.raises(ProviderError, match="something unexpected to GET /segments") as told:
+        provider_of(Elsewhere).put_segment(Segment("staff"), ANA)
+    assert missing in told.value.hint
+
+
+@pytest.mark.rule("P6")
+@pytest.mark.parametrize("answer", [[], {"environments": {"production": {}}}, {"environments": 5}])
+def test_a_write_is_never_taken_for_a_failure_because_its_answer_has_another_shape(vendor, answer):
+    vendor.get(FLAG, json=documented())
+    vendor.get(FLAG, json=documented(on=False, version=8))
+    vendor.patch(FLAG, json=answer)
+    asked = Flag.boolean("agent", on=False, deny=["eve"])
+    assert not provider_of(Elsewhere).put(asked, ANA, expected="7").on
+
+
+@pytest.mark.rule("P6")
+def test_a_segment_is_not_taken_for_unwritten_because_the_answer_is_short(vendor):
+    place = f"{URL}/api/v2/segments/proj/production"
+    staff = {"key": "staff", "version": 3, "included": [], "excluded": [], "rules": [], "tags": []}
+    vendor.get(f"{URL}/api/v2/flags/proj", json={"items": []})
+    vendor.get(place, json={"items": []})
+    vendor.get(f"{place}/staff", json=staff)
+    vendor.get(f"{place}/staff", json={**staff, "version": 4, "description": "who works here"})
+    vendor.patch(f"{place}/staff", json={})
+    wanted = Segment("staff", description="who works here")
+    assert provider_of(Elsewhere).put_segment(wanted, ANA).version == "4"
+
+
 # What says no
 
 

@@ -2,113 +2,19 @@
 
 import pytest
 from downhaul_emulators.launchdarkly import boolean
-from downhaul_launchdarkly.admin import Admin
-from downhaul_launchdarkly.api import Api
-from downhaul_launchdarkly.provider import LaunchDarklyProvider
-from downhaul_launchdarkly.session import Connection
-from rollout_world import ERRORS, a_world, plan_for, store_at
+from managed_launchdarkly import provider_of
+from rolling_out import AtVendor, RollsOut
 
-from downhaul import Flags
-from downhaul.config import Declaration, RolloutMode, Secret
-from downhaul.control.results import AtProvider
-from downhaul.provider import Change
-
-ANA = Change("ana", "by hand")
-USERS = [f"user-{number}" for number in range(2_000)]
+DECIDES = ("on", "fallthrough", "rules", "targets")
 
 
-@pytest.fixture(params=["native", "portable"])
-def mode(request):
-    return request.param
-
-
-@pytest.fixture
-def world(service, tmp_path, mode):
-    """LaunchDarkly, a control store beside it, and a client that serves."""
-    portable = frozenset({"agent"} if mode == "portable" else ())
-    declared = {"agent": Declaration(rollout=RolloutMode.PORTABLE)} if portable else {}
-    api = Api(service.url, Secret(service.admin_token), service.project, 10.0)
-    connection = Connection(Secret(service.sdk_key), service.url, service.url, service.url)
-    provider = LaunchDarklyProvider(
-        connection, Admin(api, service.environment, portable=portable, declared=declared)
-    )
-    service.put(boolean("agent", on=False, fallthrough={"variation": 1}))
-    with store_at(f"sqlite:///{tmp_path / 'control.db'}") as (url, _clock):
-        made = a_world(url, provider)
-        made.flags = Flags.over(provider, control=made.control, declarations=declared)
-        assert made.flags.wait_ready(20)
-        yield made
-        made.flags.close()
-        made.operator.close()
-        made.control.close()
-
-
-def served(world):
-    return {user for user in USERS if world.flags.is_enabled("agent", user)}
-
-
-@pytest.mark.rule("R1", "R2", "E7", "E10")
-def test_a_good_version_climbs_and_nobody_loses_it(world, service):
-    world.rollouts.start(plan_for("agent", 10, 50, 100), "out it goes")
-    before, shares = set(), []
-    for share in (10, 50, 100):
-        world.go(lambda share=share: world.percent() == share)
-        service.wait_for(lambda share=share: abs(len(served(world)) / 20 - share) < 4)
-        now = served(world)
-        assert before <= now
-        before = now
-        shares.append(len(now))
-    world.go_to("completed")
-    assert shares == sorted(shares)
-    assert len(shares) == 3
-
-
-@pytest.mark.rule("R4", "R8")
-def test_a_bad_version_is_taken_back_and_the_flag_is_exactly_as_it_was(world, service):
-    was = {name: service.flags["agent"][name] for name in ("on", "fallthrough", "rules", "targets")}
-    world.rollouts.start(plan_for("agent", 10, 50, guardrails=(ERRORS,)), "out it goes")
-    world.go(lambda: world.percent() == 10)
-    world.traffic.arms["on"].errors = 0.5
-    world.go_to("rolled_back")
-    now = service.flags["agent"]
-    assert {name: now[name] for name in was} == was
-    service.wait_for(lambda: not served(world))
-
-
-@pytest.mark.rule("K1", "K5")
-def test_a_kill_ends_a_rollout_though_the_vendor_wants_approvals(world, service):
-    world.rollouts.start(plan_for("agent", 10, 50), "out it goes")
-    world.go(lambda: world.percent() == 10)
-    service.approvals = True
-    killed = world.operator.kill("agent", "it burns")
-    assert killed.at_provider in (AtProvider.OWED, AtProvider.LEFT)
-    service.wait_for(lambda: not served(world))
-    world.go_to("stopped")
-    assert service.flags["agent"]["on"]
-    service.approvals = False
-    world.clock.advance(60)
-    world.controller.run_once()
-    assert not service.flags["agent"]["on"]
-
-
-class Died(BaseException):
-    """A controller that ended right where it was: nothing of it catches this."""
-
-
-@pytest.mark.rule("R2", "R7")
-@pytest.mark.parametrize("weight", [10, 50])
-def test_a_controller_that_dies_after_its_write_is_not_taken_for_somebody_else(world, weight):
-    world.rollouts.start(plan_for("agent", 10, 50, 100), "out it goes")
-
-    def dying(point, _rollout):
-        if point == "after_write" and world.percent() == weight:
-            raise Died
-
-    dies = world.another("dies", points=dying)
-    with pytest.raises(Died):
-        world.go(lambda: False, controller=dies)
-    assert world.percent() == weight
-    world.clock.advance(60)  # its lease ends
-    world.go_to("completed")
-    assert not {"paused", "drift"} & set(world.told()), world.told()
-    assert world.told()[-1] == "completed"
+class TestLaunchDarkly(RollsOut):
+    @pytest.fixture
+    def vendor(self, service, declared):
+        service.put(boolean("agent", on=False, fallthrough={"variation": 1}))
+        return AtVendor(
+            service,
+            provider_of(service, portable=declared, declared=declared),
+            lambda: {name: service.flags["agent"][name] for name in DECIDES},
+            lambda: service.flags["agent"]["on"],
+        )

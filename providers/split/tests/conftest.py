@@ -1,5 +1,12 @@
+import sys
+from pathlib import Path
+
 import pytest
 from downhaul_emulators.split import SplitEmulator
+
+sys.path.insert(0, str(Path(__file__).parent))  # for sdk_oracle and what several modules share
+
+pytest.register_assert_rewrite("rolling_out")
 
 
 @pytest.fixture

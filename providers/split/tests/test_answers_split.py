@@ -8,6 +8,7 @@ from downhaul_split.admin import Admin
 from downhaul_split.api import Place, api_of
 from responses import matchers
 
+from downhaul import Flag
 from downhaul.config import Secret
 from downhaul.errors import FlagNotFound, ProviderError, Refused
 from downhaul.flag import Split, Target
@@ -142,3 +143,133 @@ def test_the_longer_of_two_waits_is_waited_for_and_no_longer_than_the_verb_has(s
     with pytest.raises(ProviderError, match="429") as late:
         admin.get("agent")
     assert "1 tries within 1 s" in late.value.hint
+
+
+ABOUT_PLACE = f"{BASE}/splits/ws/ws-1/agent"
+LISTED = f"{BASE}/splits/ws/ws-1"
+DEFINED = f"{BASE}/splits/ws/ws-1/environments/Prod"
+STRANGE = [
+    ("workspaces", {}, "objects"),
+    ("workspaces", [], "an object"),
+    ("workspaces", {"objects": [{"name": "Default"}]}, "objects[0].id"),
+    ("workspaces", {"objects": {"id": "ws-1"}}, "objects"),
+    (ABOUT_PLACE, [], "an object"),
+    (ABOUT_PLACE, {"tags": ["agents"]}, "tags[0]"),
+    (HERE, {}, "name"),
+    (HERE, [], "an object"),
+    (HERE, None, "an object"),
+    (HERE, "a proxy's page", "an object"),
+    (HERE, {**DEFINITION, "treatments": {}}, "treatments"),
+    (HERE, {**DEFINITION, "treatments": [{}]}, "treatments[0].name"),
+    (HERE, {**DEFINITION, "defaultTreatment": None}, "defaultTreatment"),
+    (HERE, {**DEFINITION, "defaultRule": None}, "defaultRule"),
+    (HERE, {**DEFINITION, "defaultRule": [{"treatment": "on"}]}, "defaultRule[0].size"),
+    (HERE, {**DEFINITION, "rules": [{"buckets": []}]}, "rules[0].condition"),
+    (HERE, {**DEFINITION, "rules": [{"condition": {}, "buckets": []}]}, "matchers"),
+]
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("place, body, missing", STRANGE, ids=range(len(STRANGE)))
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda admin: admin.get("agent"),
+        lambda admin: admin.switch("agent", ANA, on=False),
+        lambda admin: admin.rollout("agent", "on", 10_000, ANA),
+        lambda admin: admin.put(Flag.boolean("agent"), ANA, None),
+        lambda admin: admin.snapshot("agent"),
+        lambda admin: admin.delete("agent", None),
+    ],
+    ids=["get", "switch", "rollout", "put", "snapshot", "delete"],
+)
+def test_an_answer_of_another_shape_names_the_endpoint_and_what_it_lacks(
+    service, admin, place, body, missing, verb
+):
+    url = f"{BASE}/workspaces" if place == "workspaces" else place
+    service.get(HERE, json=DEFINITION)
+    service.replace(responses.GET, url, json=body)
+    with pytest.raises(ProviderError, match="something unexpected to GET") as refused:
+        verb(admin)
+    assert missing in str(refused.value)
+    assert f"GET {url}" in refused.value.hint
+    assert missing in refused.value.hint
+    assert {call.request.method for call in service.calls} == {"GET"}
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("place", [LISTED, DEFINED])
+@pytest.mark.parametrize(
+    "body, missing",
+    [
+        ({}, "objects"),
+        ([], "an object"),
+        ({"objects": [{}]}, "objects[0].name"),
+        ({"objects": [{**ABOUT, **DEFINITION}], "totalCount": "many"}, "totalCount"),
+    ],
+)
+def test_a_page_of_another_shape_names_the_endpoint_and_what_it_lacks(
+    service, admin, place, body, missing
+):
+    service.get(LISTED, json={"objects": []})
+    service.get(DEFINED, json={"objects": []})
+    service.replace(responses.GET, place, json=body)
+    with pytest.raises(ProviderError, match="something unexpected to GET") as refused:
+        admin.everything()
+    assert missing in str(refused.value)
+    assert f"GET {place} must answer with" in refused.value.hint
+
+
+@pytest.mark.rule("X1", "P5")
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        {"type": "IN_LIST_STRING", "attribute": "plan"},
+        {"type": "BETWEEN_NUMBER", "attribute": "downhaul_agent", "between": {"from": 0}},
+        {"type": "BOOLEAN", "attribute": "vip"},
+        {"type": "IN_SPLIT", "depends": None},
+    ],
+)
+def test_a_matcher_without_its_data_has_no_like_here_and_the_flag_is_switched_all_the_same(
+    service, admin, matcher
+):
+    rule = {"condition": {"matchers": [matcher]}, "buckets": [{"treatment": "on", "size": 100}]}
+    strange = {**DEFINITION, "rules": [rule]}
+    service.get(HERE, json=strange)
+    with pytest.raises(ProviderError, match='"agent" has no like here'):
+        admin.get("agent")
+    with pytest.raises(Refused, match="a rule of its own"):
+        admin.rollout("agent", "on", 10_000, ANA)
+    service.patch(HERE, json={})
+    service.put(f"{HERE}/kill", json={})
+    service.replace(responses.GET, HERE, json={**strange, "killed": True})
+    assert not admin.switch("agent", ANA, on=False).on
+
+
+# A flag that other environments have
+
+
+MADE = f"{BASE}/splits/ws/ws-1/trafficTypes/user"
+
+
+@pytest.mark.rule("P5")
+def test_a_flag_that_is_there_is_defined_here_whatever_words_say_that_it_is(service, admin):
+    service.get(HERE, status=404, json={"code": 404, "message": "Object not found"})
+    service.post(MADE, status=409, json={"code": 409, "message": "this name is in use"})
+    service.post(HERE, status=409, json={"code": 409, "message": "somebody was faster"})
+    with pytest.raises(Refused, match="somebody was faster"):
+        admin.put(Flag.boolean("agent"), ANA, None)
+    assert [call.request.url for call in service.calls if call.request.method == "POST"] == [
+        MADE,
+        HERE,
+    ]
+
+
+@pytest.mark.rule("P6")
+def test_a_flag_that_is_refused_is_not_taken_for_one_that_is_there(service, admin):
+    service.get(HERE, status=404, json={"code": 404, "message": "Object not found"})
+    told = "a traffic type of that id already exists, under another name"
+    service.post(MADE, status=400, json={"code": 400, "message": told})
+    with pytest.raises(Refused, match="under another name"):
+        admin.put(Flag.boolean("agent"), ANA, None)
+    assert [call.request.url for call in service.calls if call.request.method == "POST"] == [MADE]

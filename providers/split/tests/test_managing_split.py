@@ -3,9 +3,8 @@
 import time
 
 import pytest
+from connected_split import provider_of
 from downhaul_emulators.split import boolean, rule
-from downhaul_split.admin import Admin
-from downhaul_split.api import Place, api_of
 from downhaul_split.provider import SplitProvider, create
 from downhaul_split.session import Connection
 
@@ -39,20 +38,6 @@ from downhaul.provider import ABSENT, Capability, Change
 
 ANA = Change("ana", "it spends too much")
 GOLD = {"type": "IN_LIST_STRING", "attribute": "plan", "strings": ["gold"], "negate": False}
-
-
-def provider_of(service, *, portable=(), deadline=10.0, token=None, workspace=None):
-    api = api_of(service.admin_url, Secret(token or service.admin_token), deadline)
-    place = Place(workspace, service.environment, "user")
-    connection = Connection(
-        Secret(service.sdk_key),
-        service.sdk_url,
-        service.events_url,
-        service.auth_url,
-        service.streaming_url,
-        service.telemetry_url,
-    )
-    return SplitProvider(connection, Admin(api, place, portable=frozenset(portable)))
 
 
 @pytest.fixture

@@ -1,37 +1,26 @@
 """Split's own SDK behind the interface: what it does by itself must not reach a caller."""
 
+import datetime as dt
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
+from uuid import UUID
 
 import pytest
 import requests
+from connected_split import connection, wait_for
 from downhaul_emulators.split import boolean, buckets, definition_of, rule
 from downhaul_split.contexts import NOBODY, their_attributes, their_key
 from downhaul_split.provider import SplitProvider, create
-from downhaul_split.session import Connection
 
 from downhaul import Context, Flags
-from downhaul.config import Declaration, RolloutMode, Secret, resolve
+from downhaul.config import Declaration, RolloutMode, resolve
 from downhaul.errors import ConfigError
 from downhaul.evaluator.bucketing import bucket
 from downhaul.provider import State
 from downhaul.result import ErrorCode, Reason
-
-
-def connection(service, key=None, **more):
-    places = {
-        "sdk_url": service.sdk_url,
-        "events_url": service.events_url,
-        "auth_url": service.auth_url,
-        "streaming_url": service.streaming_url,
-        "telemetry_url": service.telemetry_url,
-        "refresh": 1,
-    }
-    return Connection(Secret(key or service.sdk_key), **{**places, **more})
 
 
 @pytest.fixture
@@ -47,13 +36,6 @@ def connect(service):
     yield make
     for flags in made:
         flags.close()
-
-
-def wait_for(holds, timeout=20.0):
-    until = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 # Starting and ending
@@ -94,6 +76,25 @@ def test_a_refused_key_is_told_and_no_flag_is_said_to_be_missing(service):
         result = flags.evaluate("agent", "ada", default=True)
         assert result.error_code is ErrorCode.PROVIDER_NOT_READY
         assert "sdk-of-somebody-else" not in f"{result}{flags.status()}{provider!r}"
+
+
+@pytest.mark.rule("P2", "X1")
+@pytest.mark.parametrize("body", [{"message": "moved"}, "a proxy's page", {"ff": {"d": []}}])
+def test_an_answer_that_is_no_definition_of_flags_is_told_and_leaves_the_flags(
+    service, connect, body
+):
+    service.put("agent", boolean())
+    service.fail("splitChanges", status=200, body=body)
+    flags = connect(ready_within=0.1, streaming=False)
+    wait_for(lambda: "something else than definitions" in flags.status().provider.message)
+    assert flags.status().state is State.NOT_READY
+    service.heal()
+    assert flags.wait_ready(10)
+    assert flags.is_enabled("agent", "ada")
+    service.fail("splitChanges", status=200, body=body)
+    wait_for(lambda: flags.status().state is State.STALE)
+    assert "something else than definitions" in flags.status().provider.message
+    assert flags.is_enabled("agent", "ada")
 
 
 _ASKS_AND_ENDS = """
@@ -142,37 +143,6 @@ def test_closing_while_split_is_away_leaves_no_thread(service):
         ),
         30,
     )
-
-
-@pytest.mark.rule("P1")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_child_that_is_forked_while_a_lock_of_the_sdk_is_held_still_answers(service):
-    service.put("agent", boolean())
-    provider = SplitProvider(connection(service))
-    flags = Flags.over(provider, ready_within=10)
-    assert flags.is_enabled("agent", "ada")
-    storage = provider._session._factory._get_storage("splits")
-    held, free = threading.Event(), threading.Event()
-
-    def hold():
-        with storage._lock:
-            held.set()
-            free.wait(20)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait(20)
-    child = os.fork()
-    if child == 0:  # pragma: no cover  (in the child)
-        ended = threading.Timer(15, lambda: os._exit(9))
-        ended.daemon = True
-        ended.start()
-        os._exit(0 if flags.is_enabled("agent", "ada") else 1)
-    free.set()
-    holder.join()
-    _, status = os.waitpid(child, 0)
-    flags.close()
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 # Following
@@ -364,17 +334,33 @@ def test_a_rule_that_the_sdk_does_not_know_is_an_error_and_no_treatment(service,
         assert (result.value, result.error_code) == (True, ErrorCode.PARSE_ERROR)
 
 
-def test_attributes_reach_the_sdk_as_it_compares_them():
-    about = Context("ada", {"n": 5, "x": 1.5, "none": None, "deep": {"a": 1}, "l": ("a", "b")})
-    assert their_attributes(about, about) == {"n": 5, "x": 1.5, "l": ["a", "b"]}
-    both = Context.multi(about, Context("acme", {"size": 10}, "organisation"))
-    assert their_attributes(both, about) == {
+def test_attributes_reach_the_sdk_as_they_are_and_times_as_it_compares_them():
+    noon = dt.datetime(1970, 1, 2, 12, tzinfo=dt.UTC)
+    values = {
         "n": 5,
-        "x": 1.5,
-        "l": ["a", "b"],
-        "organisation": "acme",
-        "organisation.size": 10,
+        "x": 5.0,
+        "deep": {"a": 1, "b": None},
+        "list": ["a", None, {"b": 1}],
+        "pair": ("a", "b"),
+        "set": {"a", "b"},
+        "other": UUID(int=7),
     }
+    about = Context(
+        "ada", {**values, "none": None, "noon": noon, "naive": noon.replace(tzinfo=None)}
+    )
+    sent = their_attributes(about, about)
+    assert sent == {**values, "noon": 129_600}
+    assert [(name, type(sent[name])) for name in values] == [
+        (name, type(value)) for name, value in values.items()
+    ]
+    both = Context.multi(about, Context("acme", {"size": 10.0, "since": noon}, "organisation"))
+    assert their_attributes(both, about) == {
+        **sent,
+        "organisation": "acme",
+        "organisation.size": 10.0,
+        "organisation.since": 129_600,
+    }
+    assert their_attributes(Context("ada", {"none": None}), Context("ada")) is None
     assert their_key(Context(None, {"plan": "gold"})) == NOBODY
 
 

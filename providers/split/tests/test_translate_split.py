@@ -1,23 +1,21 @@
 """Split's documents in our words decide as its SDK for Python decides."""
 
+import datetime as dt
 import json
 import logging
-import sys
-from pathlib import Path
+from decimal import Decimal
 
 import pytest
+from downhaul_split.contexts import their_attributes
 from downhaul_split.translate import context_from, flags_from
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk_oracle import Oracle
 
-from downhaul import Flags
+from downhaul import Context, Flags
 from downhaul.errors import DocumentError
 from downhaul.flag import Scheme, Split
 from downhaul.ledger import Fidelity
-
-sys.path.insert(0, str(Path(__file__).parent))  # for sdk_oracle
-
-from sdk_oracle import Oracle
 
 logging.getLogger("splitio").setLevel(logging.CRITICAL)
 
@@ -32,8 +30,22 @@ VALUES = st.one_of(
     st.sampled_from(NUMBERS),
     st.booleans(),
     st.sampled_from([1.5, 5.0]),
+    st.sampled_from([float(number) for number in NUMBERS] + [float("nan"), float("inf")]),
     st.lists(st.sampled_from(WORDS), max_size=3),
+    st.lists(st.sampled_from((*WORDS, None, 5, 5.0, True)), max_size=3),
+    st.lists(st.dictionaries(st.sampled_from(WORDS), st.sampled_from(WORDS)), max_size=1),
+    st.sets(st.sampled_from(WORDS), max_size=3),
+    st.frozensets(st.sampled_from(WORDS), max_size=3).map(tuple),
+    st.dictionaries(st.sampled_from(WORDS), st.sampled_from((*WORDS, None, 5)), max_size=2),
+    st.sampled_from([Decimal(5), b"gold", dt.date(1970, 1, 2)]),
     st.none(),
+)
+TIMES = st.sampled_from(
+    [
+        dt.datetime(1970, 1, 1, 0, 0, 59, 999_999, tzinfo=dt.UTC),
+        dt.datetime(1970, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=1))),
+        dt.datetime(1970, 1, 2, 0, 1),  # noqa: DTZ001  (no offset: no time)
+    ]
 )
 
 
@@ -219,12 +231,16 @@ def worlds(draw):
 @given(
     worlds(),
     st.lists(
-        st.tuples(st.sampled_from(KEYS), st.dictionaries(st.sampled_from(NAMES), VALUES)),
+        st.tuples(
+            st.sampled_from(KEYS), st.dictionaries(st.sampled_from(NAMES), st.one_of(VALUES, TIMES))
+        ),
         min_size=1,
         max_size=8,
     ),
 )
-def test_what_was_read_from_split_decides_as_its_sdk_does(world, users):
+def test_what_was_read_from_split_decides_as_its_sdk_does_with_what_the_provider_sends(
+    world, users
+):
     translation = flags_from(world)
     assert all(one.fidelity is Fidelity.FULL for one in translation.ledger)
     oracle = Oracle(world)
@@ -233,7 +249,78 @@ def test_what_was_read_from_split_decides_as_its_sdk_does(world, users):
             context = context_from({"key": key, "attributes": attributes})
             for name in ("agent", "other"):
                 told = flags.evaluate(name, context)
-                assert told.variant == oracle.treatment(name, key, attributes), told
+                sent = their_attributes(context, context)
+                assert told.variant == oracle.treatment(name, key, sent), told
+                if not any(isinstance(one, dt.datetime) for one in attributes.values()):
+                    assert told.variant == oracle.treatment(name, key, attributes), told
+
+
+def asking(kind, data=None, **more):
+    """Return a matcher of ``plan`` with its data."""
+    where = {"keySelector": {"attribute": "plan"}, "matcherType": kind}
+    return {**ALL, **where, **({} if data is None else {DATA[kind]: data}), **more}
+
+
+DATA = {
+    "WHITELIST": "whitelistMatcherData",
+    "CONTAINS_STRING": "whitelistMatcherData",
+    "EQUAL_TO_SET": "whitelistMatcherData",
+    "PART_OF_SET": "whitelistMatcherData",
+    "CONTAINS_ALL_OF_SET": "whitelistMatcherData",
+    "CONTAINS_ANY_OF_SET": "whitelistMatcherData",
+    "EQUAL_TO": "unaryNumericMatcherData",
+    "GREATER_THAN_OR_EQUAL_TO": "unaryNumericMatcherData",
+    "EQUAL_TO_BOOLEAN": "booleanMatcherData",
+    "MATCHES_STRING": "stringMatcherData",
+}
+EACH = (
+    asking("WHITELIST", {"whitelist": ["gold", "5", "5.0", "true", '["gold"]', '{"gold": 5}']}),
+    asking("CONTAINS_STRING", {"whitelist": ["gold"]}),
+    asking("MATCHES_STRING", "null"),
+    *(
+        asking(kind, {"whitelist": ["gold", "g"]})
+        for kind in ("EQUAL_TO_SET", "PART_OF_SET", "CONTAINS_ALL_OF_SET", "CONTAINS_ANY_OF_SET")
+    ),
+    asking("EQUAL_TO_SET", {"whitelist": ["gold"]}),
+    *(
+        asking(kind, {"dataType": data, "value": value})
+        for kind in ("EQUAL_TO", "GREATER_THAN_OR_EQUAL_TO")
+        for data, value in (("NUMBER", 5), ("DATETIME", 86_400_000))
+    ),
+    asking("EQUAL_TO_BOOLEAN", True),
+)
+WORTH = (
+    *("gold", "5", "5.0", "true", "", 5, 5.0, 5.5, True, False, None, 86_401, 86_401.0),
+    *(["gold"], ["gold", None], ["gold", {"g": 1}], [["gold"]], ["gold", 5.0], []),
+    *(("gold",), {"gold"}, frozenset({"gold", "g"}), {"gold": 5}, {"gold": 5.0}, {"gold": None}),
+    *({}, b"gold", Decimal(5), dt.date(1970, 1, 2), float("nan")),
+    *(dt.datetime(1970, 1, 2, 1, tzinfo=dt.UTC), dt.datetime(1970, 1, 2)),  # noqa: DTZ001  (no offset: no time)
+)
+
+
+@pytest.mark.rule("E9")
+@pytest.mark.parametrize("value", WORTH, ids=lambda value: type(value).__name__)
+def test_each_value_is_read_alike_by_the_sdk_by_the_provider_and_after_leaving_split(value):
+    world = document(
+        *(
+            split(
+                f"{number}-{matcher['matcherType']}-{negate}",
+                [condition([{**matcher, "negate": negate}], [("on", 100)])],
+            )
+            for number, matcher in enumerate(EACH)
+            for negate in (False, True)
+        )
+    )
+    translation = flags_from(world)
+    oracle, context = Oracle(world), Context("ada", {"plan": value})
+    sent = their_attributes(context, context)
+    left = {one["name"] for one in world["ff"]["d"]} - {one.key for one in translation.flags}
+    assert not left
+    with Flags.in_memory(translation.flags) as flags:
+        told = {one.key: flags.evaluate(one.key, context).variant for one in translation.flags}
+    assert told == {key: oracle.treatment(key, "ada", sent) for key in told}
+    if not isinstance(value, dt.datetime):  # of which the SDK by itself makes nothing
+        assert told == {key: oracle.treatment(key, "ada", context.attributes) for key in told}
 
 
 def carried(*flags, **more):

@@ -13,6 +13,7 @@ from downhaul_unleash.provider import UnleashProvider
 from downhaul_unleash.session import Connection
 from stubs_unleash import ANA
 
+from downhaul import Flag
 from downhaul.config import Secret
 from downhaul.errors import FlagNotFound, ProviderError, Refused, Unreachable
 
@@ -200,3 +201,105 @@ def test_an_answer_that_is_no_json_says_that_the_url_is_wrong(server, console):
     with pytest.raises(ProviderError) as refused:
         console.get("f")
     assert "/api" in refused.value.hint
+
+
+# Answers of another shape
+
+
+def strange_strategy(**fields):
+    made = {**ours(), **fields}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+STRANGE = [
+    ({}, "environments"),
+    ([], "an object"),
+    ("a proxy's page", "an object"),
+    ({**document(), "environments": {}}, "environments"),
+    ({**document(), "environments": [{"name": "development"}]}, "environments[0].enabled"),
+    (document(strategies=[strange_strategy(id=None)]), "strategies[0].id"),
+    (document(strategies=[strange_strategy(parameters="50")]), "strategies[0].parameters"),
+    (document(strategies=[strange_strategy(segments=["1"])]), "strategies[0].segments[0]"),
+    (
+        document(strategies=[strange_strategy(constraints=[{"operator": "IN"}])]),
+        "constraints[0].contextName",
+    ),
+    (
+        document(strategies=[strange_strategy(variants=[{"name": "a"}])]),
+        "strategies[0].variants[0].weight",
+    ),
+    ({**document(), "dependencies": [{}]}, "dependencies[0].feature"),
+]
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("body, missing", STRANGE, ids=range(len(STRANGE)))
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda one: one.get("f"),
+        lambda one: one.switch_off("f", ANA),
+        lambda one: one.set_rollout("f", "on", 10_000, ANA),
+        lambda one: one.put(Flag.boolean("f"), ANA),
+        lambda one: one.delete("f", ANA),
+        lambda one: one.snapshot("f"),
+    ],
+    ids=["get", "switch_off", "set_rollout", "put", "delete", "snapshot"],
+)
+def test_a_flag_of_another_shape_names_the_endpoint_and_what_it_lacks(
+    server, console, body, missing, verb
+):
+    server.get(FLAG, json=body)
+    with pytest.raises(ProviderError, match="something unexpected to GET /admin") as told:
+        verb(console)
+    assert missing in str(told.value)
+    assert f"GET {FLAG} must answer with" in told.value.hint
+    assert missing in told.value.hint
+    assert {one.request.method for one in server.calls} == {"GET"}
+
+
+FEATURES = f"{URL}/admin/projects/default/features"
+EXPORT = f"{URL}/admin/features-batch/export"
+EXPORTED = {
+    "features": [{"name": "f"}],
+    "featureStrategies": [{**ours(), "featureName": "f", "segments": [7]}],
+    "featureEnvironments": [{"featureName": "f", "enabled": True}],
+}
+LISTS = [
+    ("GET", FEATURES, {}, "features"),
+    ("GET", FEATURES, [], "an object"),
+    ("GET", FEATURES, {"features": [{}]}, "features[0].name"),
+    ("GET", f"{URL}/admin/projects", {"projects": {}}, "projects"),
+    ("GET", f"{URL}/admin/projects", {"projects": [{}]}, "projects[0].id"),
+    ("POST", EXPORT, {}, "featureStrategies"),
+    ("POST", EXPORT, None, "an object"),
+    ("POST", EXPORT, {**EXPORTED, "featureStrategies": [{"featureName": "f"}]}, "[0].id"),
+    ("POST", EXPORT, {**EXPORTED, "featureEnvironments": [{}]}, "[0].featureName"),
+    ("GET", f"{URL}/admin/segments", {}, "segments"),
+    ("GET", f"{URL}/admin/segments", {"segments": [{"name": "s"}]}, "segments[0].id"),
+]
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("method, place, body, missing", LISTS, ids=range(len(LISTS)))
+def test_a_list_of_another_shape_names_the_endpoint_and_what_it_lacks(
+    server, console, method, place, body, missing
+):
+    names = [] if place.endswith("/projects") else [{"name": "f"}]
+    server.get(FEATURES, json={"features": names})
+    server.get(f"{URL}/admin/projects", json={"projects": [{"id": "default"}]})
+    server.post(EXPORT, json=EXPORTED)
+    server.get(f"{URL}/admin/segments", json={"segments": []})
+    server.replace(method, place, json=body)
+    with pytest.raises(ProviderError, match=f"something unexpected to {method} /admin") as told:
+        console.list()
+    assert missing in str(told.value)
+    assert f"{method} {place} must answer with" in told.value.hint
+
+
+def test_a_list_has_what_was_asked_for_and_leaves_out_what_was_not(server, console):
+    other = {**ours(), "id": "2", "featureName": "of-somebody-else"}
+    mine = {**ours("100"), "featureName": "f"}
+    server.get(FEATURES, json={"features": [{"name": "f"}]})
+    server.post(EXPORT, json={**EXPORTED, "featureStrategies": [other, mine]})
+    assert console.list().flags["f"].default == "on"

@@ -10,6 +10,7 @@ from downhaul.errors import DocumentError, FlagNotFound, ProviderError, Refused
 from downhaul.flag import FlagSet, Segment
 from downhaul.provider import Change
 from downhaul.references import segment_users
+from downhaul_launchdarkly import shapes
 from downhaul_launchdarkly.api import NAME, Asking, Contested, Operation
 from downhaul_launchdarkly.comparing import holds
 from downhaul_launchdarkly.rules import NotCarried, segment_of
@@ -130,10 +131,15 @@ def _written(
     return amend(
         asking,
         before,
-        lambda: Kept(asking.amend_segment(segment.key, environment, patch, comment)),
+        lambda: _shown(asking.amend_segment(segment.key, environment, patch, comment)),
         read,
         lambda now: holds(wanted, now.document),
     )
+
+
+def _shown(document: Any) -> Kept | None:
+    """Return a segment as the answer to a patch shows it, if it does."""
+    return None if shapes.Kept.lacks(document) else Kept(document)
 
 
 def _wanted(segment: Segment, salt: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from downhaul.errors import ProviderError, Refused, VersionConflict
 from downhaul.provider import ABSENT, Change
+from downhaul_launchdarkly import shapes
 from downhaul_launchdarkly.api import NAME, Asking, Contested, Operation
 from downhaul_launchdarkly.comparing import holds
 from downhaul_launchdarkly.stored import Stored
@@ -104,9 +105,8 @@ def amend(
 
 def _shown(document: Any, environment: str) -> Stored | None:
     """Return a flag as the answer to a patch shows it; not all show every environment."""
-    return (
-        Stored(document, environment) if environment in document.get("environments", {}) else None
-    )
+    whole = not shapes.Stored.lacks(document) and environment in document["environments"]
+    return Stored(document, environment) if whole else None
 
 
 def test_of(path: str, value: Any) -> Operation:

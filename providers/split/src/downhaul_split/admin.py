@@ -53,7 +53,7 @@ class Admin:
     def get(self, key: str) -> Flag | None:
         """Return the flag as it is now, or None."""
         try:
-            state = self._read(self._api.begin(), key)
+            state = self._state(key)
         except FlagNotFound:
             return None
         try:
@@ -65,18 +65,18 @@ class Admin:
 
     def everything(self) -> FlagSet:
         """Return every flag of the environment that has a like here, to the last page."""
-        asking = self._api.begin()
-        abouts = self._place.abouts(asking)
-        made: list[Flag] = []
-        for one in self._place.definitions(asking):
-            about = abouts.get(one["name"], {})  # it may have been made since those were listed
-            try:
-                made.append(Stored(one, about).flag())
-            except NotCarried as error:
-                _log.warning(
-                    'flag "%s" has no like here, and is not listed: %s', one["name"], error
-                )
-        return FlagSet.of(made)
+        with self._api.begin() as asking:
+            abouts = self._place.abouts(asking)
+            made: list[Flag] = []
+            for one in self._place.definitions(asking):
+                about = abouts.get(one["name"], {})  # it may have been made since those were listed
+                try:
+                    made.append(Stored(one, about).flag())
+                except NotCarried as error:
+                    _log.warning(
+                        'flag "%s" has no like here, and is not listed: %s', one["name"], error
+                    )
+            return FlagSet.of(made)
 
     def switch(self, key: str, change: Change, *, on: bool) -> Flag:
         """Turn a flag on or off; off sets the safe default treatment in the same request.
@@ -84,79 +84,79 @@ class Admin:
         A second request says the kill again as SDKs hear it first: one that is stuck on a change
         hears no other.
         """
-        asking = self._api.begin()
-        before = self._read(asking, key)
-        wanted = {**before.kept, "killed": not on}
-        operations = [_replace("killed", not on)]
-        safe = before.off(self._off.get(key))
-        if not on and safe != before.kept["defaultTreatment"]:
-            wanted["defaultTreatment"] = safe
-            operations.insert(0, _replace("defaultTreatment", safe))
-        try:
-            now = self._patch(asking, before, operations, wanted, change)
-        except Denied:
-            # Where changes need an approval, kills may be let through by themselves.
-            if on or safe != before.kept["defaultTreatment"]:
-                raise
-        else:
-            if on or before.kept == wanted:
-                return now
-        self._place.kill(asking, key, _title(change), _comment(change))
-        return self._read_back(asking, key, wanted)
+        with self._api.begin() as asking:
+            before = self._read(asking, key)
+            wanted = {**before.kept, "killed": not on}
+            operations = [_replace("killed", not on)]
+            safe = before.off(self._off.get(key))
+            if not on and safe != before.kept["defaultTreatment"]:
+                wanted["defaultTreatment"] = safe
+                operations.insert(0, _replace("defaultTreatment", safe))
+            try:
+                now = self._patch(asking, before, operations, wanted, change)
+            except Denied:
+                # Where changes need an approval, kills may be let through by themselves.
+                if on or safe != before.kept["defaultTreatment"]:
+                    raise
+            else:
+                if on or before.kept == wanted:
+                    return now
+            self._place.kill(asking, key, _title(change), _comment(change))
+            return self._read_back(asking, key, wanted)
 
     def rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
         """Serve a variant to a share of users, and the off variant to the rest."""
-        asking = self._api.begin()
-        before = self._read(asking, key)
-        before.treatment(variant)
-        if not 0 <= weight <= WHOLE:
-            message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
-            raise Refused(message, flag=key, hint="100 % are 100000")
-        rest = before.off(self._off.get(key))
-        if rest == variant:
-            message = f'"{variant}" has no other variant for the rest of the users'
-            raise Refused(message, flag=key, hint="set another default treatment in Split")
-        before.refuse_foreign_rules()
-        served = serves(key, variant, weight, rest, portable=key in self._portable)
-        operations = [_replace(name, value) for name, value in served.items()]
-        wanted = {**before.kept, **_kept(before, **served)}
-        return self._patch(asking, before, operations, wanted, change)
+        with self._api.begin() as asking:
+            before = self._read(asking, key)
+            before.treatment(variant)
+            if not 0 <= weight <= WHOLE:
+                message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
+                raise Refused(message, flag=key, hint="100 % are 100000")
+            rest = before.off(self._off.get(key))
+            if rest == variant:
+                message = f'"{variant}" has no other variant for the rest of the users'
+                raise Refused(message, flag=key, hint="set another default treatment in Split")
+            before.refuse_foreign_rules()
+            served = serves(key, variant, weight, rest, portable=key in self._portable)
+            operations = [_replace(name, value) for name, value in served.items()]
+            wanted = {**before.kept, **_kept(before, **served)}
+            return self._patch(asking, before, operations, wanted, change)
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same request."""
         given = checked_keys(key, keys)
-        asking = self._api.begin()
-        before = self._read(asking, key)
-        treatments = before.targeted(before.treatment(variant), given)
-        wanted = {**before.kept, **_kept(before, treatments=treatments)}
-        return self._patch(asking, before, [_replace("treatments", treatments)], wanted, change)
+        with self._api.begin() as asking:
+            before = self._read(asking, key)
+            treatments = before.targeted(before.treatment(variant), given)
+            wanted = {**before.kept, **_kept(before, treatments=treatments)}
+            return self._patch(asking, before, [_replace("treatments", treatments)], wanted, change)
 
     def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
         """Write a flag whole, or make it."""
-        asking = self._api.begin()
-        definition = definition_of(flag, portable=flag.key in self._portable)
-        try:
-            before: Stored | None = self._read(asking, flag.key)
-        except FlagNotFound:
-            before = None
-        self._compare(flag.key, before, expected)
-        wanted = kept_of({**_nothing(before), **definition})
-        said = {"comment": _comment(change), "title": _title(change)}
-        if before is None:
-            self._place.create(asking, flag.key, flag.description, {**definition, **said})
-        elif before.kept != wanted:
-            self._place.replace(asking, flag.key, {**_nothing(before), **definition, **said})
-        about = self._place.about(asking, flag.key)
-        tags = [one["name"] for one in about.get("tags") or ()]
-        if tags != list(flag.tags) or (about.get("description") or "") != flag.description:
-            self._place.describe(asking, flag.key, flag.description, list(flag.tags))
-        return self._read_back(asking, flag.key, wanted)
+        with self._api.begin() as asking:
+            definition = definition_of(flag, portable=flag.key in self._portable)
+            try:
+                before: Stored | None = self._read(asking, flag.key)
+            except FlagNotFound:
+                before = None
+            self._compare(flag.key, before, expected)
+            wanted = kept_of({**_nothing(before), **definition})
+            said = {"comment": _comment(change), "title": _title(change)}
+            if before is None:
+                self._place.create(asking, flag.key, flag.description, {**definition, **said})
+            elif before.kept != wanted:
+                self._place.replace(asking, flag.key, {**_nothing(before), **definition, **said})
+            about = self._place.about(asking, flag.key)
+            tags = [one["name"] for one in about.get("tags") or ()]
+            if tags != list(flag.tags) or (about.get("description") or "") != flag.description:
+                self._place.describe(asking, flag.key, flag.description, list(flag.tags))
+            return self._read_back(asking, flag.key, wanted)
 
     def delete(self, key: str, expected: str | None) -> None:
         """Remove the definition from this environment; SDKs forget the flag."""
-        asking = self._api.begin()
-        self._compare(key, self._read(asking, key), expected)
-        self._place.remove(asking, key)
+        with self._api.begin() as asking:
+            self._compare(key, self._read(asking, key), expected)
+            self._place.remove(asking, key)
 
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return what can be brought back of a flag.
@@ -164,26 +164,30 @@ class Admin:
         The document is the flag in our words, as rollouts read it, with Split's own state beside
         it, which is what is restored.
         """
-        state = self._read(self._api.begin(), key)
+        state = self._state(key)
         own = {name: state.definition[name] for name in KEPT if name in state.definition}
         document = {**flag_to_data(_told(state)), NAME: own}
         return ProviderSnapshot(key, NAME, state.version, document, utc_now())
 
     def restore(self, snapshot: ProviderSnapshot, change: Change, expected: str | None) -> Flag:
         """Bring a snapshot back whole, as a new version."""
-        asking = self._api.begin()
-        key = snapshot.flag
-        own = snapshot.document.get(NAME)
-        if snapshot.provider != NAME or own is None:
-            message = f'the snapshot of flag "{key}" was taken at {snapshot.provider}'
-            raise Refused(message, flag=key, hint="restore it there")
-        before = self._read(asking, key)
-        self._compare(key, before, expected)
-        wanted = kept_of(own)
-        if before.kept != wanted:
-            said = {"comment": _comment(change), "title": _title(change)}
-            self._place.replace(asking, key, {**own, **said})
-        return self._read_back(asking, key, wanted)
+        with self._api.begin() as asking:
+            key = snapshot.flag
+            own = snapshot.document.get(NAME)
+            if snapshot.provider != NAME or own is None:
+                message = f'the snapshot of flag "{key}" was taken at {snapshot.provider}'
+                raise Refused(message, flag=key, hint="restore it there")
+            before = self._read(asking, key)
+            self._compare(key, before, expected)
+            wanted = kept_of(own)
+            if before.kept != wanted:
+                said = {"comment": _comment(change), "title": _title(change)}
+                self._place.replace(asking, key, {**own, **said})
+            return self._read_back(asking, key, wanted)
+
+    def _state(self, key: str) -> Stored:
+        with self._api.begin() as asking:
+            return self._read(asking, key)
 
     def _read(self, asking: Asking, key: str) -> Stored:
         definition = self._place.definition(asking, key)

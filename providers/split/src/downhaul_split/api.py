@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import requests
 
 from downhaul.config import Secret
-from downhaul.errors import ConfigError, Refused
-from downhaul.vendors.rest import Asking, RestApi, retry_after
+from downhaul.errors import ConfigError
+from downhaul.vendors.rest import Asking, Exists, Refusal, RestApi, retry_after
+from downhaul.vendors.shapes import Shape
+from downhaul_split.shapes import About, Abouts, Definition, Definitions, Workspaces
 
 NAME: Final = "split"
 _PAGE: Final = 50
-_HINTS: Final[Mapping[int, tuple[str, str]]] = {
-    401: ("refuses the admin key (401)", "set `admin_token` to an admin API key"),
-    403: (
+_REFUSALS: Final[Mapping[int, Refusal]] = {
+    401: Refusal("refuses the admin key (401)", "set `admin_token` to an admin API key"),
+    403: Refusal(
         "does not let this key do that (403)",
-        (
-            "give the key a role that may edit flags here; where the environment requires "
-            "approvals, ask for the change in Split, and kill in Downhaul, which needs none"
-        ),
+        "give the key a role that may edit flags here; where the environment requires approvals, "
+        "ask for the change in Split, and kill in Downhaul, which needs none",
     ),
 }
 _REMAINING: Final = ("X-RateLimit-Reset-Seconds-Org", "X-RateLimit-Reset-Seconds-IP")
-_EXISTS: Final = "already exists"
 
 
 def api_of(url: str, token: Secret, deadline: float, *, header: str = "Authorization") -> RestApi:
@@ -37,7 +37,7 @@ def api_of(url: str, token: Secret, deadline: float, *, header: str = "Authoriza
         vendor="Split",
         provider=NAME,
         headers=lambda key: {header: f"Bearer {key}" if bearer else key},
-        hints=_HINTS,
+        refusals=_REFUSALS,
         wait=_wait_of,
         not_found="see which `workspace` and `environment` are configured",
         unexpected="`admin_url` must lead to Split's admin API",
@@ -59,21 +59,22 @@ class Place:
 
     def definition(self, asking: Asking, key: str) -> dict[str, Any]:
         """Return a flag's definition in this environment. Raises FlagNotFound."""
-        return dict(asking.get(self._here(asking, key), flag=key))
+        return dict(asking.get(self._here(asking, key), shape=Definition, flag=key))
 
     def definitions(self, asking: Asking) -> list[dict[str, Any]]:
         """Return all definitions of this environment, page by page to the end."""
         path = f"/splits/ws/{self._id(asking)}/environments/{_quoted(self._environment)}"
-        return self._all(asking, path)
+        return self._all(asking, path, Definitions)
 
     def about(self, asking: Asking, key: str) -> dict[str, Any]:
         """Return what all environments share: description and tags. Raises FlagNotFound."""
-        return dict(asking.get(f"/splits/ws/{self._id(asking)}/{_quoted(key)}", flag=key))
+        path = f"/splits/ws/{self._id(asking)}/{_quoted(key)}"
+        return dict(asking.get(path, shape=About, flag=key))
 
     def abouts(self, asking: Asking) -> dict[str, dict[str, Any]]:
         """Return that of all flags, by name."""
         path = f"/splits/ws/{self._id(asking)}"
-        return {one["name"]: one for one in self._all(asking, path)}
+        return {one["name"]: one for one in self._all(asking, path, Abouts)}
 
     def patch(
         self, asking: Asking, key: str, operations: list[dict[str, Any]], title: str, comment: str
@@ -96,11 +97,8 @@ class Place:
     ) -> None:
         """Make a flag, or what an environment lacks of one that is there."""
         path = f"/splits/ws/{self._id(asking)}/trafficTypes/{_quoted(self._traffic_type)}"
-        try:
-            asking.post(path, {"name": key, "description": description}, flag=None)
-        except Refused as error:
-            if _EXISTS not in str(error):
-                raise
+        with suppress(Exists):  # other environments have it, or had it
+            asking.post(path, {"name": key, "description": description})
         asking.post(self._here(asking, key), definition, flag=key)
 
     def describe(self, asking: Asking, key: str, description: str, tags: list[str]) -> None:
@@ -114,13 +112,15 @@ class Place:
         """Remove the definition of this environment; others keep theirs."""
         asking.delete(self._here(asking, key), flag=key)
 
-    def _all(self, asking: Asking, path: str) -> list[dict[str, Any]]:
+    def _all(self, asking: Asking, path: str, shape: type[Shape]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:
             asking.renew()
-            page = asking.get(path, limit=_PAGE, offset=len(found))
+            part = {"limit": _PAGE, "offset": len(found)}
+            page = asking.get(path, shape=shape, query=part)
             found += page["objects"]
-            if not page["objects"] or len(found) >= page.get("totalCount", len(found)):
+            whole = page.get("totalCount")
+            if not page["objects"] or whole is None or len(found) >= whole:
                 return found
 
     def _here(self, asking: Asking, key: str) -> str:
@@ -129,7 +129,8 @@ class Place:
 
     def _id(self, asking: Asking) -> str:
         if self._workspace is None:
-            found = asking.get("/workspaces", limit=_PAGE)["objects"]
+            part = {"limit": _PAGE}
+            found = asking.get("/workspaces", shape=Workspaces, query=part)["objects"]
             fit = [one for one in found if self._named in (None, one["id"], one["name"])]
             if len(fit) != 1:
                 names = ", ".join(sorted(str(one["name"]) for one in found)) or "none"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.result import Reason, Result
-from downhaul_split.values import BOOLEANS, kind_of, values_of
+from downhaul_split.values import BOOLEANS, CONTROL, kind_of, values_of
 
 _WHOLE: Final = 100
 _LABELS: Final = {
@@ -50,13 +50,14 @@ def known_of(split: Any) -> Known:
         # Who serves `on` to all need not tell of `off`; a kill serves it all the same.
         values["false" if "true" in values else "off"] = False
     off = off_of(kind, values, split.default_treatment)
+    known_off = off if off in values else None
     return Known(
         flag=Flag(
             key=split.name,
             kind=kind,
             variants=values,
-            off_variant=off,
-            default=off,
+            off_variant=known_off,
+            default=known_off or next(iter(values), off),
             on=not split.killed,
             prerequisites=tuple(
                 Prerequisite(one.feature_flag_name, tuple(one.treatments))
@@ -79,16 +80,20 @@ def off_of(kind: FlagKind, values: dict[str, Any], default_treatment: str) -> st
     Split serves the default treatment to whom a kill, or the traffic allocation, shuts out. It may
     be ``on``; what a kill of ours serves then is the treatment that is False.
     """
-    if kind is FlagKind.BOOLEAN and BOOLEANS.get(default_treatment):
+    if kind is FlagKind.BOOLEAN and BOOLEANS.get(default_treatment, True):
         return next((name for name, value in values.items() if not value), default_treatment)
     return default_treatment
 
 
 def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
-    """Return the treatments in the order of the rules, the default treatment last."""
+    """Return the treatments in the order of the rules, the default treatment last.
+
+    A flag of a file may have no default treatment; what the SDK puts there is no treatment.
+    """
     named = [part.treatment for one in conditions for part in one.partitions]
     configured = split.to_split_view().configs
-    return list(dict.fromkeys([*named, *configured, split.default_treatment]))
+    found = dict.fromkeys([*named, *configured, split.default_treatment])
+    return [name for name in found if name != CONTROL]
 
 
 def _reasons(conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reason]]:

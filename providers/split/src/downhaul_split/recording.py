@@ -20,6 +20,10 @@ class Recorder(StatsRecorder):  # type: ignore[misc]  # the SDK has no types
         self._passed_to = passed_to
         self.last = _Last()
 
+    def passes_nothing_on(self) -> None:
+        """Let the rest be recorded by nobody."""
+        self._passed_to = None
+
     def record_treatment_stats(
         self, impressions: Any, latency: Any, operation: Any, method_name: Any = None
     ) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from splitio import get_factory
-from splitio.api import APIException
 from splitio.client import factory as sdk
 from splitio.client.client import Client
 from splitio.events.events_metadata import SdkEventType
@@ -21,43 +20,16 @@ from splitio.util.backoff import Backoff
 from downhaul.config import Secret
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
-from downhaul_split.heard import Heard, status_code
+from downhaul_split.heard import Heard, Trouble, reason_of, watch_file
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder
 from downhaul_split.settings import REFRESH
 from downhaul_split.threads import begin_end, bound, end, listens, preparing, silence
 
 _log: Final = logging.getLogger("downhaul.split")
-_REFUSED: Final = frozenset({401, 403})
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 10  # seconds until a service that is away is asked again
-_FALSE_ALARMS: Final = (
-    "factory instantiation: You already have",
-    "URI",
-    "uri length",
-    "Could not correctly synchronize feature flags and segments after %d attempts",
-    "Push manager does not have an open SSE connection",
-    "sse already closed",
-)
+_READ_EVERY: Final = 1  # seconds between two readings of a file
 _RENEWED: Final = ("splits", "segments", "rule_based_segments")
-
-
-def _no_false_alarm(record: logging.LogRecord) -> bool:
-    """Drop what is no news: advice to keep one factory, and how a closed one ends its requests.
-
-    A forked child, and a test, need a factory of their own.
-    """
-    return not any(sign in str(record.msg) for sign in _FALSE_ALARMS)
-
-
-for _name in (
-    "client.factory",
-    "sync.synchronizer",
-    "sync.split",
-    "push.workers",
-    "push.manager",
-    "push.splitsse",
-):
-    logging.getLogger(f"splitio.{_name}").addFilter(_no_false_alarm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +68,9 @@ class Session:
         self._telling = threading.RLock()
         self._closed = False
         self._failed = ""
-        self._trouble: APIException | None = None
+        self._trouble: Trouble | None = None
+        self._answered = self._reads_once
+        self._waiting: Client | None = None
         self._silent_since = time.monotonic() if before is None else before.silent_since
         self._factory: Any = None
         self.own = False
@@ -104,9 +78,8 @@ class Session:
         self.recorder = Recorder(None)
         self.client: Client | None = None
         self.known: Mapping[str, Known] = {}
-        if before is not None and before.client is not None and before.known:
-            before.renew_locks()
-            self.client, self.known, self.recorder = before.client, before.known, before.recorder
+        if before is not None:
+            self._inherit(before)
 
     @property
     def serves(self) -> bool:
@@ -118,14 +91,27 @@ class Session:
         """The moment of what is known, by the monotonic clock: now, while a stream is open."""
         if not self.own or self._trouble is not None:
             return self._silent_since
-        heard_by_itself = self._connection.file is not None or listens(self._factory._sync_manager)  # noqa: SLF001  (no other way)
+        heard_by_itself = self._reads_once or listens(self._factory._sync_manager)  # noqa: SLF001  (no other way)
         return time.monotonic() if heard_by_itself else self._silent_since
 
-    def renew_locks(self) -> None:
-        """Free the SDK's storage in a forked child: whoever held a lock of it doesn't live here."""
+    @property
+    def _reads_once(self) -> bool:
+        """Whether flags come from a file of the sort that the SDK reads at its start only."""
+        return not (self._connection.file or ".json").lower().endswith(".json")
+
+    def _inherit(self, before: Session) -> None:
+        """Go on with what a parent process had; whoever held a lock of it doesn't live here.
+
+        Its client may be of another factory than its own: of that of its own parent.
+        """
         sdk._INSTANTIATED_FACTORIES_LOCK = threading.RLock()  # noqa: SLF001  (no other way in)
-        for name in _RENEWED if self._factory is not None else ():
-            self._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
+        client = before.client
+        if client is None:
+            return
+        for name in _RENEWED:
+            client._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
+        before.recorder.passes_nothing_on()  # nothing here sends what it records
+        self.client, self.known, self.recorder = client, before.known, before.recorder
 
     def start(self) -> None:
         """Make the factory, in a thread: whatever it does at once, nobody waits for it."""
@@ -141,15 +127,15 @@ class Session:
             return ProviderStatus(State.NOT_READY, "closed")
         if self._failed:
             return ProviderStatus(State.FATAL, self._failed)
-        why = _why(self._trouble)
-        if self.own and self._trouble is None:
+        trouble = self._trouble
+        why = "Split was not heard yet" if trouble is None else trouble.message
+        if self.own and trouble is None:
             return ProviderStatus(State.READY, age=max(0.0, time.monotonic() - self.silent_since))
         if self.serves:
             age = time.monotonic() - self._silent_since
-            return ProviderStatus(State.STALE, why or "Split was not heard yet", age)
-        refused = self._trouble is not None and status_code(self._trouble) in _REFUSED
-        state = State.ERROR if refused else State.NOT_READY
-        return ProviderStatus(state, why or "Split was not heard yet")
+            return ProviderStatus(State.STALE, why, age)
+        lasting = trouble is not None and trouble.lasting
+        return ProviderStatus(State.ERROR if lasting else State.NOT_READY, why)
 
     def close(self, timeout: float) -> None:
         """Close the factory. May take as long as the SDK likes."""
@@ -173,7 +159,7 @@ class Session:
             factory = self._made()
         except Exception as error:  # noqa: BLE001  (what it raises is its own affair: it is told)
             _log.exception("Split's SDK does not start")
-            self._failed = f"the SDK does not start: {error}"
+            self._failed = f"the SDK does not start: {reason_of(error)}"
             self._listener.status_changed(self.status())
             return
         with self._lock:
@@ -222,21 +208,27 @@ class Session:
             "splitFile": path,
             "segmentDirectory": str(Path(path).parent),
             "localhostRefreshEnabled": True,
-            "featuresRefreshRate": 1,
-            "segmentsRefreshRate": 1,
+            "featuresRefreshRate": _READ_EVERY,
+            "segmentsRefreshRate": _READ_EVERY,
             "impressionsMode": "DEBUG",  # the only one for files; nothing is sent anywhere
         }
 
     def _prepare(self, manager: Any) -> None:
         """Put our ears into the SDK, before it does anything: it has no hook for them."""
         synchronizer = manager._synchronizer  # noqa: SLF001  (see above)
+        splits = synchronizer._split_synchronizers.split_sync  # noqa: SLF001
+        closed = lambda: self._closed  # noqa: E731  (what others ask, again and again)
+        bound(manager, closed)
+        path = self._connection.file
+        if path is not None:
+            synchronizer._backoff = Backoff(_READ_EVERY, _READ_EVERY)  # noqa: SLF001
+            if not self._reads_once:
+                watch_file(path, splits, self._asked, closed)
+            return
         synchronizer._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)  # noqa: SLF001
-        bound(manager, lambda: self._closed)
-        if self._connection.file is None:
-            splits = synchronizer.split_sync
-            splits._api = Heard(splits._api, self._asked, lambda: self._closed)  # noqa: SLF001
-            if not self._connection.events:
-                silence(manager)
+        splits._api = Heard(splits._api, self._asked, closed)  # noqa: SLF001
+        if not self._connection.events:
+            silence(manager)
 
     def _recorded(self, factory: Any) -> Any:
         """Return the factory with our recorder, which is asked first when there are flags."""
@@ -246,20 +238,30 @@ class Session:
         factory._labels_enabled = True  # noqa: SLF001  (off by default for files)
         return factory
 
-    def _asked(self, trouble: APIException | None, asked_at: float) -> None:
-        """Take up how a request for definitions ended."""
+    def _asked(self, trouble: Trouble | None, asked_at: float) -> None:
+        """Take up how a request for definitions, or the reading of a file, ended."""
         if trouble is None:
             self._silent_since = asked_at
         elif self._trouble is None and self.own:
             self._silent_since = self.silent_since
         before, self._trouble = self._trouble, trouble
-        if (trouble is None) is not (before is None) and not self._closed:
+        with self._telling:
+            self._answered = self._answered or trouble is None
+            waiting = self._waiting if trouble is None else None
+        if waiting is not None:
+            self._ready(waiting)
+        elif trouble != before and not self._closed:
             self._listener.status_changed(self.status())
 
     def _ready(self, client: Client) -> None:
+        """Take up the first payload. The SDK is ready without any where a file can't be read."""
         with self._telling:
             if self._closed:
                 return
+            if not self._answered:
+                self._waiting = client
+                return
+            self._waiting = None
             self.client, self.own = client, True
             self._take_up(None)
         self._heard.set()
@@ -288,12 +290,3 @@ class Session:
         }
         told = {key: None if one is None else one.flag for key, one in changed.items()}
         self._listener.changed(FlagSetDelta(told, {}, revision))
-
-
-def _why(trouble: APIException | None) -> str:
-    if trouble is None:
-        return ""
-    code = status_code(trouble)
-    if code in _REFUSED:
-        return f"Split refuses the SDK key ({code})"
-    return "Split is not reached" if code is None else f"Split answers {code}"

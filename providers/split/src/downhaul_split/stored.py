@@ -15,6 +15,7 @@ from downhaul.flag import WHOLE, Bucketing, Flag, Serve, Split, Weight
 from downhaul.provider import portable_attribute
 from downhaul_split.definitions import as_sent
 from downhaul_split.known import off_of
+from downhaul_split.matchers import NotCarried
 from downhaul_split.rules import flag_of
 from downhaul_split.values import kind_of, values_of
 
@@ -59,7 +60,7 @@ class Stored:
         Its splits have no seeds: the admin API tells none, and a rollout must read the same flag
         whether an SDK runs beside it or not.
         """
-        made = _unseeded(flag_of(as_sent(self.definition, _ANY_SEED)))
+        made = _unseeded(flag_of(_sent(self.definition)))
         return replace(
             self._plainer(made),
             kind=self.kind,
@@ -120,6 +121,14 @@ class Stored:
         return replace(flag, rules=tuple(rules), default=default)
 
 
+def _sent(definition: Definition) -> dict[str, Any]:
+    try:
+        return as_sent(definition, _ANY_SEED)
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"a rule of it is not as documented: {type(error).__name__} {error}"
+        raise NotCarried(message) from None
+
+
 def kept_of(definition: Definition) -> dict[str, Any]:
     """Return what a definition decides by, in one form whatever was left out of it."""
     made = {name: definition.get(name) for name in KEPT}
@@ -175,8 +184,14 @@ def is_portable(rule: Mapping[str, Any], key: str) -> bool:
         one["type"] == "BETWEEN_NUMBER"
         and one.get("attribute") == portable_attribute(key)
         and not one.get("negate")
-        and one["between"]["from"] == 0
+        and _from_zero(one.get("between"))
     )
+
+
+def _from_zero(between: Any) -> bool:
+    if not isinstance(between, Mapping):
+        return False
+    return between.get("from") == 0 and isinstance(between.get("to"), int)
 
 
 def _portable(key: str, variant: str, weight: int) -> dict[str, Any]:
@@ -196,7 +211,7 @@ def _plain_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     matchers = [
         {name: value for name, value in one.items() if value not in (None, "", [], False)}
         | {"negate": bool(one.get("negate"))}
-        | ({"bool": one["bool"]} if one["type"] == "BOOLEAN" else {})
+        | ({"bool": one.get("bool")} if one["type"] == "BOOLEAN" else {})
         | ({"number": one["number"]} if one.get("number") == 0 else {})
         for one in rule["condition"]["matchers"]
     ]

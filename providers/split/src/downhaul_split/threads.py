@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from splitio.client import factory as sdk
 
+from downhaul_split import quiet
+
 _log: Final = logging.getLogger("downhaul.split")
 
 
@@ -48,7 +50,8 @@ def preparing(prepare: Callable[[Any], None]) -> Iterator[None]:
     """Let ``prepare`` have the sync manager of a factory that this thread makes, before it runs."""
     _preparing.prepare = prepare
     try:
-        yield
+        with quiet.making():
+            yield
     finally:
         _preparing.prepare = None
 
@@ -78,8 +81,21 @@ def bound(manager: Any, closed: Callable[[], bool]) -> None:
         timer.start()
 
     push._setup_next_token_refresh = renew_later  # noqa: SLF001
+    stream = push._sse_client  # noqa: SLF001
+    push.stop = _where(lambda: push._running, push.stop)  # noqa: SLF001
+    stream.stop = _where(lambda: stream._status.name != "IDLE", stream.stop)  # noqa: SLF001
     _startable_again(push._sse_client._client)  # noqa: SLF001
     _unstuck(push._processor._feature_flag_worker, manager._synchronizer)  # noqa: SLF001
+
+
+def _where(runs: Callable[[], bool], stop: Callable[..., None]) -> Callable[..., None]:
+    """Return a stop that does nothing where nothing runs: the SDK's own warns of that."""
+
+    def stopped(*asked: Any, **more: Any) -> None:
+        if runs():
+            stop(*asked, **more)
+
+    return stopped
 
 
 def _startable_again(client: Any) -> None:
@@ -134,7 +150,7 @@ def end(manager: Any) -> None:
     push = getattr(manager, "_push", None)
     if push is not None:
         push._next_refresh.cancel()  # noqa: SLF001
-        push._sse_client.stop()  # noqa: SLF001  (says so, and does nothing, where it is closed)
+        push._sse_client.stop()  # noqa: SLF001
         push._processor.update_workers_status(False)  # noqa: SLF001  (the SDK's own way)
 
 

@@ -10,7 +10,8 @@ from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, ProviderError, Refused
 from downhaul.flag import Flag, FlagKind, FlagSet
 from downhaul.provider import ProviderSnapshot, utc_now
-from downhaul_unleash.api import NAME, Api, Asking, quoted
+from downhaul.vendors.rest import Asking
+from downhaul_unleash.api import NAME, Api, quoted
 from downhaul_unleash.listing import all_segments, everything, features_of, segments_for
 from downhaul_unleash.refusing import (
     check_version,
@@ -65,131 +66,137 @@ class Admin:
 
     def get(self, key: str) -> Flag | None:
         """Return the flag as it is now, or None."""
-        asking = self._api.begin()
-        try:
-            return self._flag(self._writing(asking, key).read())
-        except FlagNotFound:
-            return None
+        with self._api.begin() as asking:
+            try:
+                return self._flag(self._writing(asking, key).read())
+            except FlagNotFound:
+                return None
 
     def everything(self) -> FlagSet:
         """Return every flag of the project, page by page to the end."""
-        asking = self._api.begin()
-        states = everything(asking, self._project, self._environment)
-        return FlagSet.of(map(self._flag, states))
+        with self._api.begin() as asking:
+            states = everything(asking, self._project, self._environment)
+            return FlagSet.of(map(self._flag, states))
 
     # Writing
 
     def put(self, flag: Flag, expected: str | None) -> Flag:
         """Write a flag's switch, default and targets; foreign strategies stay as they are."""
-        asking = self._api.begin()
-        writing = self._writing(asking, flag.key)
-        before = self._found(writing, flag.key)
-        check_version(flag.key, before, expected)
-        weight, serving = weight_of(flag)
-        about = about_of(flag)
-        rules = () if before is None else self._flag(before).rules
-        if flag.rules != rules or (before is None and flag.prerequisites):
-            raise Refused(
-                f'flag "{flag.key}" has other rules than in Unleash, where we write none',
-                flag=flag.key,
-                hint="make them as strategies in Unleash; leave `rules` as they are read",
-            )
-        for one in flag.targets:
-            checked_keys(flag.key, one.keys)
-        shape = shape_of(() if before is None else before.strategies)
-        variants = variants_of(flag, serving)
-        allowed = _keys_of(flag, serving)
-        denied = _keys_of(flag, flag.off_variant)
-        portable = flag.key in self._portable
-        rollout = rollout_of(flag.key, weight, portable=portable, before=shape.rollout)
-        rollout["variants"] = variants
-        wanted = with_targets(flag.key, shape, rollout, allowed, denied)
-        if before is None:
-            before = self._create(asking, writing, flag.key, about)
-        elif any(before.about.get(name) != value for name, value in about.items()):
-            body = {**before.about, **about, "name": flag.key}
-            body.pop("project", None)
-            asking.put(f"{self._features}/{quoted(flag.key)}", body, flag.key)
-        return self._flag(writing.apply(before, wanted, on=flag.on))
+        with self._api.begin() as asking:
+            writing = self._writing(asking, flag.key)
+            before = self._found(writing, flag.key)
+            check_version(flag.key, before, expected)
+            weight, serving = weight_of(flag)
+            about = about_of(flag)
+            rules = () if before is None else self._flag(before).rules
+            if flag.rules != rules or (before is None and flag.prerequisites):
+                raise Refused(
+                    f'flag "{flag.key}" has other rules than in Unleash, where we write none',
+                    flag=flag.key,
+                    hint="make them as strategies in Unleash; leave `rules` as they are read",
+                )
+            for one in flag.targets:
+                checked_keys(flag.key, one.keys)
+            shape = shape_of(() if before is None else before.strategies)
+            variants = variants_of(flag, serving)
+            allowed = _keys_of(flag, serving)
+            denied = _keys_of(flag, flag.off_variant)
+            portable = flag.key in self._portable
+            rollout = rollout_of(flag.key, weight, portable=portable, before=shape.rollout)
+            rollout["variants"] = variants
+            wanted = with_targets(flag.key, shape, rollout, allowed, denied)
+            if before is None:
+                before = self._create(asking, writing, flag.key, about)
+            elif any(before.about.get(name) != value for name, value in about.items()):
+                body = {**before.about, **about, "name": flag.key}
+                body.pop("project", None)
+                asking.put(f"{self._features}/{quoted(flag.key)}", body, flag.key)
+            return self._flag(writing.apply(before, wanted, on=flag.on))
 
     def delete(self, key: str, expected: str | None) -> None:
         """Archive a flag. Raises FlagNotFound; Refused while another flag depends on it."""
-        asking = self._api.begin()
-        writing = self._writing(asking, key)
-        before = writing.read()
-        check_version(key, before, expected)
-        if before.children:
-            names = ", ".join(f'"{one}"' for one in before.children)
-            raise Refused(
-                f'flag "{key}" can\'t be archived: others depend on it: {names}',
-                flag=key,
-                hint="remove the dependency in Unleash, or delete them first",
-            )
-        asking.delete(f"{self._features}/{quoted(key)}", key)
-        if self._found(writing, key) is not None:
-            raise Refused(
-                f'Unleash did not archive flag "{key}"', flag=key, hint="archive it in Unleash"
-            )
+        with self._api.begin() as asking:
+            writing = self._writing(asking, key)
+            before = writing.read()
+            check_version(key, before, expected)
+            if before.children:
+                names = ", ".join(f'"{one}"' for one in before.children)
+                raise Refused(
+                    f'flag "{key}" can\'t be archived: others depend on it: {names}',
+                    flag=key,
+                    hint="remove the dependency in Unleash, or delete them first",
+                )
+            asking.delete(f"{self._features}/{quoted(key)}", key)
+            if self._found(writing, key) is not None:
+                raise Refused(
+                    f'Unleash did not archive flag "{key}"', flag=key, hint="archive it in Unleash"
+                )
 
     def switch(self, key: str, *, on: bool) -> Flag:
         """Switch a flag, and let Unleash add no strategy to it."""
-        asking = self._api.begin()
-        writing = self._writing(asking, key)
-        before = writing.read_bare()
-        if on:
-            return self._flag(writing.apply(before, before.strategies, on=True))
-        writing.switch(on=False)
-        after = writing.read_bare()
-        if after.enabled:
-            raise Refused(
-                f'flag "{key}" is on again already: somebody switched it on',
-                flag=key,
-                hint="a kill holds whatever Unleash says: `downhaul kill`",
-            )
-        with suppress(ProviderError):  # it is off: what can't be read must not look otherwise
-            after = after.with_segments(segments_for(asking, [after]))
-        return self._flag(after)
+        with self._api.begin() as asking:
+            writing = self._writing(asking, key)
+            before = writing.read_bare()
+            if on:
+                return self._flag(writing.apply(before, before.strategies, on=True))
+            writing.switch(on=False)
+            after = writing.read_bare()
+            if after.enabled:
+                raise Refused(
+                    f'flag "{key}" is on again already: somebody switched it on',
+                    flag=key,
+                    hint="a kill holds whatever Unleash says: `downhaul kill`",
+                )
+            with suppress(ProviderError):  # it is off: what can't be read must not look otherwise
+                after = after.with_segments(segments_for(asking, [after]))
+            return self._flag(after)
 
     def set_rollout(self, key: str, variant: str, weight: int) -> Flag:
         """Set the percentage of our rollout strategy; made at 0 % where there is none."""
-        asking = self._api.begin()
-        writing = self._writing(asking, key)
-        before = writing.read()
-        shape, flag = before.shape, self._flag(before)
-        check_weight(flag, weight)
-        serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
-        if variant != serving or variant not in flag.variants:
-            raise no_variant(flag, variant, serving)
-        refuse_defeat(key, shape)
-        rollout = rollout_of(
-            key, weight, portable=key in self._portable, before=shape.rollout, denies=shape.denies
-        )
-        if shape.rollout is None:
-            wanted = [*before.strategies, rollout]
-        else:
-            wanted = [rollout if one["id"] == rollout["id"] else one for one in before.strategies]
-        return self._flag(writing.apply(before, wanted, on=before.enabled))
+        with self._api.begin() as asking:
+            writing = self._writing(asking, key)
+            before = writing.read()
+            shape, flag = before.shape, self._flag(before)
+            check_weight(flag, weight)
+            serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
+            if variant != serving or variant not in flag.variants:
+                raise no_variant(flag, variant, serving)
+            refuse_defeat(key, shape)
+            rollout = rollout_of(
+                key,
+                weight,
+                portable=key in self._portable,
+                before=shape.rollout,
+                denies=shape.denies,
+            )
+            if shape.rollout is None:
+                wanted = [*before.strategies, rollout]
+            else:
+                wanted = [
+                    rollout if one["id"] == rollout["id"] else one for one in before.strategies
+                ]
+            return self._flag(writing.apply(before, wanted, on=before.enabled))
 
     def set_targets(self, key: str, variant: str, keys: Iterable[str]) -> Flag:
         """Set who always gets the flag (its variant), or never does (its off variant)."""
-        asking = self._api.begin()
-        writing = self._writing(asking, key)
-        before = writing.read()
-        shape, flag = before.shape, self._flag(before)
-        users = checked_keys(key, keys)
-        serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
-        if variant == flag.off_variant:
-            allowed, denied = shape.allowed - users, users
-        elif variant == serving and variant in flag.variants:
-            allowed, denied = users, shape.denied - users
-        else:
-            raise no_variant(flag, variant, serving)
-        rollout = shape.rollout or rollout_of(key, 0, portable=False, denies=shape.denies)
-        if shape.rollout is None and not (denied or shape.foreign):
-            rollout = rollout_of(key, 0, portable=False)
-        lifted = shape.in_part if variant == flag.off_variant else ()
-        wanted = with_targets(key, shape, rollout, allowed, denied, lifted)
-        return self._flag(writing.apply(before, wanted, on=before.enabled))
+        with self._api.begin() as asking:
+            writing = self._writing(asking, key)
+            before = writing.read()
+            shape, flag = before.shape, self._flag(before)
+            users = checked_keys(key, keys)
+            serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
+            if variant == flag.off_variant:
+                allowed, denied = shape.allowed - users, users
+            elif variant == serving and variant in flag.variants:
+                allowed, denied = users, shape.denied - users
+            else:
+                raise no_variant(flag, variant, serving)
+            rollout = shape.rollout or rollout_of(key, 0, portable=False, denies=shape.denies)
+            if shape.rollout is None and not (denied or shape.foreign):
+                rollout = rollout_of(key, 0, portable=False)
+            lifted = shape.in_part if variant == flag.off_variant else ()
+            wanted = with_targets(key, shape, rollout, allowed, denied, lifted)
+            return self._flag(writing.apply(before, wanted, on=before.enabled))
 
     # Snapshots
 
@@ -198,18 +205,18 @@ class Admin:
 
         Beside Unleash's own words stand ours, for a rollout to see what the flag was.
         """
-        asking = self._api.begin()
-        state = self._writing(asking, key).read()
-        own = {
-            "environment": self._environment,
-            "enabled": state.enabled,
-            "strategies": [{**sent_of(one), "id": one["id"]} for one in state.strategies],
-            "variants": [dict(one) for one in state.variants],
-            "dependencies": [dict(one) for one in state.dependencies],
-            "segments": [dict(one) for one in state.segments],
-        }
-        document = {**flag_to_data(self._flag(state)), NAME: own}
-        return ProviderSnapshot(key, NAME, state.version, document, utc_now())
+        with self._api.begin() as asking:
+            state = self._writing(asking, key).read()
+            own = {
+                "environment": self._environment,
+                "enabled": state.enabled,
+                "strategies": [{**sent_of(one), "id": one["id"]} for one in state.strategies],
+                "variants": [dict(one) for one in state.variants],
+                "dependencies": [dict(one) for one in state.dependencies],
+                "segments": [dict(one) for one in state.segments],
+            }
+            document = {**flag_to_data(self._flag(state)), NAME: own}
+            return ProviderSnapshot(key, NAME, state.version, document, utc_now())
 
     def restore(self, snapshot: ProviderSnapshot, expected: str | None) -> Flag:
         """Bring a snapshot back. Raises Refused for one of elsewhere, or what it can't undo."""
@@ -221,22 +228,22 @@ class Admin:
                 flag=key,
                 hint=f'restore it there; this is {NAME}, environment "{self._environment}"',
             )
-        asking = self._api.begin()
-        writing = self._writing(asking, key)
-        before = writing.read()
-        check_version(key, before, expected)
-        for field in ("variants", "dependencies"):
-            if [dict(one) for one in getattr(before, field)] != list(document[field]):
-                raise Refused(
-                    f'the {field} of flag "{key}" itself changed since the snapshot',
-                    flag=key,
-                    hint=f"bring the {field} back in Unleash, then restore",
-                )
-        wanted = [normal(one) for one in document["strategies"]]
-        if document.get("segments"):
-            refuse_other_segments(key, document["segments"], all_segments(asking))
-        after = writing.apply(before, wanted, on=bool(document["enabled"]))
-        return self._flag(self._reordered(writing, after, wanted))
+        with self._api.begin() as asking:
+            writing = self._writing(asking, key)
+            before = writing.read()
+            check_version(key, before, expected)
+            for field in ("variants", "dependencies"):
+                if [dict(one) for one in getattr(before, field)] != list(document[field]):
+                    raise Refused(
+                        f'the {field} of flag "{key}" itself changed since the snapshot',
+                        flag=key,
+                        hint=f"bring the {field} back in Unleash, then restore",
+                    )
+            wanted = [normal(one) for one in document["strategies"]]
+            if document.get("segments"):
+                refuse_other_segments(key, document["segments"], all_segments(asking))
+            after = writing.apply(before, wanted, on=bool(document["enabled"]))
+            return self._flag(self._reordered(writing, after, wanted))
 
     # --- parts
 

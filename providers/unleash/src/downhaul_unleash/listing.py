@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from downhaul.errors import ProviderError
-from downhaul_unleash.api import NAME, Asking, quoted
+from downhaul.vendors.rest import Asking
+from downhaul_unleash.api import NAME, quoted
 from downhaul_unleash.shape import shape_of
+from downhaul_unleash.shapes import Export, Feature, Names, Projects, Segments
 from downhaul_unleash.state import State, state_of
 
 _PAGE: Final = 100
@@ -21,7 +23,7 @@ def features_of(project: str) -> str:
 def everything(asking: Asking, project: str, environment: str) -> list[State]:
     """Return every flag of a project: all names, then their strategies page by page."""
     # One list of names, which is whole: the server's search takes seconds a page at 5,000 flags.
-    found = asking.get(features_of(project))["features"]
+    found = asking.get(features_of(project), shape=Names)["features"]
     names = [str(one["name"]) for one in found]
     if not names:
         _need_project(asking, project)
@@ -34,7 +36,8 @@ def everything(asking: Asking, project: str, environment: str) -> list[State]:
 
 def _need_project(asking: Asking, project: str) -> None:
     """Raise ProviderError for a project that is not there: the server lists its flags as none."""
-    known = [str(one["id"]) for one in asking.get("/admin/projects")["projects"]]
+    found = asking.get("/admin/projects", shape=Projects)["projects"]
+    known = [str(one["id"]) for one in found]
     if project not in known:
         names = ", ".join(f'"{one}"' for one in known) or "none that this token may see"
         message = f'Unleash has no project "{project}"'
@@ -48,10 +51,11 @@ def exported(asking: Asking, project: str, environment: str, names: Sequence[str
     if not names:
         return []
     body = {"environment": environment, "features": list(names)}
-    found = asking.post("/admin/features-batch/export", body, names[0], again=True)
+    path = "/admin/features-batch/export"
+    found = asking.post(path, body, names[0], again=True, shape=Export)
     strategies: dict[str, list[Any]] = {name: [] for name in names}
     for one in found["featureStrategies"]:
-        strategies[one["featureName"]].append(one)
+        strategies.setdefault(one["featureName"], []).append(one)
     environments = {one["featureName"]: one for one in found["featureEnvironments"]}
     needs: dict[str, list[Any]] = {
         one["feature"]: one["dependencies"] for one in found.get("dependencies") or ()
@@ -64,7 +68,8 @@ def exported(asking: Asking, project: str, environment: str, names: Sequence[str
         document = {**one, "environments": [here], "dependencies": needs.get(name, [])}
         if len(shape_of(strategies[name]).foreign) > 1:
             # The export has no order, and the order of foreign strategies decides on variants.
-            document = asking.get(f"{features_of(project)}/{quoted(name)}", flag=name)
+            path = f"{features_of(project)}/{quoted(name)}"
+            document = asking.get(path, shape=Feature, flag=name)
         states.append(state_of(document, environment))
     return states
 
@@ -77,4 +82,4 @@ def segments_for(asking: Asking, states: Sequence[State]) -> list[Any]:
 
 def all_segments(asking: Asking) -> list[Any]:
     """Return every segment that there is."""
-    return list(asking.get("/admin/segments")["segments"])
+    return list(asking.get("/admin/segments", shape=Segments)["segments"])

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from downhaul.errors import ProviderError, Refused
-from downhaul_unleash.api import NAME, Asking, quoted
+from downhaul.vendors.rest import Asking
+from downhaul_unleash.api import NAME, quoted
 from downhaul_unleash.listing import segments_for
 from downhaul_unleash.shape import MOST_STRATEGIES, Strategy, named, rollout_of, same, sent_of
+from downhaul_unleash.shapes import Feature
 from downhaul_unleash.state import State, state_of
 
 _MOST_BYTES: Final = 100 * 1024
@@ -39,7 +41,8 @@ class Writing:
 
     def read_bare(self) -> State:
         """Return the flag as it is now, without its segments: one request less that may fail."""
-        return state_of(self._asking.get(self._flag, flag=self._key), self._environment)
+        document = self._asking.get(self._flag, shape=Feature, flag=self._key)
+        return state_of(document, self._environment)
 
     def apply(self, before: State, wanted: Sequence[Strategy], *, on: bool) -> State:
         """Make the flag have these strategies and be on or off; return it as read back.
