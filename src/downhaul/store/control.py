@@ -14,9 +14,12 @@ from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.drills import Drills
 from downhaul.store.owed import Debts
+from downhaul.store.processes import Processes
 from downhaul.store.requests import RequestLog
 from downhaul.store.rollouts import ALIVE, RolloutStore
+from downhaul.store.terms import Terms
 from downhaul.store.watch import Watcher
 
 _ENTITIES = ("flag", "segment", "kill")
@@ -41,6 +44,25 @@ class SqlControl:
     def requests(self) -> RequestLog:
         """The request log beside the kills."""
         return RequestLog(self._database, self._environment, lambda: self.identity)
+
+    @property
+    def processes(self) -> Processes:
+        """Who follows the kills of this environment, and which each obeys."""
+        return Processes(self._database, self._environment)
+
+    @property
+    def terms(self) -> Terms:
+        """The kills of this environment that were given an end."""
+        return Terms(self._database, self._environment)
+
+    @property
+    def drills(self) -> Drills:
+        """When the kill switch was exercised in this environment."""
+        return Drills(self._database, self._environment)
+
+    def now(self) -> int:
+        """Return the database's time in microseconds since 1970. Raises Unreachable."""
+        return self.rollouts.now()
 
     def debts(self, provider: str) -> Debts:
         """Return what kills left to be done at a provider that keeps its flags elsewhere."""
@@ -114,6 +136,13 @@ class SqlControl:
             with suppress(ProviderError):
                 self.rollouts.hurry(scope.name if scope.kind is ScopeKind.FLAG else None)
         return record
+
+    def lift_kill(
+        self, kill: KillRecord, change: Change, *, waits: bool = False
+    ) -> KillRecord | None:
+        """Commit the revive of this very kill; None where it was lifted or said again meanwhile."""
+        with self._database.writing() as connection:
+            return writing.lift_kill(connection, self._database, kill, change, waits=waits)
 
     def record_change(
         self,
