@@ -60,6 +60,10 @@ class SqlControl:
         """When the kill switch was exercised in this environment."""
         return Drills(self._database, self._environment)
 
+    def controllers(self) -> int:
+        """Return how many controllers of this environment are alive. Raises Unreachable."""
+        return self.rollouts.controllers(ALIVE)
+
     def now(self) -> int:
         """Return the database's time in microseconds since 1970. Raises Unreachable."""
         return self.rollouts.now()
@@ -70,7 +74,7 @@ class SqlControl:
             self._database,
             self._environment,
             provider,
-            lambda: self.rollouts.controllers(ALIVE),
+            self.controllers,
         )
 
     def start(self, listener: KillListener) -> None:
@@ -154,14 +158,19 @@ class SqlControl:
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
         version: str = "",
+        everywhere: bool = False,
     ) -> None:
-        """Append what was written at a provider that keeps no history. Raises Unreachable."""
+        """Append to the history what has no row of its own: writes elsewhere, what people ask.
+
+        Raises Unreachable.
+        """
         write = writing.Write(entity, key, action, before, after)
+        environment = writing.environment_of_kill(self._environment, everywhere=everywhere)
         with self._database.writing() as connection:
             writing.record_change(
                 connection,
                 self._database,
-                self._environment,
+                environment,
                 write,
                 change,
                 version,

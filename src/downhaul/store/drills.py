@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,8 +61,8 @@ class Drills:
                 )
             )
 
-    def last(self, scopes: Collection[str] = ()) -> DrillRow | None:
-        """Return the latest drill: of these scopes, or of anything."""
+    def last(self) -> DrillRow | None:
+        """Return the latest drill, of whatever it was."""
         drills = self._database.tables.drills
         query = (
             select(drills, self._clock.label("now"))
@@ -70,8 +70,6 @@ class Drills:
             .order_by(drills.c.id.desc())
             .limit(1)
         )
-        if scopes:
-            query = query.where(drills.c.scope.in_(list(scopes)))
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _row(row)
