@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from downhaul.store.database import Database
 
 ACTOR: Final = "DOWNHAUL_ACTOR"
+UNREADABLE_POLICY: Final = "[policy] can't be read, and is left out: see downhaul config check"
 _KILL_FILE: Final = "DOWNHAUL_KILL_FILE"
 
 
@@ -48,7 +49,7 @@ def resolve_settings(
             raise
         # What else is wrong is told by this one.
         found = resolve(url, file=file, environment=environment, leave_out=("policy",))
-        return replace(found, notes=(*found.notes, "[policy] can't be read, and is left out"))
+        return replace(found, notes=(*found.notes, UNREADABLE_POLICY))
 
 
 def who(actor: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, bool]:
