@@ -59,8 +59,8 @@ class Endings:
             if term.seconds_left > lead:
                 return False
             return self._control.terms.tell(term, self._event(term, NEAR, self._foreseen(term)))
-        # Who was told late, because no controller was there, has as long to answer as others.
-        if term.now < max(term.ends_at, term.told_at + round(lead * _SECOND)):
+        # Who was told late, because no controller was there, has half of that time all the same.
+        if term.now < max(term.ends_at, term.told_at + round(lead / 2 * _SECOND)):
             return False
         if time.monotonic() < self._not_before:
             return False

@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, insert, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    exists,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy import update as updating
 
 from downhaul.overlay import KillRecord, Scope
@@ -141,7 +150,12 @@ class Terms:
         with self._database.writing() as connection:
             mine = connection.execute(
                 updating(terms)
-                .where(self._same(term), terms.c.told_at == 0, terms.c.settled_at.is_(None))
+                .where(
+                    self._same(term),
+                    self._stands(term),
+                    terms.c.told_at == 0,
+                    terms.c.settled_at.is_(None),
+                )
                 .values(told_at=self._clock)
             )
             if mine.rowcount:
@@ -175,7 +189,9 @@ class Terms:
 
     def _is_open(self, connection: Connection, term: Term) -> bool:
         terms = self._table
-        waits = select(terms.c.scope).where(self._same(term), terms.c.settled_at.is_(None))
+        waits = select(terms.c.scope).where(
+            self._same(term), self._stands(term), terms.c.settled_at.is_(None)
+        )
         return connection.execute(waits).first() is not None
 
     def _settle(
@@ -192,6 +208,16 @@ class Terms:
             terms.c.scope == str(term.scope),
             terms.c.sequence == term.sequence,
             terms.c.begun_at == term.begun_at,
+        )
+
+    def _stands(self, term: Term) -> ColumnElement[bool]:
+        """Return whether the kill of a term still is the store's word."""
+        kills = self._database.tables.kills
+        return exists().where(
+            kills.c.environment == term.environment,
+            kills.c.scope == str(term.scope),
+            kills.c.sequence == term.sequence,
+            kills.c.killed,
         )
 
     def _standing(self) -> Any:
