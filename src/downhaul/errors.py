@@ -11,7 +11,8 @@
     │   ├── ReadOnly           this provider, or this stack of wrappers, takes no writes
     │   ├── UnsupportedCapability   the backend does not declare what the call needs
     │   └── Unreachable        the backend did not answer, or answered with a failure of its own
-    │       └── SchemaMissing  the database answers, but its tables are not there or too old
+    │       ├── SchemaMissing  the database answers, but its tables are not there or too old
+    │       └── NoRight        the database answers, and does not let this user
     └── Refused                the write is understood and must not happen; says which rule forbids
 
 Evaluation raises none of these: it answers with the caller's default and an error code
@@ -151,6 +152,10 @@ class Unreachable(ProviderError):
 
 class SchemaMissing(Unreachable):
     """The database answers, but Downhaul's tables are not there, or are older than this code."""
+
+
+class NoRight(Unreachable):
+    """The database answers, and gives whoever asks no right to what was asked. Nothing was done."""
 
 
 class Refused(DownhaulError):

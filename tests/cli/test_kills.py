@@ -165,3 +165,186 @@ def test_beside_a_backend_without_writes_the_overlay_alone_holds(shell):
     assert "takes no writes" in done.stdout
     found = shell.json("eval", "agent", "-c", "targetingKey=u1", env=env)
     assert found["reason"] == "KILLED"
+
+
+# Receipts
+
+
+def tells(shell, *, sequence=0, pid=812, application="web"):
+    """Let a process tell that it follows the shell's store."""
+    from downhaul.control.service import connect_operator, resolve_settings
+    from downhaul.store.processes import Follower
+
+    with connect_operator(resolve_settings(), actor="ana") as operator:
+        who = Follower(f"id-{pid}", f"process-{pid}", "web-1", pid, application, "1")
+        operator.control.processes.acknowledge(who, sequence, ago=0.0, again_in=60)
+
+
+@pytest.mark.rule("K6")
+def test_a_kill_says_who_was_not_heard_from_and_kills_goes_on_saying_it(agent):
+    tells(agent)
+    done = agent("kill", "agent", "--reason", "errors", "--wait", "50ms")
+    line = next(one for one in done.stdout.splitlines() if one.startswith("  obeyed "))
+    assert "0 of 1 process obeyed; not heard from: web-1:812 web (last seen" in line
+    [kill] = agent.json("kills")["kills"]
+    assert (kill["receipts"]["known"], kill["receipts"]["obeyed"]) == (1, 0)
+    assert "0 of 1" in agent("kills").stdout
+    tells(agent, sequence=kill["sequence"])
+    found = agent.json("kill", "agent", "--reason", "errors", "--dry-run")["blast"]["followers"]
+    assert found["applications"] == {"web": 1}
+    [kill] = agent.json("kills")["kills"]
+    assert kill["receipts"]["obeyed"] == 1
+
+
+@pytest.mark.rule("K5", "K6")
+def test_a_kill_that_is_not_to_wait_looks_for_no_receipts(agent):
+    tells(agent)
+    done = agent("kill", "agent", "--reason", "errors", "--no-wait")
+    assert "obeyed" not in done.stdout
+    assert agent.json("kill", "agent", "--reason", "x", "--no-wait")["receipts"] is None
+    agent("kill", "agent", "--reason", "errors", "--wait", "soon", exit_code=2)
+
+
+@pytest.mark.rule("K6")
+def test_receipts_that_can_not_be_read_are_a_warning_and_the_kill_holds(agent):
+    import sqlite3
+
+    connection = sqlite3.connect(agent.folder / "downhaul.db")
+    for table in ("processes", "kill_terms", "drills"):
+        connection.execute(f"DROP TABLE downhaul_{table}")
+    connection.commit()
+    connection.close()
+    done = agent("kill", "agent", "--reason", "errors", "--for", "1h")
+    assert done.stdout.startswith("KILLED")
+    assert "how many obey can't be read" in done.stderr
+    assert "the kill stands until somebody revives it" in done.stderr
+    assert [one["scope"] for one in agent.json("kills")["kills"]] == ["agent"]
+    assert "would be killed" in agent("kill", "agent", "--reason", "x", "--dry-run").stdout
+    agent("revive", "agent", "--reason", "fixed")
+
+
+# What a kill would do
+
+
+@pytest.mark.rule("K4", "K6")
+def test_a_dry_run_shows_whom_a_kill_takes_what_from(agent):
+    agent("flags", "create", "whole", "--on", "--tag", "agents", "--owner", "team-a")
+    agent("flags", "create", "dark", "--tag", "agents")
+    agent("flags", "create", "other", "--on")
+    agent("rollout", "start", "--flag", "agent", "--unguarded", "test", "--steps", "50,100")
+    tells(agent)
+    done = agent("kill", "--tag", "agents", "--reason", "x", "--dry-run").stdout
+    assert "  affects  1 flags for everybody, 1 for a part, 1 that serve nobody now" in done
+    assert "  flag     whole  on for all  -> off  owner team-a" in done
+    assert "  flag     agent  on at 25 %  -> off" in done
+    assert "  ends     rollout " in done
+    assert "  reaches  1 process (1 web)" in done
+    assert "  drill    never exercised" in done
+    assert "other" not in done
+    blast = agent.json("kill", "--all", "--reason", "x", "--dry-run")["blast"]
+    assert (len(blast["flags"]), blast["everybody"], blast["part"]) == (4, 2, 1)
+    assert [one["flag"] for one in blast["rollouts"]] == ["agent"]
+    assert agent.json("kills")["kills"] == []
+
+
+# An end
+
+
+@pytest.mark.rule("K5", "K6")
+def test_a_kill_with_an_end_says_what_becomes_of_it(agent):
+    done = agent("kill", "agent", "--reason", "errors", "--for", "2h")
+    line = next(one for one in done.stdout.splitlines() if one.startswith("  until "))
+    assert "(in 2h); then it stays, and people are asked: the flag was on at 25 %" in line
+    assert "no controller is alive" in done.stderr
+    [kill] = agent.json("kills")["kills"]
+    assert (kill["ends"]["lifts"], kill["ends"]["outcome"]) == (False, "")
+    assert "agent: until" in agent("kills").stdout
+    agent("kill", "agent", "--reason", "errors", "--for", "never", exit_code=2)
+    agent("kill", "agent", "--reason", "errors", "--for", "2h", "--local", exit_code=2)
+
+
+@pytest.mark.rule("K5")
+def test_a_controller_from_cron_lifts_what_has_ended(agent):
+    agent("flags", "percent", "agent", "1")
+    agent("kill", "agent", "--reason", "errors", "--for", "10ms")
+    agent("controller", "run", "--once")  # which tells of the end ...
+    agent("controller", "run", "--once")  # ... and then lifts it
+    assert agent.json("kills")["kills"] == []
+    [record] = agent.json("flags", "history", "agent", "--limit", "1")["changes"]
+    assert (record["action"], record["actor"]) == ("revive", "controller (ana)")
+
+
+# A policy
+
+
+POLICY = """
+[policy]
+revive_needs_second_person = true
+may_promote_full = ["cy"]
+refuse_login_names = true
+"""
+
+
+@pytest.fixture
+def strict(agent):
+    """A shell whose configuration has a policy."""
+    (agent.folder / "downhaul.toml").write_text(POLICY)
+    return agent
+
+
+@pytest.mark.rule("K5", "X4")
+def test_two_people_revive_where_the_policy_wants_two(strict):
+    strict("kill", "agent", "--reason", "errors")
+    done = strict("revive", "agent", "--reason", "fixed", exit_code=6)
+    assert "killed by ana" in done.stderr
+    assert "--request" in done.stderr
+    done = strict("revive", "agent", "--reason", "fixed in 4.2.1", "--request")
+    assert done.stdout.startswith("ASKED  agent  by ana")
+    assert "ana asks to revive it since" in strict("kills").stdout
+    assert strict.json("kills")["kills"][0]["request"]["reason"] == "fixed in 4.2.1"
+    strict("revive", "agent", "--approve", "--reason", "ok", exit_code=6)
+    done = strict("revive", "agent", "--approve", "--reason", "looked at it", "--actor", "bo")
+    assert done.stdout.startswith("REVIVED  agent  default  by bo")
+    assert strict.json("kills")["kills"] == []
+    assert "request_revive" in strict("flags", "history", "agent").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--request", "--approve"],
+        ["--request", "--local"],
+        ["--approve", "--dry-run"],
+        ["--approve", "--as-was"],
+    ],
+)
+def test_one_asks_or_approves_and_nothing_else(agent, words):
+    agent("revive", "agent", "--reason", "x", *words, exit_code=2)
+
+
+@pytest.mark.rule("K5", "X4")
+def test_a_policy_refuses_raising_in_full_and_login_names_and_no_kill(strict, monkeypatch):
+    done = strict("flags", "percent", "agent", "100", exit_code=6)
+    assert "may_promote_full" in done.stderr
+    strict("flags", "percent", "agent", "100", "--actor", "cy")
+    monkeypatch.delenv("DOWNHAUL_ACTOR")
+    done = strict("flags", "set", "agent", "--owner", "x", exit_code=6)
+    assert "only the login name" in done.stderr
+    strict("kill", "agent", "--reason", "errors")
+    strict("flags", "off", "agent")
+    strict("flags", "percent", "agent", "5")
+
+
+@pytest.mark.rule("K5")
+def test_a_mistake_in_a_policy_stops_no_kill(agent):
+    (agent.folder / "downhaul.toml").write_text("[policy]\nmay_revive = 7\n")
+    done = agent("kill", "agent", "--reason", "errors")
+    assert done.stdout.startswith("KILLED")
+    assert "[policy] can't be read" in done.stderr
+    agent("flags", "off", "agent")
+    assert "[policy]" in agent("kills").stderr
+    done = agent("revive", "agent", "--reason", "fixed", exit_code=1)
+    assert "downhaul.toml:2" in done.stderr
+    assert len(agent.json("kills")["kills"]) == 1
+    (agent.folder / "downhaul.toml").write_text("[policy]\nmay_revive = 7\n[control]\nurl = 5\n")
+    assert "control.url" in agent("kill", "agent", "--reason", "x", exit_code=1).stderr

@@ -19,6 +19,8 @@ from downhaul.overlay import Scope
 from downhaul.plugins import build_provider
 from downhaul.provider import Capability, Change, State
 from downhaul.store import schema
+from downhaul.store.drills import DrillRow
+from downhaul.store.processes import Follower
 
 CHANGE = Change("tester", "to see it hold")
 
@@ -110,7 +112,20 @@ def test_the_printed_grants_are_enough_and_no_more(writer, fresh_postgres, provi
     provider.start(recorder)
     assert provider.wait_ready(15)
     recorder.wait_for(lambda heard: heard.flags == {"one": one})
+    me = Follower("me", "process", "host", 7, "web", "1")
+    # An application tells which kills it obeys, and takes that back.
+    assert provider.control.processes.acknowledge(me, 5, ago=0.1, again_in=60) == 1
+    assert provider.control.processes.acknowledge(me, 6, ago=0.1, again_in=60) == 1
+    provider.control.processes.sweep()
+    provider.control.processes.leave(me)
+    drill = DrillRow("default", "switch:drill:x", "ana", "", 1, 1, 1, 1.0, 2.0)
+    kill = writer.control.record_kill(Scope.parse("old"), CHANGE, killed=True)
     writes = (
+        lambda: provider.control.drills.record(drill, CHANGE),
+        lambda: provider.control.terms.begin(
+            kill, CHANGE, 60, at_most=1, provider="postgresql", flag=None
+        ),
+        lambda: provider.control.lift_kill(kill, CHANGE),
         lambda: provider.switch_off("one", CHANGE),
         lambda: provider.put(Flag.boolean("two"), CHANGE),
         lambda: provider.control.record_kill(Scope.parse("one"), CHANGE, killed=True),

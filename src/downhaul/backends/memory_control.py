@@ -70,6 +70,10 @@ class MemoryControl:
         self._delivery.after_fork()
         self._changes.after_fork()
 
+    def now(self) -> int:
+        """Return the time in microseconds since 1970."""
+        return int(self._clock() * 1_000_000)
+
     def kills(self) -> list[KillRecord]:
         """Return the last record of each scope, revives included, oldest first."""
         return sorted(self._words.copy().values(), key=lambda record: record.sequence)
@@ -122,8 +126,9 @@ class MemoryControl:
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
         version: str = "",
+        everywhere: bool = False,
     ) -> None:
-        """Append what was written at a provider that keeps no history."""
+        """Append to the history what has no record of its own."""
         self._changes.add(
             entity,
             key,
@@ -131,7 +136,7 @@ class MemoryControl:
             change,
             before=before,
             after=after,
-            environment=self.environment,
+            environment="*" if everywhere else self.environment,
             at=_rfc3339(int(self._clock() * 1_000_000)),
             version=version,
         )

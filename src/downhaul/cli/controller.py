@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger("downhaul.controller")
 _ALL: Final = 1000  # ticks after which `--once` stops all the same
 _URGENT: Final = frozenset(
     {"rolling_back", "rolled_back", "reverting", "reverted", "latched", "stopped", "stuck",
-     "killed", "drift", "paused", "metrics_lost"}
+     "killed", "drift", "paused", "metrics_lost", "kill_ends_soon", "kill_ended"}
 )  # fmt: skip
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -140,6 +140,7 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
         if unreachable or not report.claimed:
             break
     if not unreachable:
+        controller.look_after_kills()
         controller.deliver()
         _leave(operator, controller)
     if session.as_json:

@@ -35,6 +35,16 @@ def percentage_of(text: str) -> float:
     return share
 
 
+def seconds_from(text: str, option: str) -> float:
+    """Read a time such as ``2h`` or ``500ms``; an option's error names it."""
+    from downhaul.spans import seconds_of  # noqa: PLC0415  (for who gives one only)
+
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
 def read_value(text: str) -> Any:
     """Read a value as JSON where it is JSON (``5``, ``true``, ``["a"]``), else as a string."""
     try:

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import click
 
-from downhaul.cli import render
+from downhaul.cli import kills_render, render
 from downhaul.cli.commands import command
 from downhaul.cli.exits import Exit
+from downhaul.cli.inputs import seconds_from
 from downhaul.cli.session import Session
-from downhaul.control import KillResult
+from downhaul.control import KillResult, Operator, Receipts, StandingKill
 from downhaul.control.results import AtProvider
+from downhaul.errors import DownhaulError
 from downhaul.overlay import EVERYTHING, Scope, ScopeKind
 
 _TAG: Final = click.option("--tag", help="Every flag with this tag.")
@@ -43,19 +45,36 @@ _DRY: Final = click.option("--dry-run", is_flag=True, help="Say what would chang
     "--vendor", is_flag=True, help="With --tag or --all: switch the flags off at the vendor, too."
 )
 @click.option("--yes", is_flag=True, help="With --all: don't ask. Needed without a terminal.")
+@click.option(
+    "--for",
+    "lasts",
+    metavar="TIME",
+    help="Give it an end: 2h, 1d. Then it is lifted where little returns, else people are asked.",
+)
+@click.option(
+    "--wait",
+    default="2s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait for receipts, once it is in force.",
+)
+@click.option("--no-wait", is_flag=True, help="Don't look for receipts.")
 def kill(session: Session, flag: str | None, **given: Any) -> None:
     """Take a feature back at once: every process that reads flags serves the safe variant.
 
     Nothing is asked and nothing delays it; only --all asks, in a terminal. What it covers keeps
-    all its fields, and `revive` lifts it.
+    all its fields, and `revive` lifts it. In the end it says how many processes obey.
     """
     scope = _scope(flag, given)
+    lasts = None if given["lasts"] is None else seconds_from(given["lasts"], "--for")
+    wait = 0.0 if given["no_wait"] else seconds_from(given["wait"], "--wait")
     if scope == EVERYTHING and not given["yes"] and not given["dry_run"]:
         _ask_for_all()
     if given["local"]:
         _not_with_local(given)
         with session.local_operator() as operator:
             result = operator.kill_local(scope, given["reason"])
+        _show(session, result)
     else:
         with session.operator() as operator:
             result = operator.kill(
@@ -63,9 +82,16 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
                 given["reason"],
                 everywhere=given["everywhere"],
                 vendor=given["vendor"],
+                lasts=lasts,
                 dry_run=given["dry_run"],
             )
-    _show(session, result)
+            if not session.as_json:
+                _show(session, result)
+            receipts = None
+            if result.record is not None and not given["no_wait"]:
+                receipts = _receipts(session, operator, result, wait)
+            if session.as_json:
+                _show(session, result, receipts)
     if result.at_provider is AtProvider.LEFT:
         # The kill holds; what the vendor was to do is undone, and nobody will do it (rule K1).
         raise click.exceptions.Exit(int(Exit.UNREACHABLE))
@@ -81,24 +107,35 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
 @_LOCAL
 @_DRY
 @click.option("--as-was", is_flag=True, help="At the percentage it had, not at the first step.")
+@click.option("--request", is_flag=True, help="Only ask for it, for somebody else to approve.")
+@click.option("--approve", is_flag=True, help="Do what somebody else asked for with --request.")
 def revive(session: Session, flag: str | None, **given: Any) -> None:
     """Lift a kill. A flag that stood at a percentage starts again at 1 %, unless --as-was.
 
     Where the store holds no kill of it, kills that another store recorded (a lost one, or this one
-    before a backup was restored) are lifted.
+    before a backup was restored) are lifted. Where the configuration's [policy] wants two people,
+    one asks with --request and another one lifts with --approve.
     """
     scope = _scope(flag, given)
+    _one_way(given)
+    if given["request"]:
+        _ask(session, scope, given)
+        return
+    reason, everywhere = given["reason"], given["everywhere"]
     if given["local"]:
         _not_with_local(given)
         with session.local_operator() as operator:
-            result = operator.revive_local(scope, given["reason"])
+            result = operator.revive_local(scope, reason)
+    elif given["approve"]:
+        with session.operator() as operator:
+            result = operator.approve_revive(scope, reason, everywhere=everywhere)
     else:
         with session.operator() as operator:
             result = operator.revive(
                 scope,
-                given["reason"],
+                reason,
                 as_was=given["as_was"],
-                everywhere=given["everywhere"],
+                everywhere=everywhere,
                 dry_run=given["dry_run"],
             )
     _show(session, result)
@@ -106,20 +143,78 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
 
 @command("kills", example="downhaul kills --json")
 def kills(session: Session) -> None:
-    """List what is killed in this environment, by whom, since when, and why."""
+    """List what is killed in this environment, by whom, since when, why, and who obeys.
+
+    And when the kill switch was last exercised.
+    """
+    from downhaul.control import drills  # noqa: PLC0415  (only here)
+
     with session.operator() as operator:
-        found = operator.kills()
+        found: list[StandingKill] = list(operator.standing())
         environment = operator.environment
+        last = drills.last(operator.desk)
     if session.as_json:
-        session.out.json({"environment": environment, "kills": [one.as_mapping() for one in found]})
+        session.out.json(
+            {
+                "environment": environment,
+                "kills": [kills_render.standing_data(one) for one in found],
+                "drill": drills.data(last),
+            }
+        )
         return
-    if not found:
+    if found:
+        session.out.table(kills_render.COLUMNS, [kills_render.standing_row(one) for one in found])
+        for one in found:
+            for line in kills_render.standing_notes(one):
+                session.out.line(line)
+    else:
         session.out.note(f"nothing is killed in {environment}")
+    session.out.note(f"the kill switch was {drills.words(last)}")
+
+
+def _receipts(
+    session: Session, operator: Operator, result: KillResult, wait: float
+) -> Receipts | None:
+    """Wait for receipts, and show them. The kill is in force whatever comes of it."""
+    assert result.record is not None  # noqa: S101  (the caller looked)
+    try:
+        found = operator.receipts(result.record, wait)
+    except DownhaulError as error:
+        session.out.warning(f"how many obey can't be read: {error}")
+        return None
+    if found is not None and not session.as_json:
+        session.out.line(f"  obeyed   {found}")
+    return found
+
+
+def _ask(session: Session, scope: Scope, given: dict[str, Any]) -> None:
+    """Ask somebody else to revive; the kill stands."""
+    with session.operator() as operator:
+        asked = operator.request_revive(
+            scope, given["reason"], as_was=given["as_was"], everywhere=given["everywhere"]
+        )
+        environment, actor = operator.environment, operator.actor
+    stands = KillResult(scope, True, environment, given["reason"], actor, already=True)
+    if session.as_json:
+        session.out.json(kills_render.kill_data(stands, request=asked))
         return
-    session.out.table(
-        ["scope", "environment", "since", "by", "why"],
-        [[str(one.scope), one.environment, one.at, one.actor, one.reason] for one in found],
-    )
+    for line in kills_render.request_lines(scope, asked):
+        session.out.line(line)
+
+
+def _one_way(given: dict[str, Any]) -> None:
+    """Refuse options that say nothing beside each other."""
+    asked = [name for name in ("request", "approve") if given[name]]
+    if len(asked) > 1:
+        message = "--request and --approve are for two people"
+        raise click.UsageError(message)
+    others = {"local": "--local", "dry_run": "--dry-run"}
+    if given["approve"]:
+        others["as_was"] = "--as-was"  # which was asked for, or not
+    for name, option in others.items():
+        if asked and given[name]:
+            message = f"{option} says nothing beside --{asked[0]}"
+            raise click.UsageError(message)
 
 
 def _scope(flag: str | None, given: dict[str, Any]) -> Scope:
@@ -152,6 +247,7 @@ def _not_with_local(given: dict[str, Any]) -> None:
         "everywhere": "--all-environments",
         "dry_run": "--dry-run",
         "vendor": "--vendor",
+        "lasts": "--for",
     }
     for name, option in options.items():
         if given.get(name):
@@ -159,11 +255,11 @@ def _not_with_local(given: dict[str, Any]) -> None:
             raise click.UsageError(message)
 
 
-def _show(session: Session, result: KillResult) -> None:
+def _show(session: Session, result: KillResult, receipts: Receipts | None = None) -> None:
     if session.as_json:
-        session.out.json(render.kill_data(result))
+        session.out.json(kills_render.kill_data(result, receipts))
         return
-    for line in render.kill_lines(result):
+    for line in (*render.kill_lines(result), *kills_render.more_lines(result)):
         session.out.line(line)
     for warning in result.warnings:
         session.out.warning(warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.cli.exits import exit_of
 from downhaul.cli.output import Output
@@ -13,6 +13,19 @@ from downhaul.errors import DownhaulError, VersionConflict
 if TYPE_CHECKING:
     from downhaul.config import Settings
     from downhaul.control import Operator
+
+_ASK_NO_POLICY: Final = frozenset(
+    {
+        "kill",
+        "kills",
+        "flags off",
+        "rollout pause",
+        "rollout rollback",
+        "rollout revert",
+        "rollout cancel",
+        "controller run",
+    }
+)
 
 
 class Session:
@@ -44,10 +57,21 @@ class Session:
         return self.out.as_json
 
     def settings(self) -> Settings:
-        """Resolve the configuration, with this run's options on top. Raises ConfigError."""
-        from downhaul.control.service import resolve_settings  # noqa: PLC0415  (pydantic)
+        """Resolve the configuration, with this run's options on top. Raises ConfigError.
 
-        return resolve_settings(url=self.url, file=self.config, environment=self.environment)
+        What takes exposure away is not stopped by a mistake in a policy that it doesn't ask.
+        """
+        from downhaul.control import service  # noqa: PLC0415  (pydantic)
+
+        found = service.resolve_settings(
+            url=self.url,
+            file=self.config,
+            environment=self.environment,
+            whatever_policy=self.command in _ASK_NO_POLICY,
+        )
+        if service.UNREADABLE_POLICY in found.notes:
+            self.out.warning(service.UNREADABLE_POLICY)
+        return found
 
     @contextmanager
     def operator(self, *, create: bool = False) -> Iterator[Operator]:

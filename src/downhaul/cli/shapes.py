@@ -16,7 +16,6 @@ from downhaul.cli.shape_words import (
     COUNT_OR_NULL,
     FLAG,
     HERE,
-    NUMBER,
     TEXT,
     TEXT_OR_NULL,
     Shape,
@@ -25,23 +24,12 @@ from downhaul.cli.shape_words import (
     one_of,
     or_null,
 )
+from downhaul.cli.shapes_kills import KILL_BODIES, RECORD
 from downhaul.cli.shapes_rollout import ROLLOUT_BODIES
 
 _DOCUMENT: Final = object_of(key=TEXT)
 _DIFFERENCES: Final = list_of(object_of(path=TEXT, before=ANY, after=ANY))
 _CHANGE: Final = object_of(id=TEXT, actor=TEXT, marked=FLAG, reason=TEXT)
-_RECORD: Final = object_of(
-    scope=TEXT,
-    sequence=COUNT,
-    killed=FLAG,
-    actor=TEXT,
-    reason=TEXT,
-    at=TEXT,
-    environment=TEXT,
-    store=TEXT,
-    lifts=COUNT,
-    waits=FLAG,
-)
 _PROBLEM: Final = object_of(path=TEXT, message=TEXT, origin=TEXT, hint=TEXT_OR_NULL)
 _LEDGER: Final = list_of(
     object_of(
@@ -63,24 +51,6 @@ _WRITTEN: Final = {
     "after": or_null(_DOCUMENT),
     "differences": _DIFFERENCES,
     "change": _CHANGE,
-    "warnings": list_of(TEXT),
-}
-_KILLED: Final = {
-    "scope": TEXT,
-    "killed": FLAG,
-    "already": FLAG,
-    "dry_run": FLAG,
-    "environment": TEXT,
-    "actor": TEXT,
-    "reason": TEXT,
-    "record": or_null(_RECORD),
-    "before": or_null(_RECORD),
-    "kill_file": TEXT_OR_NULL,
-    "at_provider": one_of("not_needed", "switched_off", "not_offered", "owed", "left"),
-    "covers": list_of(TEXT),
-    "flag_before": or_null(_DOCUMENT),
-    "flag": or_null(_DOCUMENT),
-    "commit_ms": NUMBER,
     "warnings": list_of(TEXT),
 }
 _SUMMARY: Final = object_of(
@@ -165,7 +135,7 @@ _BINDING: Final = object_of(
 )
 _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "flags list": {**HERE, "flags": list_of(_SUMMARY)},
-    "flags show": {**HERE, "flag": _DOCUMENT, "exposure": TEXT, "kill": or_null(_RECORD)},
+    "flags show": {**HERE, "flag": _DOCUMENT, "exposure": TEXT, "kill": or_null(RECORD)},
     **{
         f"flags {verb}": _WRITTEN
         for verb in ("create", "set", "on", "off", "percent", "target", "restore", "delete")
@@ -200,9 +170,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
         "provider_state": TEXT,
         "steps": or_null(list_of(_STEP)),
     },
-    "kill": _KILLED,
-    "revive": _KILLED,
-    "kills": {"environment": TEXT, "kills": list_of(_RECORD)},
+    **KILL_BODIES,
     **ROLLOUT_BODIES,
     "providers list": {
         "providers": list_of(_PROVIDER),

@@ -41,6 +41,8 @@ def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
         make_sink=make_sink,
         declarations=settings.flags,
         control=control,
+        application=settings.application,
+        policy=settings.policy,
     )
 
 
@@ -81,6 +83,7 @@ class MemoryKeeper:
     unknown = False
 
     def __init__(self, control: ControlStore, on_overlay: Callable[[Overlay], None]) -> None:
+        self.on_obeyed: Callable[[int], None] = lambda _sequence: None
         self._control = control
         self._on_overlay = on_overlay
         self._register = KillRegister()
@@ -91,8 +94,10 @@ class MemoryKeeper:
 
     def kills(self, records: Iterable[KillRecord]) -> None:
         """Take in the store's words (KillListener)."""
-        self._register = self._register.hear(records)
+        said = tuple(records)
+        self._register = self._register.hear(said)
         self._on_overlay(self._register.overlay())
+        self.on_obeyed(max((one.sequence for one in said), default=0))
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait for the store's first word, up to ``timeout`` seconds."""

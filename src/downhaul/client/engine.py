@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from downhaul.client.declared import (
     Declarations,
@@ -23,6 +23,7 @@ from downhaul.client.declared import (
 )
 from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
+from downhaul.client.receipts import Receipts
 from downhaul.client.revives import Revives
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
@@ -37,6 +38,9 @@ from downhaul.provider import (
     ProviderStatus,
     State,
 )
+
+if TYPE_CHECKING:
+    from downhaul.config import PolicySettings
 
 _log: Final = logging.getLogger("downhaul")
 
@@ -78,7 +82,12 @@ class FlagsStatus:
 
 
 class Keeper(Protocol):
-    """Keeps the kills known to this machine: what the engine needs of store.keeper.KillKeeper."""
+    """Keeps the kills known to this machine: what the engine needs of store.keeper.KillKeeper.
+
+    ``on_obeyed`` is called, once the control store's words up to a sequence are in force, with it.
+    """
+
+    on_obeyed: Callable[[int], None]
 
     def start(self) -> None:
         """Bring what is on this machine's disk into force, then begin to follow the store."""
@@ -104,7 +113,9 @@ class Engine:
     """Feeds a view from a provider and a keeper, and tells callbacks.
 
     ``control`` is where an operator of these flags writes kills; None where there is nowhere.
-    ``declarations`` say what a provider that resolves doesn't tell of its flags.
+    ``declarations`` say what a provider that resolves doesn't tell of its flags. ``application`` is
+    what this process is called among those that obey kills, ``policy`` what an operator of these
+    flags is held to.
     """
 
     def __init__(
@@ -116,9 +127,12 @@ class Engine:
         make_sink: Callable[[], Sink | None] = lambda: None,
         declarations: Declarations | None = None,
         control: ControlStore | None = None,
+        application: str = "",
+        policy: PolicySettings | None = None,
     ) -> None:
         self.provider = provider
         self.control = control
+        self.policy = policy
         self._declared: Declarations = {}
         self.view = View(self._world(declarations or {}))
         self._by: Answering | None = None  # who answers, of a provider that is made of several
@@ -135,6 +149,8 @@ class Engine:
             ordered=control is not None and control is getattr(provider, "control", None),
         )
         self.keeper = make_keeper(self.killed)
+        self.receipts = Receipts(getattr(control, "processes", None), application)
+        self.keeper.on_obeyed = self.receipts.obeyed
         self.journal = Journal(make_sink)
 
     def start(self, ready_within: float) -> None:
@@ -162,7 +178,7 @@ class Engine:
         self._closed.set()
         _living.discard(self)
         until = time.monotonic() + timeout
-        for part in (self.journal, self.keeper, self.revives, self.provider):
+        for part in (self.receipts, self.journal, self.keeper, self.revives, self.provider):
             part.close(max(0.1, until - time.monotonic()))
 
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
@@ -289,6 +305,7 @@ class Engine:
         self.revives.after_fork()
         self.keeper.after_fork()
         self.provider.after_fork()
+        self.receipts.after_fork()  # last: it needs connections of the child's own
 
 
 _UNKNOWN_KILLS: Final = KillRecord(

@@ -291,6 +291,7 @@ class Flags:
 
         engine = self._engine
         options.setdefault("control", engine.control)
+        options.setdefault("policy", engine.policy)
         return Operator(engine.provider, actor=actor, **options)
 
     # Life

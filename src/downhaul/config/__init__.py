@@ -15,6 +15,7 @@ from downhaul.config.secret import Secret
 from downhaul.config.settings import (
     ControlSettings,
     Declaration,
+    PolicySettings,
     ProviderSettings,
     RolloutMode,
     Settings,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ControlSettings",
     "Declaration",
+    "PolicySettings",
     "ProviderSettings",
     "RolloutMode",
     "Row",

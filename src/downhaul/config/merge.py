@@ -40,6 +40,13 @@ class Draft:
         """Return where each value was written."""
         return {path: leaf.origin for path, leaf in self.leaves.items()}
 
+    def forget(self, table: str) -> None:
+        """Take a table out, with whatever is wrong in it."""
+        for path in [path for path in self.leaves if path[0] == table]:
+            del self.leaves[path]
+            self.values.pop(path, None)
+        self.problems = [one for one in self.problems if one.path.partition(".")[0] != table]
+
     def blame(self, path: Where, message: str, hint: str | None = None) -> None:
         """Note a problem with what stands at ``path``."""
         origin = origin_of(self.origins, path)

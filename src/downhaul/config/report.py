@@ -26,6 +26,7 @@ def show(settings: Settings) -> list[Row]:
     provider, control = settings.provider, settings.control
     values: dict[str, Any] = {
         "environment": settings.environment,
+        "application": settings.application,
         "cache_dir": settings.cache_dir,
         "provider": {
             "url": provider.safe_url,
@@ -41,6 +42,7 @@ def show(settings: Settings) -> list[Row]:
             "kill": control.kill_names,
         },
         "alerts": {"webhook": settings.alerts.webhook},
+        "policy": asdict(settings.policy),
         "flags": {key: asdict(one) for key, one in settings.flags.items()},
     }
     rows = ((dotted(path), _plain(value)) for path, value in _leaves(values))

@@ -8,7 +8,7 @@ left out, because they are not its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +17,13 @@ from pydantic import ValidationError
 from downhaul.config.beside import passwords_in, places
 from downhaul.config.merge import CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
 from downhaul.config.options import checked, checked_wrapper
-from downhaul.config.schema import Document, did_you_mean, dotted, problems_of
+from downhaul.config.schema import Document, PolicyTable, did_you_mean, dotted, problems_of
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
     AlertSettings,
     ControlSettings,
     Declaration,
+    PolicySettings,
     ProviderSettings,
     Settings,
     secrets_in,
@@ -45,15 +46,17 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     directory: str | os.PathLike[str] | None = None,
     file: str | os.PathLike[str] | None = None,
+    leave_out: Collection[str] = (),
     **keywords: Any,
 ) -> Settings:
     """Return the settings that file, environment and arguments make.
 
     ``url_or_settings`` is a URL, a mapping shaped as the file, or Settings, which are returned as
     they are. ``file`` is the configuration file, instead of ``DOWNHAUL_CONFIG`` or the one found
-    upwards of ``directory`` (the working directory unless given). Keywords: ``url``, ``wrap``,
-    ``control_url``, ``on_unknown_kills``, ``kill_file``, ``kill``, ``environment``, ``cache_dir``,
-    and the tables ``provider``, ``control`` and ``flags``; None is not given.
+    upwards of ``directory`` (the working directory unless given). ``leave_out`` names tables that
+    are not read, right or wrong. Keywords: ``url``, ``wrap``, ``control_url``,
+    ``on_unknown_kills``, ``kill_file``, ``kill``, ``environment``, ``application``, ``cache_dir``,
+    and the tables ``provider``, ``control``, ``policy`` and ``flags``; None is not given.
 
     Contacts nothing and loads no plugin. Raises ConfigError, which lists every problem at once.
     """
@@ -64,7 +67,7 @@ def resolve(
         names = ", ".join(given)
         message = f"settings are whole, and take no {names} beside them"
         raise ConfigError(message, hint="use dataclasses.replace on the settings")
-    draft, document = _draft(url_or_settings, environ, directory, file, keywords)
+    draft, document = _draft(url_or_settings, environ, directory, file, keywords, leave_out)
     if document is None or draft.problems:
         raise ConfigError(_count(draft.problems), _in_order(draft.problems))
     return _settings(draft, document)
@@ -93,6 +96,7 @@ def _draft(
     directory: str | os.PathLike[str] | None,
     file: str | os.PathLike[str] | None,
     keywords: Mapping[str, Any],
+    leave_out: Collection[str] = (),
 ) -> tuple[Draft, Document | None]:
     if not isinstance(given, str | Mapping | None):
         message = f"cannot read settings from {type(given).__name__}"
@@ -100,6 +104,8 @@ def _draft(
     environ = os.environ if environ is None else environ
     here = Path(directory or ".").absolute()
     draft = draft_of(all_sources(given, environ, here, file, keywords), environ)
+    for table in leave_out:
+        draft.forget(table)
     _check_urls(draft)
     document = _validate(draft)
     _check_wraps(draft)
@@ -193,6 +199,8 @@ def _settings(draft: Draft, document: Document) -> Settings:
             kill_names=control.kill,
         ),
         alerts=AlertSettings(document.alerts.webhook),
+        policy=_policy(document.policy),
+        application=document.application.strip(),
         environment=document.environment,
         flags={
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})
@@ -201,6 +209,17 @@ def _settings(draft: Draft, document: Document) -> Settings:
         cache_dir=_path(draft, ("cache_dir",), document.cache_dir or None),
         origins={dotted(path): origin for path, origin in draft.origins.items()},
         notes=tuple(draft.notes),
+    )
+
+
+def _policy(table: PolicyTable) -> PolicySettings:
+    return PolicySettings(
+        revive_needs_second_person=table.revive_needs_second_person,
+        alone_after=table.alone_after,
+        may_revive=None if table.may_revive is None else tuple(table.may_revive),
+        may_promote_full=None if table.may_promote_full is None else tuple(table.may_promote_full),
+        refuse_login_names=table.refuse_login_names,
+        ttl_at_most=table.ttl_at_most,
     )
 
 

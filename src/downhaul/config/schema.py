@@ -21,6 +21,7 @@ from downhaul.config.settings import RolloutMode
 from downhaul.errors import Problem
 from downhaul.evaluator.asking import portable_bucketing
 from downhaul.flag import FlagKind, Scheme
+from downhaul.spans import seconds_of
 
 _IN_WORDS: Final = {
     "string_type": "must be a string",
@@ -52,6 +53,20 @@ def _web(url: Secret | None) -> Secret | None:
     return url
 
 
+def _somebody(names: list[str] | None) -> list[str] | None:
+    if names is not None and not all(one.strip() for one in names):
+        message = "a name in it is empty"
+        raise ValueError(message)
+    if names == []:
+        message = "names nobody, so that nobody could: leave it out, or name who may"
+        raise ValueError(message)
+    return names
+
+
+_Span = Annotated[float, BeforeValidator(seconds_of)]
+_Actors = Annotated[list[str] | None, AfterValidator(_somebody)]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -80,6 +95,17 @@ class AlertsTable(_Table):
     webhook: Annotated[Secret | None, AfterValidator(_web)] = None
 
 
+class PolicyTable(_Table):
+    """``[policy]``."""
+
+    revive_needs_second_person: bool = False
+    alone_after: _Span | None = None
+    may_revive: _Actors = None
+    may_promote_full: _Actors = None
+    refuse_login_names: bool = False
+    ttl_at_most: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+
 class DeclarationTable(_Table):
     """``[flags."key"]``."""
 
@@ -105,6 +131,8 @@ class Document(_Table):
     provider: ProviderTable
     control: ControlTable = Field(default_factory=ControlTable)
     alerts: AlertsTable = Field(default_factory=AlertsTable)
+    policy: PolicyTable = Field(default_factory=PolicyTable)
+    application: str = ""
     flags: dict[str, DeclarationTable] = Field(default_factory=dict)
 
 
@@ -169,6 +197,7 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
             "provider": ProviderTable,
             "control": ControlTable,
             "alerts": AlertsTable,
+            "policy": PolicyTable,
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)

@@ -123,9 +123,29 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Who may do what, beyond what the backend itself allows: ``[policy]``.
+
+    ``alone_after`` are seconds since a kill, after which who killed may revive alone; None: never.
+    ``may_revive`` and ``may_promote_full`` name actors; None is anybody. ``ttl_at_most`` is the
+    percentage up to which a kill with an end is lifted at its end. None of it holds up what takes
+    exposure away: a kill, a rollback, a pause, an off.
+    """
+
+    revive_needs_second_person: bool = False
+    alone_after: float | None = None
+    may_revive: tuple[str, ...] | None = None
+    may_promote_full: tuple[str, ...] | None = None
+    refuse_login_names: bool = False
+    ttl_at_most: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A whole configuration, as :func:`downhaul.config.resolve` finds it.
 
+    ``application`` is what this process is called among those that obey kills; empty: by its
+    program.
     ``cache_dir`` is where the last-known copies are kept (None: nowhere). ``origins`` says by path
     (``provider.url``) where a value was written. ``notes`` are things worth telling that are no
     problem, such as a file that another one stands before.
@@ -134,6 +154,8 @@ class Settings:
     provider: ProviderSettings
     control: ControlSettings = ControlSettings()
     alerts: AlertSettings = AlertSettings()
+    policy: PolicySettings = PolicySettings()
+    application: str = ""
     environment: str = "default"
     flags: Mapping[str, Declaration] = field(default_factory=lambda: _NOTHING)
     cache_dir: Path | None = None

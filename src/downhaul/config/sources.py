@@ -29,6 +29,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "DOWNHAUL_KILL_FILE": ("control", "kill_file"),
     "DOWNHAUL_KILL": ("control", "kill"),
     "DOWNHAUL_CACHE_DIR": ("cache_dir",),
+    "DOWNHAUL_APPLICATION": ("application",),
     "DOWNHAUL_ALERT_WEBHOOK": ("alerts", "webhook"),
 }
 _NESTED: Final = ("DOWNHAUL_PROVIDER__", "DOWNHAUL_CONTROL__")

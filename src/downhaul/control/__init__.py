@@ -5,21 +5,30 @@ returns. Policy lives here, not in a face. Nothing here evaluates a flag or keep
 """
 
 from downhaul.control.alerts import Alert, AlertEvent, LogAlert
+from downhaul.control.drills import DrillResult
 from downhaul.control.operator import Operator
+from downhaul.control.receipts import Receipts
 from downhaul.control.results import (
+    Blast,
+    Ending,
     FlagResult,
     HistoryEntry,
     ImportResult,
     ImportRow,
     KillResult,
     OnConflict,
+    ReviveRequest,
     SegmentResult,
+    StandingKill,
 )
 from downhaul.control.stale import StaleFlag
 
 __all__ = [
     "Alert",
     "AlertEvent",
+    "Blast",
+    "DrillResult",
+    "Ending",
     "FlagResult",
     "HistoryEntry",
     "ImportResult",
@@ -28,6 +37,9 @@ __all__ = [
     "LogAlert",
     "OnConflict",
     "Operator",
+    "Receipts",
+    "ReviveRequest",
     "SegmentResult",
     "StaleFlag",
+    "StandingKill",
 ]

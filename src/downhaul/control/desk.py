@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from downhaul.config.settings import PolicySettings
 from downhaul.control.alerts import Dispatcher
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
 from downhaul.flag import Flag, Segment
@@ -24,6 +25,7 @@ class Desk:
     environment: str
     alerts: Dispatcher
     kill_file: Path | None
+    policy: PolicySettings = field(default_factory=PolicySettings)
 
     def change(self, reason: str = "") -> Change:
         """Return a new change in the operator's name (rule X4)."""

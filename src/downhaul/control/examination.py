@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from downhaul.control.drills import OLD, is_old, words
+from downhaul.control.receipts import receipts_of
 from downhaul.control.service import database_of, resolve_settings
 from downhaul.control.standing import standings
-from downhaul.errors import ConfigError, DownhaulError
+from downhaul.errors import ConfigError, DownhaulError, SchemaMissing
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, ControlStore, FlagProvider, State
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _CHANNEL: Final = "downhaul:doctor"
 _HEARD_WITHIN: Final = 2.0  # seconds
 _READY_WITHIN: Final = 5.0  # seconds for all backends of a stack together
+_SHOWN: Final = 5  # processes by name
 _SKEW: Final = 2.0  # seconds between clocks that records show without harm
 
 
@@ -76,7 +79,9 @@ def _configuration(given: dict[str, str | None]) -> Iterator[Finding]:
         where = " ".join(part for part in (problem.origin, problem.path) if part)
         yield Finding("configuration", "fail", f"{where}: {problem.message}", problem.hint)
     if not problems:
-        settings = resolve_settings(**given)
+        settings = resolve_settings(
+            url=given["url"], file=given["file"], environment=given["environment"]
+        )
         yield Finding(
             "configuration", "ok", f"{settings.provider.safe_url}, {settings.environment}"
         )
@@ -149,6 +154,31 @@ def _kills(control: ControlStore | None, settings: Settings) -> Iterator[Finding
         why = f'everything is killed in {settings.environment}: "{overlay.everything.reason}"'
         yield Finding("control store", "warn", why, "downhaul revive --all lifts it")
     yield Finding("control store", "ok", f"it can be read; kills in force: {count}")
+    yield from _exercised(control, settings)
+
+
+def _exercised(control: ControlStore, settings: Settings) -> Iterator[Finding]:
+    """Say when the kill switch was last exercised, and who would hear of a kill now."""
+    kept: Any = getattr(control, "drills", None)
+    processes: Any = getattr(control, "processes", None)
+    if kept is None or processes is None:
+        return
+    try:
+        last, (now, rows) = kept.last(), processes.rows()
+    except SchemaMissing:
+        return  # which the look at the tables tells of
+    found = receipts_of(0, now, rows)
+    where = f"processes that follow kills in {settings.environment}: {found.known}"
+    if found.silent:
+        names = ", ".join(map(str, found.silent[:_SHOWN]))
+        yield Finding("receipts", "warn", f"{where}; silent: {names}", "do they still run?")
+    else:
+        yield Finding("receipts", "ok", where)
+    if is_old(last):
+        hint = f"downhaul drill: it touches no flag; once in {OLD} days is not too often"
+        yield Finding("drill", "warn", f"the kill switch was {words(last)}", hint)
+    else:
+        yield Finding("drill", "ok", words(last))
 
 
 def _copy(settings: Settings) -> Iterator[Finding]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from downhaul.backends.edits import with_on, with_rollout, with_targets
 from downhaul.control.describe import exposed, has_percentages_in_rules, rising_variant
 from downhaul.control.desk import Desk
-from downhaul.control.raising import refuse_raising
+from downhaul.control.policy import need_a_name, need_right_in_full
+from downhaul.control.raising import raises, refuse_raising
 from downhaul.control.results import FlagResult, SegmentResult
 from downhaul.documents import check_flag, check_segment
 from downhaul.errors import DocumentError, DownhaulError, Problem, Refused, VersionConflict
@@ -28,7 +29,9 @@ _ATTEMPTS: Final = 10  # of one edit against others who write the same flag at t
 
 def create(desk: Desk, flag: Flag, reason: str = "") -> FlagResult:
     """Write a flag that doesn't exist yet. Raises VersionConflict, DocumentError."""
+    need_a_name(desk, "create a flag")
     _check(desk, flag, None)
+    need_right_in_full(desk, None, flag)
     change = desk.change(reason)
     after = desk.provider.put(dataclasses.replace(flag, version=""), change, expected=ABSENT)
     return FlagResult("created", flag.key, None, after, change, _warnings(desk, after))
@@ -40,9 +43,11 @@ def put(desk: Desk, flag: Flag, reason: str = "") -> FlagResult:
     Its ``version``, where it has one, is the version that it was read at: another one in the store
     by now raises VersionConflict, and nothing is written. Raises FlagNotFound, DocumentError.
     """
+    need_a_name(desk, "change a flag")
     before = desk.flag(flag.key)
     _check(desk, flag, before)
     refuse_raising(desk, before, flag)
+    need_right_in_full(desk, before, flag)
     change = desk.change(reason)
     expected = flag.version or before.version or None
     after = desk.provider.put(flag, change, expected=expected)
@@ -51,6 +56,8 @@ def put(desk: Desk, flag: Flag, reason: str = "") -> FlagResult:
 
 def update(desk: Desk, key: str, fields: dict[str, Any], reason: str = "") -> FlagResult:
     """Set fields of a flag (those of :class:`downhaul.flag.Flag`), whoever else writes."""
+    if fields != {"on": False}:
+        need_a_name(desk, "change a flag")
     change = desk.change(reason)
     before, after = _edit(desk, key, change, lambda flag: dataclasses.replace(flag, **fields))
     return FlagResult("set", key, before, after, change, _warnings(desk, after))
@@ -59,7 +66,10 @@ def update(desk: Desk, key: str, fields: dict[str, Any], reason: str = "") -> Fl
 def switch(desk: Desk, key: str, on: bool, reason: str = "") -> FlagResult:
     """Turn a flag on or off; nothing else of it changes."""
     before = desk.flag(key)
-    refuse_raising(desk, before, with_on(before, on))
+    if on:
+        need_a_name(desk, "turn a flag on")
+        refuse_raising(desk, before, with_on(before, on))
+        need_right_in_full(desk, before, with_on(before, on))
     change = desk.change(reason)
     verb = desk.provider.switch_on if on else desk.provider.switch_off
     after = verb(key, change)
@@ -91,7 +101,11 @@ def percent(
             flag=key,
         )
     _known_variant(before, chosen)
-    refuse_raising(desk, before, with_rollout(before, chosen, weight))
+    wanted = with_rollout(before, chosen, weight)
+    if raises(before, wanted):
+        need_a_name(desk, "raise a percentage")
+    refuse_raising(desk, before, wanted)
+    need_right_in_full(desk, before, wanted)
     change = desk.change(reason)
     after = desk.provider.set_rollout(key, chosen, weight, change)
     warnings = _warnings(desk, after)
@@ -122,8 +136,10 @@ def target(
             f'which variant of "{key}" are they to get?', hint=f"name one of {others}", flag=key
         )
     _known_variant(before, chosen)
-    change = desk.change(reason)
     added, removed = frozenset(add), frozenset(remove)
+    if chosen != before.off_variant or removed or keys is not None:
+        need_a_name(desk, "change who gets a variant")
+    change = desk.change(reason)
     if keys is not None:
         after = desk.provider.set_targets(key, chosen, frozenset(keys), change)
     elif desk.has(Capability.COMPARE_AND_SET) and desk.has(Capability.WRITE):
@@ -154,6 +170,7 @@ def deny(desk: Desk, key: str, keys: Iterable[str], reason: str = "") -> FlagRes
 
 def delete(desk: Desk, key: str, reason: str = "") -> FlagResult:
     """Remove a flag; applications get their own default from then on. History keeps it."""
+    need_a_name(desk, "delete a flag")
     before = desk.flag(key)
     change = desk.change(reason)
     desk.provider.delete(key, change, expected=before.version or None)
@@ -162,6 +179,7 @@ def delete(desk: Desk, key: str, reason: str = "") -> FlagResult:
 
 def put_segment(desk: Desk, segment: Segment, reason: str = "") -> SegmentResult:
     """Write a whole segment, new or in the place of the one there is (as :func:`put`)."""
+    need_a_name(desk, "change a segment")
     there = desk.provider.list()
     before = there.segments.get(segment.key)
     problems = check_segment(segment, there)
@@ -176,6 +194,7 @@ def put_segment(desk: Desk, segment: Segment, reason: str = "") -> SegmentResult
 
 def delete_segment(desk: Desk, key: str, reason: str = "") -> SegmentResult:
     """Remove a segment. Raises Refused while a flag or another segment names it."""
+    need_a_name(desk, "delete a segment")
     before = desk.segment(key)
     change = desk.change(reason)
     desk.provider.delete_segment(key, change, expected=before.version or None)
@@ -204,6 +223,7 @@ def _edit(desk: Desk, key: str, change: Change, edit: Callable[[Flag], Flag]) ->
         wanted = edit(before)
         _check(desk, wanted, before)
         refuse_raising(desk, before, wanted)
+        need_right_in_full(desk, before, wanted)
         if wanted == before:
             return before, before
         try:

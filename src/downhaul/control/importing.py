@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from downhaul.control.desk import Desk
+from downhaul.control.policy import need_a_name, need_right_in_full
 from downhaul.control.raising import refuse_raising
 from downhaul.control.results import ImportResult, ImportRow, OnConflict
 from downhaul.documents import check_flag, check_segment
@@ -36,6 +37,7 @@ def import_flags(
     later (the backend went away, somebody wrote in between) stops it, and the result says how far
     it came; a second run goes on there.
     """
+    need_a_name(desk, "import flags")
     there = desk.provider.list()
     if flag_set.segments and not desk.has(Capability.SEGMENTS):
         raise UnsupportedCapability(Capability.SEGMENTS.value, provider=desk.provider.name)
@@ -51,8 +53,10 @@ def import_flags(
         ]
     _check(flag_set, there, rows)
     for row in rows:
-        if row.action == "replace" and row.entity == "flag":
-            refuse_raising(desk, there.flags[row.key], flag_set.flags[row.key])
+        if row.action in ("create", "replace") and row.entity == "flag":
+            before, wanted = there.flags.get(row.key), flag_set.flags[row.key]
+            refuse_raising(desk, before, wanted)
+            need_right_in_full(desk, before, wanted)
     if dry_run:
         return ImportResult(tuple(rows), change, dry_run=True)
     return _write(desk, flag_set, there, rows, change, progress)

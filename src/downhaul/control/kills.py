@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from downhaul.control import blast, ends
 from downhaul.control.alerts import AlertEvent
 from downhaul.control.at_backend import covered, switch_off_at_backend
 from downhaul.control.describe import exposed, has_percentages_in_rules, is_partial, rising_variant
 from downhaul.control.desk import Desk, did_you_mean
+from downhaul.control.policy import need_right_to_revive, need_second_person
 from downhaul.control.results import KillResult
 from downhaul.errors import DownhaulError, ReadOnly, Refused, Unreachable, UnsupportedCapability
 from downhaul.flag import WHOLE, Flag, Split, weight_of
@@ -36,17 +38,19 @@ def kill(
     *,
     everywhere: bool = False,
     vendor: bool = False,
+    lasts: float | None = None,
     dry_run: bool = False,
 ) -> KillResult:
     """Put the overlay on ``scope``, in this environment or ``everywhere``.
 
     A single flag is then switched off where it is kept, too; with ``vendor``, so is each flag that
     a tag or everything covers.
+    ``lasts`` gives the kill an end, in seconds from now; see :mod:`downhaul.control.ends`.
     Killing what is killed already writes nothing and says since when. A name that nothing knows is
     killed all the same, with a warning. Raises Refused without a reason or a control store,
     Unreachable where the store can't be reached: then nothing is killed.
     """
-    _need_reason(reason, "kill")
+    need_reason(reason, "kill")
     store = desk.store("kill")
     environment = ALL_ENVIRONMENTS if everywhere else desk.environment
     before = _last_word(_words(store, required=dry_run), scope, environment)
@@ -55,7 +59,8 @@ def kill(
     )
     if dry_run:
         already = before is not None and before.killed
-        return _with_surroundings(desk, dataclasses.replace(result, already=already))
+        result = _with_surroundings(desk, dataclasses.replace(result, already=already))
+        return dataclasses.replace(result, blast=blast.radius(desk, result, lasts))
     change = desk.change(reason)
     started = time.perf_counter()
     try:
@@ -69,6 +74,8 @@ def kill(
     if not already:
         _announce(desk, "killed", record, before)
     result = dataclasses.replace(result, record=record, already=already, took=took)
+    if lasts is not None:
+        result = ends.begin(desk, result, lasts)  # before the backend is told: it looks at the flag
     return _with_surroundings(desk, switch_off_at_backend(desk, result, vendor=vendor))
 
 
@@ -80,15 +87,18 @@ def revive(
     as_was: bool = False,
     everywhere: bool = False,
     dry_run: bool = False,
+    asked_by: str | None = None,
 ) -> KillResult:
     """Lift the overlay from ``scope``.
 
     A flag that serves a part of its users is first set to the first step (1 %), unless ``as_was``;
     if that can't be written, nothing is lifted. Where the store holds no kill of the scope, the
     revive lifts the kills that other stores recorded until now: a lost one, or this one before it
-    was restored from a backup. Raises Refused, Unreachable.
+    was restored from a backup. ``asked_by`` is who asked for it, where somebody else did. Raises
+    Refused, where the policy stands in the way too; Unreachable.
     """
-    _need_reason(reason, "revive")
+    need_reason(reason, "revive")
+    need_right_to_revive(desk)
     store = desk.store("revive")
     environment = ALL_ENVIRONMENTS if everywhere else desk.environment
     words = _words(store, required=True)
@@ -96,6 +106,7 @@ def revive(
     held = before is not None and before.killed
     if not held and not everywhere:
         _need_everywhere(words, scope)
+    need_second_person(desk, before, asked_by)
     flag_before, flag = _first_step(desk, scope, reason, as_was=as_was, dry_run=dry_run)
     result = KillResult(
         scope,
@@ -138,7 +149,8 @@ def standing(desk: Desk) -> list[KillRecord]:
     return sorted(kills, key=lambda one: one.sequence)
 
 
-def _need_reason(reason: str, verb: str) -> None:
+def need_reason(reason: str, verb: str) -> None:
+    """Raise Refused where nobody says why."""
     if not reason.strip():
         message = f"a {verb} needs a reason, which everybody reads who meets it"
         raise Refused(message, hint='add --reason "what happened"')

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from downhaul.control.alerts import AlertEvent
 from downhaul.control.desk import Desk
+from downhaul.control.policy import need_right_to_revive
 from downhaul.control.results import KillResult
 from downhaul.errors import Refused
 from downhaul.overlay import Scope
@@ -24,7 +25,11 @@ def kill(desk: Desk, scope: Scope, reason: str) -> KillResult:
 
 
 def revive(desk: Desk, scope: Scope, reason: str) -> KillResult:
-    """Write that the scope is revived: taking its line out would lift nothing (rule K3)."""
+    """Write that the scope is revived: taking its line out would lift nothing (rule K3).
+
+    Raises Refused where the policy, as far as it could be read, doesn't let this actor revive.
+    """
+    need_right_to_revive(desk)
     return _write(desk, scope, reason, killed=False)
 
 

@@ -7,17 +7,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from downhaul.control import flags, importing, kills, local, restore, stale
+from downhaul.config.settings import PolicySettings
+from downhaul.control import (
+    drills,
+    flags,
+    importing,
+    kills,
+    listing,
+    local,
+    receipts,
+    restore,
+    second,
+    stale,
+)
 from downhaul.control.alerts import Alert, Dispatcher
 from downhaul.control.audited import audited
 from downhaul.control.desk import Desk
+from downhaul.control.drills import DrillResult
+from downhaul.control.receipts import Receipts
 from downhaul.control.results import (
     FlagResult,
     HistoryEntry,
     ImportResult,
     KillResult,
     OnConflict,
+    ReviveRequest,
     SegmentResult,
+    StandingKill,
 )
 from downhaul.control.stale import OLD_AFTER_DAYS, StaleFlag
 from downhaul.errors import Refused
@@ -35,7 +51,7 @@ class Operator:
     ``actor``; ``marked`` says that it is only the login name. The errors are those of
     :mod:`downhaul.errors`; nothing is written where one is raised. Use it as a context manager, or
     call :meth:`close`, so that alerts are delivered; with ``owns`` it closes provider and control
-    store too.
+    store too. ``policy`` is what a team has agreed on beyond what the backend enforces.
     """
 
     def __init__(
@@ -49,6 +65,7 @@ class Operator:
         alerts: Sequence[Alert] = (),
         kill_file: Path | None = None,
         owns: bool = False,
+        policy: PolicySettings | None = None,
     ) -> None:
         if not actor.strip():
             message = "who is changing this? An actor is named for every write"
@@ -61,6 +78,7 @@ class Operator:
             environment,
             Dispatcher(alerts),
             kill_file,
+            policy or PolicySettings(),
         )
         self._owns = owns
 
@@ -88,6 +106,11 @@ class Operator:
     def alerts(self) -> Sequence[Alert]:
         """Who is told of kills, revives and rollouts."""
         return self._desk.alerts.sinks
+
+    @property
+    def desk(self) -> Desk:
+        """What every verb works with, for verbs that live elsewhere."""
+        return self._desk
 
     def change(self, reason: str = "") -> Change:
         """Return a new change in the operator's name, for whoever writes on their behalf."""
@@ -210,12 +233,14 @@ class Operator:
         *,
         everywhere: bool = False,
         vendor: bool = False,
+        lasts: float | None = None,
         dry_run: bool = False,
     ) -> KillResult:
         """Put the overlay on a flag, ``tag:NAME``, ``switch:NAME`` or ``*``.
 
         ``everywhere`` means all environments; ``vendor`` switches what a tag or everything covers
-        off where it is kept, too. See :func:`downhaul.control.kills.kill`.
+        off where it is kept, too; ``lasts`` gives it an end, in seconds from now. See
+        :func:`downhaul.control.kills.kill`.
         """
         return kills.kill(
             self._desk,
@@ -223,6 +248,7 @@ class Operator:
             reason,
             everywhere=everywhere,
             vendor=vendor,
+            lasts=lasts,
             dry_run=dry_run,
         )
 
@@ -248,6 +274,25 @@ class Operator:
             dry_run=dry_run,
         )
 
+    def request_revive(
+        self,
+        scope: Scope | str,
+        reason: str,
+        *,
+        as_was: bool = False,
+        everywhere: bool = False,
+    ) -> ReviveRequest:
+        """Ask somebody else to lift a kill. See :func:`downhaul.control.second.request`."""
+        return second.request(
+            self._desk, _scope(scope), reason, as_was=as_was, everywhere=everywhere
+        )
+
+    def approve_revive(
+        self, scope: Scope | str, reason: str, *, everywhere: bool = False
+    ) -> KillResult:
+        """Lift a kill as somebody else asked. See :func:`downhaul.control.second.approve`."""
+        return second.approve(self._desk, _scope(scope), reason, everywhere=everywhere)
+
     def kill_local(self, scope: Scope | str, reason: str) -> KillResult:
         """Name the scope in this machine's kill file: no network, no store."""
         return local.kill(self._desk, _scope(scope), reason)
@@ -259,6 +304,23 @@ class Operator:
     def kills(self) -> Sequence[KillRecord]:
         """Return the kills in force by the control store's words, the oldest first."""
         return kills.standing(self._desk)
+
+    def standing(self) -> Sequence[StandingKill]:
+        """Return the kills in force, each with who obeys it, its end, and who asks to lift it."""
+        return listing.standing_kills(self._desk)
+
+    def receipts(self, record: KillRecord, wait: float = 0.0) -> Receipts | None:
+        """Return who obeys a word of the store, waiting up to ``wait`` seconds for those alive.
+
+        None where the control store keeps no receipts. Raises Unreachable.
+        """
+        return receipts.look(self._desk, record, wait)
+
+    def drill(
+        self, name: str, reason: str = "", *, real: bool = False, wait: float = 5.0
+    ) -> DrillResult:
+        """Exercise the kill switch, and record how it went. See :mod:`downhaul.control.drills`."""
+        return drills.drill(self._desk, name, reason, real=real, wait=wait)
 
     def close(self, timeout: float = _CLOSE) -> None:
         """Deliver what alerts are left within ``timeout`` seconds; close what is owned."""

@@ -31,5 +31,11 @@ def refuse_raising(desk: Desk, before: Flag | None, after: Flag) -> None:
     )
 
 
+def raises(before: Flag, after: Flag) -> bool:
+    """Return whether the default of ``after`` gives more to any variant but the off one."""
+    others = [one for one in after.variants if one != after.off_variant]
+    return any(_part(after, one) > _part(before, one) for one in others)
+
+
 def _part(flag: Flag, variant: str) -> float:
     return weight_of_variant(flag, variant) if variant in flag.variants else 0.0

@@ -9,6 +9,7 @@ from typing import Final
 from downhaul.control.desk import Desk
 from downhaul.control.diff import differences
 from downhaul.control.flags import problems_of
+from downhaul.control.policy import need_a_name, need_right_in_full
 from downhaul.control.raising import refuse_raising
 from downhaul.control.results import FlagResult, HistoryEntry
 from downhaul.encoding import flag_from_data
@@ -35,6 +36,7 @@ def restore(desk: Desk, key: str, version: str, reason: str = "") -> FlagResult:
     Raises FlagNotFound where history knows no such version, DocumentError where what it refers to
     is gone by now, VersionConflict where somebody writes at the same time.
     """
+    need_a_name(desk, "restore a flag")
     known: list[str] = []
     document = None
     for record in _pages(desk, key):
@@ -56,6 +58,7 @@ def restore(desk: Desk, key: str, version: str, reason: str = "") -> FlagResult:
             hint="bring back what it refers to first",
         )
     refuse_raising(desk, before, flag)
+    need_right_in_full(desk, before, flag)
     change = desk.change(reason or f"restored version {version}")
     expected = ABSENT if before is None else before.version or None
     after = desk.provider.put(flag, change, expected=expected)

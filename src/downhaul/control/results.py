@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.control.diff import Difference, differences
 from downhaul.encoding import flag_to_data, segment_to_data
@@ -13,6 +13,12 @@ from downhaul.errors import DownhaulError
 from downhaul.flag import Flag, Segment
 from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change, ChangeRecord
+
+if TYPE_CHECKING:
+    from downhaul.control.receipts import Receipts
+    from downhaul.store.drills import DrillRow  # SQLAlchemy stands behind it
+
+WHOLE_PERCENT: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,105 @@ class AtProvider(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a kill. ``at`` is RFC 3339, by the store's clock; ``seconds`` are left until then.
+
+    ``lifts`` says that a controller lifts the kill then, as things stand; else it stays, and people
+    are asked. ``why`` says which, in words. ``outcome`` is ``lifted`` or ``asked`` once it came.
+    """
+
+    at: str
+    seconds: float
+    lifts: bool
+    why: str
+    outcome: str = ""
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {
+            "at": self.at,
+            "seconds": round(self.seconds, 3),
+            "lifts": self.lifts,
+            "why": self.why,
+            "outcome": self.outcome,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReviveRequest:
+    """Somebody asks for a kill to be lifted by somebody else. ``at`` is RFC 3339."""
+
+    actor: str
+    reason: str
+    at: str
+    as_was: bool = False
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"actor": self.actor, "reason": self.reason, "at": self.at, "as_was": self.as_was}
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A flag that a kill covers: whom it serves what now, and what it would serve.
+
+    ``percent`` is how much of the default gets another variant than the off one. ``safe`` is the
+    variant that everybody would get, None where each caller gets its own default.
+    """
+
+    key: str
+    exposure: str
+    percent: float
+    safe: str | None
+    owner: str = ""
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {
+            "key": self.key,
+            "exposure": self.exposure,
+            "percent": self.percent,
+            "safe": self.safe,
+            "owner": self.owner,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Blast:
+    """What a kill would take away, and from whom.
+
+    ``rollouts`` are the ids of live rollouts that it would end, by flag. ``followers`` are who
+    would hear of it, None where that can't be seen; ``ends`` is what would become of it.
+    """
+
+    flags: tuple[Affected, ...] = ()
+    rollouts: tuple[tuple[str, str], ...] = ()
+    followers: Receipts | None = None
+    drill: DrillRow | None = None
+    ends: Ending | None = None
+
+    @property
+    def everybody(self) -> int:
+        """How many flags serve everybody now."""
+        return sum(one.percent >= WHOLE_PERCENT for one in self.flags)
+
+    @property
+    def part(self) -> int:
+        """How many serve a part."""
+        return sum(0 < one.percent < WHOLE_PERCENT for one in self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingKill:
+    """A kill in force, with who obeys it, its end, and who asks to lift it."""
+
+    record: KillRecord
+    receipts: Receipts | None = None
+    ends: Ending | None = None
+    request: ReviveRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KillResult:
     """A kill or a revive. ``already`` says that the store held it so before this call.
 
@@ -73,7 +178,8 @@ class KillResult:
     until then. ``flag`` is the flag after the call and ``flag_before`` before it, where the scope
     is one flag that could be read; a kill changes no field of it in the provider's own store.
     ``covers`` are the keys of the flags that the scope covers, as far as known. ``took`` is the
-    time of the commit in seconds.
+    time of the commit in seconds. ``ends`` is the kill's end, where it was given one, and ``blast``
+    what a dry run found that it would do.
     """
 
     scope: Scope
@@ -91,6 +197,8 @@ class KillResult:
     kill_file: Path | None = None
     at_provider: AtProvider = AtProvider.NOT_NEEDED
     took: float = 0.0
+    ends: Ending | None = None
+    blast: Blast | None = None
     warnings: tuple[str, ...] = ()
 
 

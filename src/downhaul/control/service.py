@@ -9,6 +9,7 @@ import getpass
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,16 +24,32 @@ if TYPE_CHECKING:
     from downhaul.store.database import Database
 
 ACTOR: Final = "DOWNHAUL_ACTOR"
+UNREADABLE_POLICY: Final = "[policy] can't be read, and is left out: see downhaul config check"
 _KILL_FILE: Final = "DOWNHAUL_KILL_FILE"
 
 
 def resolve_settings(
-    *, url: str | None = None, file: str | None = None, environment: str | None = None
+    *,
+    url: str | None = None,
+    file: str | None = None,
+    environment: str | None = None,
+    whatever_policy: bool = False,
 ) -> Settings:
-    """Return the configuration, with what a command line says on top. Raises ConfigError."""
+    """Return the configuration, with what a command line says on top. Raises ConfigError.
+
+    ``whatever_policy`` reads it without ``[policy]`` where something is wrong with it: for what
+    takes exposure away, which no policy stands in the way of.
+    """
     from downhaul.config import resolve  # noqa: PLC0415  (pydantic)
 
-    return resolve(url, file=file, environment=environment)
+    try:
+        return resolve(url, file=file, environment=environment)
+    except ConfigError:
+        if not whatever_policy:
+            raise
+        # What else is wrong is told by this one.
+        found = resolve(url, file=file, environment=environment, leave_out=("policy",))
+        return replace(found, notes=(*found.notes, UNREADABLE_POLICY))
 
 
 def who(actor: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, bool]:
@@ -77,6 +94,7 @@ def connect_operator(
         alerts=alerts_for(settings) if alerts is None else alerts,
         kill_file=settings.control.kill_file,
         owns=True,
+        policy=settings.policy,
     )
 
 
@@ -92,15 +110,25 @@ def local_operator(
     Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is enough. Raises ConfigError
     without it.
     """
+    policy = None
     try:
-        path = resolve_settings(url=url, file=file, environment=environment).control.kill_file
+        settings = resolve_settings(
+            url=url, file=file, environment=environment, whatever_policy=True
+        )
+        path, policy = settings.control.kill_file, settings.policy
     except ConfigError:
         path = Path(os.environ.get(_KILL_FILE, "")).absolute()
         if not os.environ.get(_KILL_FILE):
             raise
     name, marked = who(actor)
     return Operator(
-        FlagProvider(), None, actor=name, marked=marked, alerts=(LogAlert(),), kill_file=path
+        FlagProvider(),
+        None,
+        actor=name,
+        marked=marked,
+        alerts=(LogAlert(),),
+        kill_file=path,
+        policy=policy,
     )
 
 

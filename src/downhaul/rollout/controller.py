@@ -35,6 +35,7 @@ from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.ending import Endings
 from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
@@ -125,6 +126,7 @@ class Controller:
         own = getattr(provider, "control", None)
         self._shared = shared(provider) if own is control else None
         self._switch_offs = SwitchOffs(provider, control, self._count)
+        self._endings = Endings(provider, control, self._count)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -171,12 +173,18 @@ class Controller:
             )
             if report.claimed < self.batch:
                 break
+        self.look_after_kills()
         with suppress(DownhaulError):
-            self._switch_offs.look()
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
         return whole
+
+    def look_after_kills(self) -> None:
+        """Do once what kills left to be done at the backend, and what is due at their ends."""
+        for look in (self._switch_offs.look, self._endings.look):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                look()
 
     def tick(self, *, only: str | None = None) -> TickReport:
         """Look once at every rollout that is due, or at ``only`` one, due or not."""
@@ -561,10 +569,9 @@ class Controller:
             self.deliver()
 
     def _pay(self, stop: threading.Event) -> None:
-        """Do at the backend what kills left to be done there."""
+        """Do at the backend what kills left to be done there, and what is due at their ends."""
         while not stop.wait(min(1.0, self.interval)):
-            with suppress(DownhaulError):  # the store is away, which the looks tell of
-                self._switch_offs.look()
+            self.look_after_kills()
 
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""

@@ -13,6 +13,7 @@ from downhaul.context import Context
 from downhaul.control.alerts import Alert
 from downhaul.control.desk import did_you_mean
 from downhaul.control.operator import Operator
+from downhaul.control.policy import need_a_name, need_right_to_promote_in_full
 from downhaul.encoding import flag_to_data
 from downhaul.errors import (
     ConfigError,
@@ -22,7 +23,7 @@ from downhaul.errors import (
     Problem,
     Refused,
 )
-from downhaul.flag import Flag
+from downhaul.flag import WHOLE, Flag
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, Change
 from downhaul.rollout.acts import snapshot_data
@@ -145,6 +146,7 @@ class Rollouts:
         what the metric source says that does not answer.
         """
         operator = self._operator
+        need_a_name(operator.desk, "start a rollout")
         store = self._store("start a rollout")
         for capability in (Capability.WRITE, Capability.SNAPSHOT):
             if capability not in operator.provider.capabilities:
@@ -155,6 +157,7 @@ class Rollouts:
                 )
         flag = operator.get(plan.flag)
         plan = self._resolved(plan, flag)
+        self._need_right(plan, 0)
         kill = self._kill_of(flag)
         if kill is not None:
             raise Refused(
@@ -291,12 +294,19 @@ class Rollouts:
 
     def resume(self, id_or_flag: str, reason: str = "") -> CommandResult:
         """End a pause; the step bakes anew."""
+        need_a_name(self._operator.desk, "resume a rollout")
         return self._ask(id_or_flag, Verb.RESUME, reason)
 
     def promote(
         self, id_or_flag: str, reason: str = "", *, step: int | None = None
     ) -> CommandResult:
-        """Skip the rest of this step's bake; ``step`` (an index) says which one was meant."""
+        """Skip the rest of this step's bake; ``step`` (an index) says which one was meant.
+
+        Raises Refused where the next step serves everybody, and the policy lets only others.
+        """
+        need_a_name(self._operator.desk, "promote a rollout")
+        plan, state = _read(self._row(id_or_flag))
+        self._need_right(plan, (state.step if step is None else step) + 1)
         return self._ask(id_or_flag, Verb.PROMOTE, reason, step=step)
 
     def rollback(self, id_or_flag: str, reason: str, *, overwrite: bool = False) -> CommandResult:
@@ -391,6 +401,11 @@ class Rollouts:
         if verb is Verb.ROLLBACK and not refused:
             outcome = _outcome(now)
         return CommandResult(verb.value, now, not refused, outcome, refused)
+
+    def _need_right(self, plan: Plan, step: int) -> None:
+        """Raise Refused where a person takes a rollout to everybody, and has no right to."""
+        if step < len(plan.steps) and plan.steps[step].weight >= WHOLE:
+            need_right_to_promote_in_full(self._operator.desk, plan.flag)
 
     def _tick(self, rollout: str) -> None:
         """Carry out what was asked ourselves, unless a controller holds the rollout right now."""

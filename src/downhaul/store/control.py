@@ -14,9 +14,12 @@ from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.drills import Drills
 from downhaul.store.owed import Debts
+from downhaul.store.processes import Processes
 from downhaul.store.requests import RequestLog
 from downhaul.store.rollouts import ALIVE, RolloutStore
+from downhaul.store.terms import Terms
 from downhaul.store.watch import Watcher
 
 _ENTITIES = ("flag", "segment", "kill")
@@ -42,13 +45,36 @@ class SqlControl:
         """The request log beside the kills."""
         return RequestLog(self._database, self._environment, lambda: self.identity)
 
+    @property
+    def processes(self) -> Processes:
+        """Who follows the kills of this environment, and which each obeys."""
+        return Processes(self._database, self._environment)
+
+    @property
+    def terms(self) -> Terms:
+        """The kills of this environment that were given an end."""
+        return Terms(self._database, self._environment)
+
+    @property
+    def drills(self) -> Drills:
+        """When the kill switch was exercised in this environment."""
+        return Drills(self._database, self._environment)
+
+    def controllers(self) -> int:
+        """Return how many controllers of this environment are alive. Raises Unreachable."""
+        return self.rollouts.controllers(ALIVE)
+
+    def now(self) -> int:
+        """Return the database's time in microseconds since 1970. Raises Unreachable."""
+        return self.rollouts.now()
+
     def debts(self, provider: str) -> Debts:
         """Return what kills left to be done at a provider that keeps its flags elsewhere."""
         return Debts(
             self._database,
             self._environment,
             provider,
-            lambda: self.rollouts.controllers(ALIVE),
+            self.controllers,
         )
 
     def start(self, listener: KillListener) -> None:
@@ -115,6 +141,13 @@ class SqlControl:
                 self.rollouts.hurry(scope.name if scope.kind is ScopeKind.FLAG else None)
         return record
 
+    def lift_kill(
+        self, kill: KillRecord, change: Change, *, waits: bool = False
+    ) -> KillRecord | None:
+        """Commit the revive of this very kill; None where it was lifted or said again meanwhile."""
+        with self._database.writing() as connection:
+            return writing.lift_kill(connection, self._database, kill, change, waits=waits)
+
     def record_change(
         self,
         entity: str,
@@ -125,14 +158,19 @@ class SqlControl:
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
         version: str = "",
+        everywhere: bool = False,
     ) -> None:
-        """Append what was written at a provider that keeps no history. Raises Unreachable."""
+        """Append to the history what has no row of its own: writes elsewhere, what people ask.
+
+        Raises Unreachable.
+        """
         write = writing.Write(entity, key, action, before, after)
+        environment = writing.environment_of_kill(self._environment, everywhere=everywhere)
         with self._database.writing() as connection:
             writing.record_change(
                 connection,
                 self._database,
-                self._environment,
+                environment,
                 write,
                 change,
                 version,

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from downhaul.errors import ProviderError, SchemaMissing, Unreachable
+from downhaul.errors import NoRight, ProviderError, SchemaMissing, Unreachable
 from downhaul.store.tables import Tables
 
 _T = TypeVar("_T")
@@ -39,6 +39,11 @@ class Dialect:
     """Statements that begin a transaction all of whose reads see one moment."""
     limits: tuple[str, ...] = ()
     """Statements that bound the time of one transaction."""
+    begin_in_passing: tuple[str, ...] = ()
+    """Statements before a write that waits for nobody, and for no disk."""
+    end_in_passing: tuple[str, ...] = ()
+    writes_after_fork: bool = True
+    """Whether a forked child may write to what its parent has open."""
     notify: bool = False
     """Whether a commit can tell listeners (pg_notify)."""
 
@@ -48,6 +53,11 @@ SQLITE: Final = Dialect(
     now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
     microseconds="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     begin_write=("BEGIN IMMEDIATE",),
+    # No transaction: a statement of its own holds the file for no longer than SQLite takes for it,
+    # and whoever is stopped between two statements of ours must not keep a kill waiting.
+    begin_in_passing=("PRAGMA synchronous = NORMAL", "PRAGMA busy_timeout = 1000"),
+    # SQLite takes both for one process, and its locks for the parent's.
+    writes_after_fork=False,
 )
 POSTGRESQL: Final = Dialect(
     "postgresql",
@@ -62,6 +72,16 @@ POSTGRESQL: Final = Dialect(
                set_config('idle_in_transaction_session_timeout', '10s', true)
         """,
     ),
+    begin_in_passing=(
+        "BEGIN",
+        """
+        SELECT set_config('statement_timeout', '2s', true),
+               set_config('lock_timeout', '1s', true),
+               set_config('synchronous_commit', 'off', true),
+               set_config('idle_in_transaction_session_timeout', '5s', true)
+        """,
+    ),
+    end_in_passing=("COMMIT",),
     notify=True,
 )
 
@@ -120,6 +140,22 @@ class Database:
                     yield connection
 
     @contextmanager
+    def in_passing(self) -> Iterator[Connection]:
+        """Give a connection for a small write whose loss would be none. Raises Unreachable.
+
+        It waits a second at most for others, and not for the disk. Its connection is not kept:
+        what is written now and then is worth no second one for each process of a fleet.
+        """
+        with self.errors(), self.engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.detach()
+            for statement in self.dialect.begin_in_passing:
+                alone.exec_driver_sql(statement)
+            yield alone  # where this raises, the connection goes, and the transaction with it
+            for statement in self.dialect.end_in_passing:
+                alone.exec_driver_sql(statement)
+
+    @contextmanager
     def creating(self) -> Iterator[Connection]:
         """Give a connection to make tables on; the database itself is made if need be."""
         with self.errors():
@@ -150,7 +186,7 @@ class Database:
                 provider=self.provider,
             )
         if "readonly database" in words or "permission denied" in words:
-            return Unreachable(
+            return NoRight(
                 f"{self.safe_url} refuses: {words}",
                 hint="see `downhaul db roles` for the rights that are needed",
                 provider=self.provider,

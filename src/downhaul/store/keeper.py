@@ -27,8 +27,9 @@ class KillKeeper:
     """Joins the control store's words, the break-glass file and variable, and the copy on disk.
 
     ``on_overlay`` is called with the kills in force whenever they change, and once when the control
-    store has been read for the first time. No source can take back what another one said; see
-    :class:`downhaul.overlay.KillRegister`.
+    store has been read for the first time; ``on_obeyed`` with the sequence up to which the control
+    store's words are in force, each time after it has spoken. No source can take back what another
+    one said; see :class:`downhaul.overlay.KillRegister`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class KillKeeper:
         self._kill_file = None if kill_file is None else KillFile(kill_file)
         self._variable = parse_names(names, _VARIABLE)
         self._on_overlay = on_overlay
+        self.on_obeyed: Callable[[int], None] = lambda _sequence: None
         self._register = KillRegister()
         self._copied = False
         self._heard = False
@@ -80,9 +82,11 @@ class KillKeeper:
 
     def kills(self, records: Iterable[KillRecord]) -> None:
         """Take in the control store's words (KillListener)."""
+        said = tuple(records)
         with self._lock:
             first, self._heard = not self._heard, True
-            self._publish(self._register.hear(records), always=first)
+            self._publish(self._register.hear(said), always=first)
+        self.on_obeyed(max((one.sequence for one in said), default=0))
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait for the control store's first word, up to ``timeout`` seconds."""

@@ -86,7 +86,7 @@ def sql(database: Database) -> str:
 
 
 def roles(database: Database, *, application: str, operator: str) -> str:
-    """Return GRANTs for PostgreSQL: an application reads and logs, an operator changes.
+    """Return GRANTs for PostgreSQL: an application reads, logs, acknowledges; an operator changes.
 
     A controller of rollouts needs an operator's rights.
 
@@ -104,13 +104,15 @@ def roles(database: Database, *, application: str, operator: str) -> str:
         "requests",
     )  # fmt: skip
     rollouts = ", ".join(f"{schema}.{name}" for name in names)
+    processes, terms = f"{schema}.processes", f"{schema}.kill_terms"
     return "\n".join(
         [
-            "-- An application reads, and logs the outcomes of its requests.",
+            "-- An application reads, logs the outcomes of its requests, and acknowledges kills.",
             f"GRANT USAGE ON SCHEMA {schema} TO {app};",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {app};",
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {app};",
             f"GRANT INSERT ON {schema}.requests TO {app}; -- the outcomes of its requests",
+            f"GRANT INSERT, UPDATE, DELETE ON {processes} TO {app}; -- which kills it obeys",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {app};",
             "-- An operator changes flags and kills, and adds to the history without changing it.",
             f"GRANT USAGE ON SCHEMA {schema} TO {person};",
@@ -119,6 +121,9 @@ def roles(database: Database, *, application: str, operator: str) -> str:
             f"GRANT INSERT ON {schema}.changes TO {person};",
             f"GRANT INSERT, UPDATE ON {rollouts} TO {person};",
             f"GRANT DELETE ON {rollouts} TO {person};",
+            f"GRANT INSERT, UPDATE ON {terms} TO {person}; -- kills with an end",
+            f"GRANT INSERT ON {schema}.drills TO {person};",
+            f"GRANT INSERT, UPDATE, DELETE ON {processes} TO {person};",
             f"GRANT UPDATE ON {schema}.store TO {person}; -- the lock that orders kills",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {person};",
             "",

@@ -1,4 +1,4 @@
-"""The tables: flags and segments by environment, kills, the history, rollouts, and requests.
+"""The tables: flags, segments, kills and who obeys them, the history, rollouts, and requests.
 
 Documents are text and no JSON type: PostgreSQL's would forget the order of keys. Times are RFC
 3339 text in UTC from the database's clock. A deleted flag leaves its row with no document, so that
@@ -52,6 +52,9 @@ class Tables:
     controllers: Table
     requests: Table
     looks: Table
+    processes: Table
+    terms: Table
+    drills: Table
 
     @classmethod
     @cache  # each transaction of a rollout asks for them, and to make them takes ten milliseconds
@@ -98,6 +101,9 @@ class Tables:
             _controllers(f"{prefix}controllers", metadata),
             _requests(f"{prefix}requests", metadata),
             _looks(f"{prefix}rollout_looks", metadata),
+            _processes(f"{prefix}processes", metadata),
+            _terms(f"{prefix}kill_terms", metadata),
+            _drills(f"{prefix}drills", metadata),
         )
 
 
@@ -291,4 +297,77 @@ def _requests(name: str, metadata: MetaData) -> Table:
         Index(f"ix_{name}_window", "environment", "flag", "logged_at"),
         # Whether somebody who erred now had erred before.
         Index(f"ix_{name}_subject", "environment", "flag", "subject", "logged_at"),
+    )
+
+
+def _processes(name: str, metadata: MetaData) -> Table:
+    """Who follows the kills of an environment, and the latest word that each obeys (rule K6).
+
+    ``process`` is one for all rows of a process. ``due_at`` is when it will have told of itself
+    again, ``obeyed_at`` when ``sequence`` was in force there. ``forks`` counts children that obey
+    and can't tell.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("environment", Text, nullable=False),
+        Column("process", Text, nullable=False),
+        Column("host", Text, nullable=False),
+        Column("pid", Integer, nullable=False),
+        Column("application", Text, nullable=False),
+        Column("version", Text, nullable=False),
+        Column("started_at", BigInteger, nullable=False),
+        Column("seen_at", BigInteger, nullable=False),
+        Column("due_at", BigInteger, nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("obeyed_at", BigInteger, nullable=False),
+        Column("forks", Integer, nullable=False),
+        Index(f"ix_{name}_environment", "environment"),
+    )
+
+
+def _terms(name: str, metadata: MetaData) -> Table:
+    """Kills that were given an end. A row speaks of the kill of its ``sequence`` and no other.
+
+    ``flag`` is the document of the flag as it was before the kill, where there was one to read.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("environment", Text, nullable=False),
+        Column("scope", Text, nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("begun_at", BigInteger, nullable=False),
+        Column("ends_at", BigInteger, nullable=False),
+        Column("at_most", Float, nullable=False),
+        Column("provider", Text, nullable=False),
+        Column("flag", Text),
+        Column("actor", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("told_at", BigInteger, nullable=False),
+        Column("settled_at", BigInteger),
+        Column("outcome", Text, nullable=False),
+        PrimaryKeyConstraint("environment", "scope"),
+    )
+
+
+def _drills(name: str, metadata: MetaData) -> Table:
+    """When the kill switch was exercised, on what, and how long it took. Only added to."""
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("environment", Text, nullable=False),
+        Column("scope", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("marked", Boolean, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("processes", Integer, nullable=False),
+        Column("confirmed", Integer, nullable=False),
+        Column("lifted", Integer, nullable=False),
+        Column("p50_ms", Float),
+        Column("max_ms", Float),
+        Index(f"ix_{name}_environment", "environment", "id"),
     )

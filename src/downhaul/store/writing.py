@@ -162,12 +162,8 @@ def write_kill(
     A kill that stands is said again, though, under a new sequence: in a store restored from an
     old backup it stands without anybody following it who knows of a later revive.
     """
-    kills, store = database.tables.kills, database.tables.store
-    # The store's row is the lock of all kills: writers of flags never wait for it, nor it for them.
-    lock = select(store.c.identity)
-    if database.dialect.notify:
-        lock = lock.with_for_update()
-    identity = connection.execute(lock).scalar_one()
+    kills = database.tables.kills
+    identity = lock_kills(connection, database)
     last = connection.execute(
         select(kills).where(kills.c.environment == environment, kills.c.scope == str(scope))
     ).first()
@@ -226,6 +222,44 @@ def write_kill(
     record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
     _tell_kill(connection, database, environment, record)
     return record
+
+
+def lock_kills(connection: Connection, database: Database) -> str:
+    """Take the turn of whoever writes kills, for this transaction; return the store's identity."""
+    # The store's row is the lock of all kills: writers of flags never wait for it, nor it for them.
+    lock = select(database.tables.store.c.identity)
+    if database.dialect.notify:
+        lock = lock.with_for_update()
+    return str(connection.execute(lock).scalar_one())
+
+
+def lift_kill(
+    connection: Connection, database: Database, kill: KillRecord, change: Change, *, waits: bool
+) -> KillRecord | None:
+    """Write the revive of ``kill``, if that very word is still the store's last on its scope.
+
+    None where it was lifted, or said again, meanwhile: then nothing is written.
+    """
+    kills = database.tables.kills
+    lock_kills(connection, database)
+    stands = select(kills.c.sequence).where(
+        kills.c.environment == kill.environment,
+        kills.c.scope == str(kill.scope),
+        kills.c.sequence == kill.sequence,
+        kills.c.killed,
+    )
+    if connection.execute(stands).first() is None:
+        return None
+    return write_kill(
+        connection,
+        database,
+        kill.environment,
+        kill.scope,
+        change,
+        killed=False,
+        lift_others=False,
+        waits=waits,
+    )
 
 
 def _tell_kill(
