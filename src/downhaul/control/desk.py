@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from downhaul.control.alerts import Dispatcher
+from downhaul.control.dispatcher import Dispatcher
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
 from downhaul.flag import Flag, Segment
 from downhaul.provider import Capability, Change, ControlStore, FlagProvider

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from downhaul.control import flags, importing, kills, local, restore, stale
-from downhaul.control.alerts import Alert, Dispatcher
+from downhaul.control.alerts import Alert
 from downhaul.control.audited import audited
 from downhaul.control.desk import Desk
+from downhaul.control.dispatcher import Dispatcher
 from downhaul.control.results import (
     FlagResult,
     HistoryEntry,
@@ -25,6 +27,7 @@ from downhaul.flag import Flag, Segment
 from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change, ControlStore, FlagProvider, FlagSet
 
+_LOG: Final = logging.getLogger("downhaul.control")
 _CLOSE: Final = 2.0  # seconds
 
 
@@ -59,7 +62,7 @@ class Operator:
             actor.strip(),
             marked,
             environment,
-            Dispatcher(alerts),
+            Dispatcher(alerts, outbox=getattr(control, "outbox", None)),
             kill_file,
         )
         self._owns = owns
@@ -261,13 +264,18 @@ class Operator:
         return kills.standing(self._desk)
 
     def close(self, timeout: float = _CLOSE) -> None:
-        """Deliver what alerts are left within ``timeout`` seconds; close what is owned."""
+        """Deliver what alerts are left within ``timeout`` seconds; close what is owned.
+
+        What a sink did not take by then is logged.
+        """
         self._desk.alerts.flush(timeout)
+        for one in self._desk.alerts.untold():
+            _LOG.warning("%s", one)
         if not self._owns:
             return
         if self._desk.control is not None:
-            self._desk.control.close(timeout)
-        self._desk.provider.close(timeout)
+            self._desk.control.close(min(timeout, _CLOSE))
+        self._desk.provider.close(min(timeout, _CLOSE))
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
+from downhaul.store.outbox import Outbox
 from downhaul.store.owed import Debts
 from downhaul.store.requests import RequestLog
 from downhaul.store.rollouts import ALIVE, RolloutStore
@@ -41,6 +42,11 @@ class SqlControl:
     def requests(self) -> RequestLog:
         """The request log beside the kills."""
         return RequestLog(self._database, self._environment, lambda: self.identity)
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits to be told to people of this environment."""
+        return self.rollouts.outbox
 
     def debts(self, provider: str) -> Debts:
         """Return what kills left to be done at a provider that keeps its flags elsewhere."""
@@ -107,6 +113,7 @@ class SqlControl:
                 killed=killed,
                 lift_others=lift_others,
                 waits=waits,
+                told_in=self._environment,
             )
         if killed:
             # The kill is in force. Live rollouts that it ends are to be looked at now, and are
