@@ -56,6 +56,7 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
         _not_with_local(given)
         with session.local_operator() as operator:
             result = operator.kill_local(scope, given["reason"])
+            _show(session, result)
     else:
         with session.operator() as operator:
             result = operator.kill(
@@ -65,7 +66,7 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
                 vendor=given["vendor"],
                 dry_run=given["dry_run"],
             )
-    _show(session, result)
+            _show(session, result)  # before people are told, who may take their time to answer
     if result.at_provider is AtProvider.LEFT:
         # The kill holds; what the vendor was to do is undone, and nobody will do it (rule K1).
         raise click.exceptions.Exit(int(Exit.UNREACHABLE))
@@ -92,6 +93,7 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
         _not_with_local(given)
         with session.local_operator() as operator:
             result = operator.revive_local(scope, given["reason"])
+            _show(session, result)
     else:
         with session.operator() as operator:
             result = operator.revive(
@@ -101,7 +103,7 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
                 everywhere=given["everywhere"],
                 dry_run=given["dry_run"],
             )
-    _show(session, result)
+            _show(session, result)
 
 
 @command("kills", example="downhaul kills --json")

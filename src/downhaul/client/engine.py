@@ -11,9 +11,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from downhaul.client.declared import (
     Declarations,
@@ -37,6 +37,9 @@ from downhaul.provider import (
     ProviderStatus,
     State,
 )
+
+if TYPE_CHECKING:
+    from downhaul.control.alerts import Alert
 
 _log: Final = logging.getLogger("downhaul")
 
@@ -104,7 +107,8 @@ class Engine:
     """Feeds a view from a provider and a keeper, and tells callbacks.
 
     ``control`` is where an operator of these flags writes kills; None where there is nowhere.
-    ``declarations`` say what a provider that resolves doesn't tell of its flags.
+    ``make_alerts`` makes the sinks that are told of what that operator does. ``declarations`` say
+    what a provider that resolves doesn't tell of its flags.
     """
 
     def __init__(
@@ -114,11 +118,13 @@ class Engine:
         *,
         off_on_unknown_kills: bool = False,
         make_sink: Callable[[], Sink | None] = lambda: None,
+        make_alerts: Callable[[], Sequence[Alert]] = tuple,
         declarations: Declarations | None = None,
         control: ControlStore | None = None,
     ) -> None:
         self.provider = provider
         self.control = control
+        self.make_alerts = make_alerts
         self._declared: Declarations = {}
         self.view = View(self._world(declarations or {}))
         self._by: Answering | None = None  # who answers, of a provider that is made of several

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from downhaul.config.secret import Secret
 from downhaul.config.settings import RolloutMode
+from downhaul.config.sinks import TABLES, AlertsTable
 from downhaul.errors import Problem
 from downhaul.evaluator.asking import portable_bucketing
 from downhaul.flag import FlagKind, Scheme
@@ -45,13 +45,6 @@ def _joined(value: Any) -> Any:
     return value
 
 
-def _web(url: Secret | None) -> Secret | None:
-    if url is not None and not url.reveal().startswith(("https://", "http://")):
-        message = "must begin with https:// or http://"
-        raise ValueError(message)
-    return url
-
-
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -72,12 +65,6 @@ class ControlTable(_Table):
     on_unknown_kills: Literal["serve", "off"] = "serve"
     kill_file: str | None = None
     kill: Annotated[str, BeforeValidator(_joined)] = ""
-
-
-class AlertsTable(_Table):
-    """``[alerts]``."""
-
-    webhook: Annotated[Secret | None, AfterValidator(_web)] = None
 
 
 class DeclarationTable(_Table):
@@ -172,6 +159,8 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)
+        if fields is AlertsTable and len(loc) > 1:
+            fields = TABLES.get(str(loc[1]), fields)
     return [one.alias or name for name, one in fields.model_fields.items()]
 
 

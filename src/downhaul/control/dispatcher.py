@@ -195,6 +195,8 @@ class _Lane:
             why = self._sender.send(event)
             if not why:
                 return ""
+            if self._sender.hopeless:
+                break
             if attempt < tries:
                 time.sleep(retry_in(attempt))
         return why
@@ -218,6 +220,8 @@ class _Lane:
                 self._note(outbox, row, "")
                 return ""
             self._note(outbox, row, why)
+            if self._sender.hopeless:
+                break
             if attempt < _TRIES:
                 time.sleep(retry_in(attempt))
         return why

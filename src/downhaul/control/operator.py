@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -38,7 +39,7 @@ class Operator:
     ``actor``; ``marked`` says that it is only the login name. The errors are those of
     :mod:`downhaul.errors`; nothing is written where one is raised. Use it as a context manager, or
     call :meth:`close`, so that alerts are delivered; with ``owns`` it closes provider and control
-    store too.
+    store too. ``advice`` is said once, with the first kill: that too few people would hear of it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Operator:
         alerts: Sequence[Alert] = (),
         kill_file: Path | None = None,
         owns: bool = False,
+        advice: str | None = None,
     ) -> None:
         if not actor.strip():
             message = "who is changing this? An actor is named for every write"
@@ -66,6 +68,7 @@ class Operator:
             kill_file,
         )
         self._owns = owns
+        self._advice = advice
 
     @property
     def provider(self) -> FlagProvider:
@@ -220,7 +223,7 @@ class Operator:
         ``everywhere`` means all environments; ``vendor`` switches what a tag or everything covers
         off where it is kept, too. See :func:`downhaul.control.kills.kill`.
         """
-        return kills.kill(
+        result = kills.kill(
             self._desk,
             _scope(scope),
             reason,
@@ -228,6 +231,7 @@ class Operator:
             vendor=vendor,
             dry_run=dry_run,
         )
+        return self._advised(result)
 
     def revive(
         self,
@@ -253,7 +257,7 @@ class Operator:
 
     def kill_local(self, scope: Scope | str, reason: str) -> KillResult:
         """Name the scope in this machine's kill file: no network, no store."""
-        return local.kill(self._desk, _scope(scope), reason)
+        return self._advised(local.kill(self._desk, _scope(scope), reason))
 
     def revive_local(self, scope: Scope | str, reason: str) -> KillResult:
         """Revive the scope in this machine's kill file."""
@@ -262,6 +266,13 @@ class Operator:
     def kills(self) -> Sequence[KillRecord]:
         """Return the kills in force by the control store's words, the oldest first."""
         return kills.standing(self._desk)
+
+    def _advised(self, result: KillResult) -> KillResult:
+        """Say once what the kill was not asked to wait for."""
+        if self._advice is None or result.already:
+            return result
+        said, self._advice = self._advice, None
+        return replace(result, warnings=(*result.warnings, said))
 
     def close(self, timeout: float = _CLOSE) -> None:
         """Deliver what alerts are left within ``timeout`` seconds; close what is owned.

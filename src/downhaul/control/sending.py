@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from downhaul.control.alerts import Alert, AlertEvent
-from downhaul.errors import DownhaulError
+from downhaul.errors import ConfigError, DownhaulError
 
 PATIENCE: Final = 20.0
 """Seconds after which a sink that did not answer has failed."""
@@ -23,11 +23,14 @@ class Sender:
     def __init__(self, name: str, alert: Alert) -> None:
         self.name = name
         self.alert = alert
+        self.hopeless = False
+        """Whether the last failure lasts until somebody changes the configuration."""
         self._hanging: list[threading.Thread] = []
         self._failing = ""
 
     def send(self, event: AlertEvent) -> str:
         """Give the sink an event. Return why it did not take it; nothing if it did."""
+        self.hopeless = False
         self._hanging = [one for one in self._hanging if one.is_alive()]
         if len(self._hanging) >= _MOST_HANGING:
             return self._noted(event, "it hangs on what it was given before")
@@ -46,6 +49,7 @@ class Sender:
         try:
             self.alert.send(event)
         except DownhaulError as error:
+            self.hopeless = isinstance(error, ConfigError)
             said.append(str(error))
         except Exception as error:  # noqa: BLE001  (whatever a sink does, the others are served)
             if not self._failing:

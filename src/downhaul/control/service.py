@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
+from downhaul.control.hearing import too_few
 from downhaul.control.operator import Operator
-from downhaul.control.webhook import alerts_for
+from downhaul.control.sinks import alerts_for
 from downhaul.errors import ConfigError, Refused, SchemaMissing
 from downhaul.provider import FlagProvider
 
@@ -77,6 +78,7 @@ def connect_operator(
         alerts=alerts_for(settings) if alerts is None else alerts,
         kill_file=settings.control.kill_file,
         owns=True,
+        advice=too_few(settings) if alerts is None else None,
     )
 
 
@@ -89,18 +91,27 @@ def local_operator(
 ) -> Operator:
     """Return an operator for this machine's kill file alone: no backend, driver or network.
 
-    Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is enough. Raises ConfigError
-    without it.
+    It tells the configured sinks. Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is
+    enough, and the log is told. Raises ConfigError without it.
     """
+    alerts: Sequence[Alert] = (LogAlert(),)
+    advice = None
     try:
-        path = resolve_settings(url=url, file=file, environment=environment).control.kill_file
+        settings = resolve_settings(url=url, file=file, environment=environment)
+        path, alerts, advice = settings.control.kill_file, alerts_for(settings), too_few(settings)
     except ConfigError:
         path = Path(os.environ.get(_KILL_FILE, "")).absolute()
         if not os.environ.get(_KILL_FILE):
             raise
     name, marked = who(actor)
     return Operator(
-        FlagProvider(), None, actor=name, marked=marked, alerts=(LogAlert(),), kill_file=path
+        FlagProvider(),
+        None,
+        actor=name,
+        marked=marked,
+        alerts=alerts,
+        kill_file=path,
+        advice=advice,
     )
 
 

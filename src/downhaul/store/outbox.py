@@ -98,7 +98,7 @@ class Outbox:
     def waiting(self, limit: int = 50) -> list[Announcement]:
         """Return announcements that are not settled, the oldest first."""
         outbox = self.database.tables.outbox
-        query = self._rows().where(outbox.c.delivered_at.is_(None)).order_by(outbox.c.id)
+        query = self._rows().where(outbox.c.delivered_at.is_(None)).order_by(*self._in_order())
         with self.database.reading() as connection:
             return [_announcement(one) for one in connection.execute(query.limit(limit))]
 
@@ -128,7 +128,7 @@ class Outbox:
                 outbox.c.delivered_at.is_(None),
                 or_(deliveries.c.sink.is_(None), self._takeable()),
             )
-            .order_by(outbox.c.id)
+            .order_by(*self._in_order())
             .limit(limit)
         )
         with self.database.reading() as connection:
@@ -259,6 +259,11 @@ class Outbox:
     @property
     def _clock(self) -> ColumnElement[int]:
         return literal_column(f"({self.database.dialect.microseconds})", BigInteger)
+
+    def _in_order(self) -> tuple[ColumnElement[int], ...]:
+        """Return the order of writing, as the index of what is not settled has it."""
+        outbox = self.database.tables.outbox
+        return outbox.c.due_at, outbox.c.id
 
     def _rows(self) -> Any:
         outbox = self.database.tables.outbox
