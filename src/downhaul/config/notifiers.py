@@ -126,12 +126,13 @@ def load(url: Secret) -> Any:
         async_mode=False,
         secure_logging=True,
     )
+    made, why = None, "it can't be read"
     try:
         made = apprise.Apprise.instantiate(url.reveal(), asset=asset, suppress_exceptions=False)
     except Exception as error:  # noqa: BLE001  (a plugin raises what it likes, and quotes tokens)
-        raise _misread(scheme, plugin, REDACTOR.clean(str(error))) from None
-    if made is None:
-        raise _misread(scheme, plugin, "it can't be read")
+        why = REDACTOR.clean(str(error))
+    if made is None:  # said here, so that no error has the plugin's own within it
+        raise _misread(scheme, plugin, why)
     return made
 
 

@@ -27,7 +27,7 @@ from downhaul.config.settings import (
     secrets_in,
     with_secrets,
 )
-from downhaul.config.sinks import address_problems, alert_settings, is_address, unusable
+from downhaul.config.sinks import alert_settings, is_address, problems_in, unusable
 from downhaul.config.sources import Where
 from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, redacted, scheme_of
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
@@ -102,7 +102,7 @@ def _draft(
     here = Path(directory or ".").absolute()
     draft = draft_of(all_sources(given, environ, here, file, keywords), environ)
     _check_urls(draft)
-    for path, message, hint in address_problems(draft.values):
+    for path, message, hint in problems_in(draft.values):
         if path not in draft.unread:
             draft.blame(path, message, hint)
     document = _validate(draft)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -12,8 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
-    model_validator,
 )
 
 from downhaul.announcements.severity import EVENTS, Severity
@@ -32,7 +30,9 @@ from downhaul.config.urls import scheme_of
 from downhaul.errors import Problem
 
 SINKS: Final = ("alerts", "sinks")
+TEMPLATES: Final = ("alerts", "templates")
 WEBHOOK: Final = ("alerts", "webhook")
+LINK: Final = ("alerts", "link")
 _OWN_NAMES: Final = ("log", "webhook")  # sinks that are there without a table
 
 
@@ -62,17 +62,17 @@ def _events(names: list[str]) -> list[str]:
 
 
 def _known(name: str) -> None:
-    if name not in EVENTS:
-        near = get_close_matches(name, EVENTS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(EVENTS)}"
-        message = f'no event is called "{name}": {hint}'
+    if (wrong := _unknown(name)) is not None:
+        message = f"{wrong[0]}: {wrong[1]}"
         raise ValueError(message)
 
 
-def _link(text: str | None) -> str | None:
-    if text is not None and (wrong := trouble(text, LINK_FIELDS)):
-        raise ValueError(wrong)
-    return text
+def _unknown(name: str) -> tuple[str, str] | None:
+    if name in EVENTS:
+        return None
+    near = get_close_matches(name, EVENTS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(EVENTS)}"
+    return f'no event is called "{name}"', hint
 
 
 _Text = Annotated[str, BeforeValidator(_plain)]
@@ -106,29 +106,9 @@ class AlertsTable(_Table):
     """``[alerts]``."""
 
     webhook: Annotated[Secret | None, AfterValidator(_web)] = None
-    link: Annotated[_Text | None, AfterValidator(_link)] = None
+    link: _Text | None = None
     sinks: dict[str, SinkTable] = Field(default_factory=dict)
     templates: dict[str, TemplateTable] = Field(default_factory=dict)
-
-    @field_validator("sinks")
-    @classmethod
-    def _free_names(cls, sinks: dict[str, SinkTable]) -> dict[str, SinkTable]:
-        for name in _OWN_NAMES:
-            if name in sinks:
-                message = f'the name "{name}" is taken: there is one without a table'
-                raise ValueError(message)
-        return sinks
-
-    @model_validator(mode="after")
-    def _sound_templates(self) -> Self:
-        for event, table in self.templates.items():
-            _known(event)
-            for part, text in table:
-                fields = fields_of_command(event) if part == "command" else fields_of(event)
-                if text is not None and (wrong := trouble(text, fields)):
-                    message = f"templates.{event}.{part} {wrong}"
-                    raise ValueError(message)
-        return self
 
 
 TABLES: Final[Mapping[str, type[BaseModel]]] = {"sinks": SinkTable, "templates": TemplateTable}
@@ -140,15 +120,36 @@ def is_address(path: Where) -> bool:
     return path == WEBHOOK or (path[:2] == SINKS and path[3:] == ("url",))
 
 
-def address_problems(values: Mapping[Where, Any]) -> Iterable[tuple[Where, str, str]]:
-    """Yield what is wrong with URLs of sinks by themselves: path, message, hint."""
+def problems_in(values: Mapping[Where, Any]) -> Iterable[tuple[Where, str, str | None]]:
+    """Yield what is wrong with what was written, by itself: path, message, hint."""
     for path, value in values.items():
-        if path[:2] != SINKS or not is_address(path):
+        text = _plain(value)
+        if not isinstance(text, str):
             continue
-        url = _plain(value)
-        if isinstance(url, str) and "://" not in url:
-            hint = "write one that Apprise knows, such as slack://..., or an https:// of your own"
-            yield path, "must be a URL", hint
+        if path[:2] == SINKS and is_address(path):
+            yield from _wrong_sink(path, text)
+        elif path == LINK and (wrong := trouble(text, LINK_FIELDS)):
+            yield path, wrong, None
+        elif path[:2] == TEMPLATES and len(path) == len(TEMPLATES) + 2:
+            yield from _wrong_template(path, text)
+
+
+def _wrong_sink(path: Where, url: str) -> Iterable[tuple[Where, str, str | None]]:
+    if path[2] in _OWN_NAMES:
+        yield path, f'the name "{path[2]}" is taken: there is one without a table', "rename it"
+    if "://" not in url:
+        hint = "write one that Apprise knows, such as slack://..., or an https:// of your own"
+        yield path, "must be a URL", hint
+
+
+def _wrong_template(path: Where, text: str) -> Iterable[tuple[Where, str, str | None]]:
+    event, part = path[2:]
+    if (unknown := _unknown(event)) is not None:
+        yield path, *unknown
+        return
+    fields = fields_of_command(event) if part == "command" else fields_of(event)
+    if wrong := trouble(text, fields):
+        yield path, wrong, None
 
 
 def unusable(values: Mapping[Where, Any]) -> Iterable[tuple[Where, str, str]]:

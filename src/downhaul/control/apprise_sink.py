@@ -61,6 +61,7 @@ class AppriseAlert:
         notifier = self._loaded()
         message = self._wording.of(event)
         plain = _likes_text(notifier)
+        taken = False
         with _heard() as heard:
             # The notifier itself, and not a group of one: a group sends from a pool of threads for
             # which the process would wait when it ends.
@@ -72,9 +73,8 @@ class AppriseAlert:
                     body_format="text" if plain else "markdown",
                 )
             except Exception as error:  # noqa: BLE001  (a plugin raises what it likes)
-                why = REDACTOR.clean(f"{type(error).__name__}: {error}")
-                raise Unreachable(f"{self.kind}:// failed: {why}", hint=self._hint) from None
-        if not taken:
+                heard.append(f"{type(error).__name__}: {error}")
+        if not taken:  # said here, so that no error has the plugin's own within it
             why = REDACTOR.clean("; ".join(heard)).rstrip(".") or "it did not say why"
             raise Unreachable(f"{self.kind}:// did not take it: {why}", hint=self._hint)
 

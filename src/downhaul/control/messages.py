@@ -84,7 +84,7 @@ def values_of(event: AlertEvent) -> dict[str, str]:
         "because": _text(detail.get("because")).replace("_", " "),
         "changed": _text(detail.get("changed")),
         "provider": _text(detail.get("provider")),
-        "seconds": _text(_whole(detail.get("since", detail.get("after")))),
+        "seconds": _whole(detail.get("since", detail.get("after"))),
         "error": _text(detail.get("error")),
     }
 
@@ -148,5 +148,5 @@ def _step(value: Any) -> str:
     return str(value + 1) if isinstance(value, int) else ""
 
 
-def _whole(value: Any) -> Any:
-    return round(value) if isinstance(value, int | float) else None
+def _whole(value: Any) -> str:
+    return f"{value:.0f}" if isinstance(value, int | float) else ""

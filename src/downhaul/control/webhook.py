@@ -45,6 +45,7 @@ class WebhookAlert:
         import requests  # noqa: PLC0415  (only who alerts pays for it)
 
         REDACTOR.hide(self._url)
+        answer, why = None, ""
         try:
             answer = requests.post(
                 self._url.reveal(),
@@ -53,9 +54,11 @@ class WebhookAlert:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            # The error names the URL, and whoever knows that may post there.
-            message = f"the alert webhook did not answer: {type(error).__name__}"
-            raise Unreachable(message, hint=self._hint) from None
+            # The error names the URL, and whoever knows that may post there: it is left behind.
+            why = type(error).__name__
+        if answer is None:
+            message = f"the alert webhook did not answer: {why}"
+            raise Unreachable(message, hint=self._hint)
         if answer.status_code >= _REFUSED:
             message = f"the alert webhook answered {answer.status_code}"
             raise Unreachable(message, hint=self._hint)
