@@ -113,13 +113,24 @@ class _Lane:
 
     def _run(self) -> None:
         try:
-            for row, event in self._due():
-                if not self._take(row, event):
-                    return
+            while self._serve():  # what came meanwhile, too
+                pass
         except DownhaulError as error:
             _LOG.warning("alert %s waits for the store: %s", self.name, error)
         except Exception:  # noqa: BLE001  (the other sinks are served all the same)
             _LOG.exception("alert %s could not be served", self.name)
+
+    def _serve(self) -> bool:
+        """Send what is due; return whether there may be more that is worth a try."""
+        sent = False
+        for row, event in self._due():
+            attempts = self._outbox.claim(row.id, self.name, HOLD)
+            if attempts is None:
+                continue  # somebody else has it in hand
+            if not self._send(row, event, attempts):
+                return False
+            sent = True
+        return sent
 
     def _due(self) -> list[tuple[Announcement, AlertEvent]]:
         """Return what is due, the worst first; what is not for the sink is done with."""
@@ -142,11 +153,8 @@ class _Lane:
                 found.append((row, event))
         return sorted(found, key=lambda one: -one[1].severity.rank)
 
-    def _take(self, row: Announcement, event: AlertEvent) -> bool:
-        """Send one, if nobody else has it; return whether the next one is worth a try."""
-        attempts = self._outbox.claim(row.id, self.name, HOLD)
-        if attempts is None:
-            return True
+    def _send(self, row: Announcement, event: AlertEvent, attempts: int) -> bool:
+        """Send one that was claimed; return whether the next one is worth a try."""
         began = time.monotonic()
         why = self._sender.send(event)
         if not why:

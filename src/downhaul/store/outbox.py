@@ -306,8 +306,9 @@ class Outbox:
                 error="",
             )
             .on_conflict_do_nothing()
+            .returning(deliveries.c.sink)
         )
-        return bool(done.rowcount)
+        return done.first() is not None
 
     def _settle(
         self, announcement: int, sink: str, state: Delivery, retry_in: float, error: str
