@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from downhaul.control.alerts import AlertEvent, Dispatcher, LogAlert
+from downhaul.control.alerts import AlertEvent, LogAlert
+from downhaul.control.dispatcher import Dispatcher
 
 EVENT = AlertEvent("killed", "agent", "ana", "errors", "default", "2026-01-01T00:00:00Z")
 

@@ -6,7 +6,8 @@ import responses
 
 from downhaul.config import Secret, resolve
 from downhaul.control.alerts import AlertEvent, LogAlert
-from downhaul.control.webhook import WebhookAlert, alerts_for
+from downhaul.control.sinks import alerts_for
+from downhaul.control.webhook import WebhookAlert
 from downhaul.errors import ConfigError, Unreachable
 
 URL = "https://chat.example/hooks/T0/secret-part"

@@ -200,7 +200,7 @@ def test_one_said_again_between_the_look_and_the_lift_is_not_lifted(world):
     [term] = world.control.terms.due(0)
     world.operator.kill("agent", "still burns")
     event = {"what": "revived", "reason": ""}
-    assert world.control.terms.lift(term, WHO, event) is None
+    assert world.control.terms.lift(term, WHO) is None
     assert not world.control.terms.ask(term, event)
     assert not world.control.terms.tell(dataclasses.replace(term, told_at=0), event)
     assert stands(world)
@@ -213,9 +213,8 @@ def test_of_two_controllers_one_lifts(world):
     pass_by(world, HOUR - 1)
     world.clock.advance(2)
     [term] = world.control.terms.due(0)
-    event = {"what": "revived", "reason": ""}
-    assert world.control.terms.lift(term, WHO, event) is not None
-    assert world.control.terms.lift(term, WHO, event) is None
+    assert world.control.terms.lift(term, WHO) is not None
+    assert world.control.terms.lift(term, WHO) is None
     assert [what for what, _ in told(world)].count("revived") == 1
 
 

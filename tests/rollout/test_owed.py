@@ -155,8 +155,9 @@ def test_people_hear_after_half_a_minute_every_five_and_when_it_is_done(world):
         world.clock.advance(1)
         world.second._switch_offs.look()
     world.second.deliver()
-    assert [one.what for one in world.sink.events] == ["not_switched_off", "not_switched_off"]
-    first = world.sink.events[0]
+    told = [one.what for one in world.sink.events]
+    assert told == ["killed", "not_switched_off", "not_switched_off"]
+    first = world.sink.events[1]
     assert (first.subject, first.actor) == ("agent", "ana")
     assert first.after["type"] == "downhaul flags off agent"
     assert "the vendor is away" in first.after["error"]

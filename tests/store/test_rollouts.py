@@ -435,12 +435,17 @@ def test_announcements_are_given_until_they_are_delivered(store, control_at, clo
     store.save(claim_one(store), saved(events=events))
     first, second = store.announcements()
     assert (first.event["what"], second.event["what"]) == ("e0", "e2")
-    store.delivered(first.id)
-    store.undelivered(second.id, 30)
-    assert store.announcements() == []
+    outbox = store.outbox
+    assert [outbox.claim(one.id, "chat", 60) for one in (first, second)] == [1, 1]
+    outbox.took(first.id, "chat")
+    outbox.settle(first.id)
+    outbox.failed(second.id, "chat", "away", 30)
+    assert outbox.due("chat") == []
+    assert store.announcements() == [second]
+    assert control_at("elsewhere").rollouts.outbox.due("chat") == []
     assert control_at("elsewhere").rollouts.announcements() == []
     clock.advance(31)
-    (again,) = store.announcements()
+    (again,) = outbox.due("chat")
     assert (again.id, again.attempts) == (second.id, 1)
 
 

@@ -77,6 +77,12 @@ _CONTROLLER: Final = {
 }
 
 
+_ALERTS: Final = {
+    "list": ("downhaul.cli.alerts:list_alerts", "List who is told of kills and rollouts."),
+    "test": ("downhaul.cli.alerts:test_alerts", "Send a test message to each sink."),
+}
+
+
 class Root(LazyGroup):
     """The whole command line. Ctrl-C ends it with 130, wherever it was."""
 
@@ -131,6 +137,9 @@ rollout = _group(
 controller = _group(
     "controller", "Run what moves rollouts.", _CONTROLLER, "downhaul controller run --once"
 )
+alerts = _group(
+    "alerts", "See and try who is told of kills and rollouts.", _ALERTS, "downhaul alerts test"
+)
 
 _ROOT: Final = {
     "flags": ("downhaul.cli.app:flags", "See and change flags."),
@@ -142,6 +151,7 @@ _ROOT: Final = {
     "drill": ("downhaul.cli.drill:drill", "Exercise the kill switch before it is needed."),
     "rollout": ("downhaul.cli.app:rollout", "Raise a flag step by step, and take it back."),
     "controller": ("downhaul.cli.app:controller", "Run what moves rollouts."),
+    "alerts": ("downhaul.cli.app:alerts", "See and try who is told of kills and rollouts."),
     "audit": ("downhaul.cli.audit:audit", "Show everything that happened, and follow it."),
     "providers": ("downhaul.cli.app:providers", "See which backends there are."),
     "contract": ("downhaul.cli.app:contract", "Prove that a provider does what all do."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from downhaul.announcements.severity import Severity
 from downhaul.cli.commands import command
 from downhaul.cli.exits import Exit
 from downhaul.cli.session import Session
@@ -25,22 +26,20 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("downhaul.controller")
 _ALL: Final = 1000  # ticks after which `--once` stops all the same
-_URGENT: Final = frozenset(
-    {"rolling_back", "rolled_back", "reverting", "reverted", "latched", "stopped", "stuck",
-     "killed", "drift", "paused", "metrics_lost", "kill_ends_soon", "kill_ended"}
-)  # fmt: skip
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class ToLog:
     """Writes what a controller announces to the log, with its fields beside the message."""
 
+    name = "log"
+
     def send(self, event: AlertEvent) -> None:
         """Log what happened to which rollout."""
         fields = {name: value for name, value in event.after.items() if name not in _PLAIN}
         said = f"{event.subject}: {event.what.replace('_', ' ')}"
         _LOG.log(
-            logging.WARNING if event.what in _URGENT else logging.INFO,
+            logging.WARNING if event.severity.reaches(Severity.WARNING) else logging.INFO,
             "%s",
             f"{said}: {event.reason}" if event.reason else said,
             extra={
@@ -50,6 +49,7 @@ class ToLog:
                 "actor": event.actor,
                 "reason": event.reason,
                 "environment": event.environment,
+                "severity": event.severity.value,
             },
         )
 
@@ -121,10 +121,20 @@ def run(
         # The log of a controller has fields of its own; all other sinks are the configuration's.
         others = [one for one in operator.alerts if not isinstance(one, LogAlert)]
         controller = controller_for(operator, alerts=(ToLog(), *others), lease=held, tick=seconds)
+        _tell_of_sinks(session)
         if once:
             _once(session, operator, controller)
         else:
             _serve(session, controller, address)
+
+
+def _tell_of_sinks(session: Session) -> None:
+    """Log which sinks can't be told from here: rollouts go on all the same."""
+    from downhaul.control.trying import listed  # noqa: PLC0415  (Apprise, where a sink needs it)
+
+    for one in listed(session.settings()):
+        if one.problem is not None:
+            _LOG.error("alert %s can't be told from here: %s", one.name, one.problem)
 
 
 def _once(session: Session, operator: Operator, controller: Controller) -> None:

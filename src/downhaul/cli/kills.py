@@ -74,7 +74,7 @@ def kill(session: Session, flag: str | None, **given: Any) -> None:
         _not_with_local(given)
         with session.local_operator() as operator:
             result = operator.kill_local(scope, given["reason"])
-        _show(session, result)
+            _show(session, result)
     else:
         with session.operator() as operator:
             result = operator.kill(
@@ -126,9 +126,11 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
         _not_with_local(given)
         with session.local_operator() as operator:
             result = operator.revive_local(scope, reason)
+            _show(session, result)
     elif given["approve"]:
         with session.operator() as operator:
             result = operator.approve_revive(scope, reason, everywhere=everywhere)
+            _show(session, result)
     else:
         with session.operator() as operator:
             result = operator.revive(
@@ -138,7 +140,7 @@ def revive(session: Session, flag: str | None, **given: Any) -> None:
                 everywhere=everywhere,
                 dry_run=given["dry_run"],
             )
-    _show(session, result)
+            _show(session, result)
 
 
 @command("kills", example="downhaul kills --json")

@@ -26,6 +26,7 @@ _ASK_NO_POLICY: Final = frozenset(
         "controller run",
     }
 )
+_LAST_WORDS: Final = 10.0  # seconds for alerts, where no controller is there to deliver them
 
 
 class Session:
@@ -78,22 +79,37 @@ class Session:
         """Give an operator on what is configured; ``create`` makes a missing embedded store."""
         from downhaul.control.service import connect_operator  # noqa: PLC0415  (SQLAlchemy)
 
-        with connect_operator(self.settings(), actor=self.actor, create=create) as operator:
+        with _to_its_end(
+            connect_operator(self.settings(), actor=self.actor, create=create)
+        ) as operator:
             yield operator
 
-    def local_operator(self) -> Operator:
-        """Return an operator for this machine's kill file, which needs no backend."""
+    @contextmanager
+    def local_operator(self) -> Iterator[Operator]:
+        """Give an operator for this machine's kill file, which needs no backend."""
         from downhaul.control.service import local_operator  # noqa: PLC0415  (pydantic)
 
-        return local_operator(
-            url=self.url, file=self.config, environment=self.environment, actor=self.actor
-        )
+        with _to_its_end(
+            local_operator(
+                url=self.url, file=self.config, environment=self.environment, actor=self.actor
+            )
+        ) as operator:
+            yield operator
 
     def fail(self, error: DownhaulError) -> None:
         """Say what failed, where, and what to do; for programs as a document of its own."""
         self.out.error(str(error))
         if self.as_json:
             self.out.json({"error": _error_data(error)})
+
+
+@contextmanager
+def _to_its_end(operator: Operator) -> Iterator[Operator]:
+    """Give an operator, and leave it time at the end to tell people what it did."""
+    try:
+        yield operator
+    finally:
+        operator.close(_LAST_WORDS)
 
 
 def _error_data(error: DownhaulError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from downhaul.cli.shape_words import (
     COUNT_OR_NULL,
     FLAG,
     HERE,
+    NUMBER_OR_NULL,
     TEXT,
     TEXT_OR_NULL,
     Shape,
@@ -201,6 +202,25 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     },
     "db sql": {"sql": TEXT},
     "db roles": {"sql": TEXT},
+    "alerts list": {
+        "environment": TEXT,
+        "sinks": list_of(
+            object_of(
+                name=TEXT,
+                kind=TEXT,
+                severity=one_of("info", "warning", "critical"),
+                only=list_of(TEXT),
+                environments=list_of(TEXT),
+                problem=TEXT_OR_NULL,
+            )
+        ),
+    },
+    "alerts test": {
+        "ok": FLAG,
+        "sinks": list_of(
+            object_of(name=TEXT, kind=TEXT, took=FLAG, ms=NUMBER_OR_NULL, error=TEXT_OR_NULL)
+        ),
+    },
     "doctor": {"ok": FLAG, "checks": _CHECKS},
     "emulate": {
         "vendor": TEXT,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from downhaul.client.declared import Declarations
 from downhaul.client.engine import Engine, Keeper
 from downhaul.client.observing import Sink
 from downhaul.overlay import KillRecord, KillRegister, Overlay
 from downhaul.provider import ControlStore, FlagProvider, FlagSet, ProviderStatus
+
+if TYPE_CHECKING:
+    from downhaul.control.alerts import Alert
 
 
 def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
@@ -34,11 +37,17 @@ def connected(url_or_settings: Any, keywords: Mapping[str, Any]) -> Engine:
         log: Sink | None = getattr(control, "requests", None)
         return log
 
+    def make_alerts() -> Sequence[Alert]:
+        from downhaul.control.sinks import alerts_for  # noqa: PLC0415  (for who operates)
+
+        return alerts_for(settings)
+
     return Engine(
         provider,
         make_keeper,
         off_on_unknown_kills=settings.control.on_unknown_kills == "off",
         make_sink=make_sink,
+        make_alerts=make_alerts,
         declarations=settings.flags,
         control=control,
         application=settings.application,

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -41,6 +41,7 @@ from downhaul.provider import (
 
 if TYPE_CHECKING:
     from downhaul.config import PolicySettings
+    from downhaul.control.alerts import Alert
 
 _log: Final = logging.getLogger("downhaul")
 
@@ -113,9 +114,9 @@ class Engine:
     """Feeds a view from a provider and a keeper, and tells callbacks.
 
     ``control`` is where an operator of these flags writes kills; None where there is nowhere.
-    ``declarations`` say what a provider that resolves doesn't tell of its flags. ``application`` is
-    what this process is called among those that obey kills, ``policy`` what an operator of these
-    flags is held to.
+    ``make_alerts`` makes the sinks that are told of what that operator does. ``declarations`` say
+    what a provider that resolves doesn't tell of its flags. ``application`` is what this process is
+    called among those that obey kills, ``policy`` what an operator of these flags is held to.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Engine:
         *,
         off_on_unknown_kills: bool = False,
         make_sink: Callable[[], Sink | None] = lambda: None,
+        make_alerts: Callable[[], Sequence[Alert]] = tuple,
         declarations: Declarations | None = None,
         control: ControlStore | None = None,
         application: str = "",
@@ -133,6 +135,7 @@ class Engine:
         self.provider = provider
         self.control = control
         self.policy = policy
+        self.make_alerts = make_alerts
         self._declared: Declarations = {}
         self.view = View(self._world(declarations or {}))
         self._by: Answering | None = None  # who answers, of a provider that is made of several

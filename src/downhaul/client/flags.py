@@ -286,12 +286,17 @@ class Flags:
         return self._engine.overrides({**(values or {}), **more})
 
     def operator(self, actor: str, **options: Any) -> Operator:
-        """Return what changes these flags: see :class:`downhaul.control.operator.Operator`."""
+        """Return what changes these flags: see :class:`downhaul.control.operator.Operator`.
+
+        Unless ``alerts`` are given, the configured ones are told of kills.
+        """
         from downhaul.control.operator import Operator  # noqa: PLC0415  (not for those who only ask)
 
         engine = self._engine
         options.setdefault("control", engine.control)
         options.setdefault("policy", engine.policy)
+        if "alerts" not in options:
+            options["alerts"] = engine.make_alerts()
         return Operator(engine.provider, actor=actor, **options)
 
     # Life

@@ -16,6 +16,7 @@ from downhaul.config import sources
 from downhaul.config.references import Unreadable, read_reference
 from downhaul.config.schema import dotted, origin_of
 from downhaul.config.secret import Secret
+from downhaul.config.sinks import WEBHOOK, is_address
 from downhaul.config.sources import Leaf, Reference, Source, Where
 from downhaul.config.urls import scheme_of
 from downhaul.errors import Problem
@@ -33,6 +34,7 @@ class Draft:
     leaves: dict[Where, Leaf] = field(default_factory=dict, repr=False)
     values: dict[Where, Any] = field(default_factory=dict, repr=False)
     problems: list[Problem] = field(default_factory=list)
+    unread: dict[Where, Problem] = field(default_factory=dict)  # that only some processes need
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -49,8 +51,11 @@ class Draft:
 
     def blame(self, path: Where, message: str, hint: str | None = None) -> None:
         """Note a problem with what stands at ``path``."""
-        origin = origin_of(self.origins, path)
-        self.problems.append(Problem(dotted(path), message, origin, hint))
+        self.problems.append(self.problem(path, message, hint))
+
+    def problem(self, path: Where, message: str, hint: str | None = None) -> Problem:
+        """Return a problem with what stands at ``path``."""
+        return Problem(dotted(path), message, origin_of(self.origins, path), hint)
 
 
 def draft_of(found: Sequence[Source], environ: Mapping[str, str]) -> Draft:
@@ -143,4 +148,10 @@ def _read(draft: Draft, environ: Mapping[str, str]) -> None:
         try:
             draft.values[path] = read_reference(leaf, environ)
         except Unreadable as error:
-            draft.blame(path, error.message, error.hint)
+            if not is_address(path):
+                draft.blame(path, error.message, error.hint)
+                continue
+            # An application, or a laptop on which somebody kills, tells nobody and needs no URL.
+            draft.unread[path] = draft.problem(path, error.message, error.hint)
+            if path != WEBHOOK:
+                draft.values[path] = Secret("")

@@ -8,7 +8,7 @@ from typing import Any
 
 from downhaul.config.schema import dotted
 from downhaul.config.secret import masked
-from downhaul.config.settings import Settings
+from downhaul.config.settings import AlertSettings, Settings
 from downhaul.config.urls import redacted
 
 
@@ -41,12 +41,33 @@ def show(settings: Settings) -> list[Row]:
             "kill_file": control.kill_file,
             "kill": control.kill_names,
         },
-        "alerts": {"webhook": settings.alerts.webhook},
         "policy": asdict(settings.policy),
+        "alerts": _alerts(settings.alerts),
         "flags": {key: asdict(one) for key, one in settings.flags.items()},
     }
     rows = ((dotted(path), _plain(value)) for path, value in _leaves(values))
     return [Row(path, value, settings.origins.get(path, "default")) for path, value in rows]
+
+
+def _alerts(alerts: AlertSettings) -> dict[str, Any]:
+    """Return ``[alerts]``, in which a URL is a secret."""
+    return {
+        "webhook": alerts.webhook,
+        "link": alerts.link or None,
+        "sinks": {
+            one.name: {
+                "url": one.url,
+                "severity": one.severity.value,
+                "only": list(one.only),
+                "environments": list(one.environments),
+            }
+            for one in alerts.sinks
+        },
+        "templates": {
+            event: {part: text for part, text in asdict(one).items() if text is not None}
+            for event, one in alerts.templates.items()
+        },
+    }
 
 
 def _leaves(table: Mapping[str, Any], under: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:

@@ -20,7 +20,6 @@ from downhaul.config.options import checked, checked_wrapper
 from downhaul.config.schema import Document, PolicyTable, did_you_mean, dotted, problems_of
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
-    AlertSettings,
     ControlSettings,
     Declaration,
     PolicySettings,
@@ -29,6 +28,7 @@ from downhaul.config.settings import (
     secrets_in,
     with_secrets,
 )
+from downhaul.config.sinks import alert_settings, is_address, problems_in, unusable
 from downhaul.config.sources import Where
 from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, redacted, scheme_of
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
@@ -87,6 +87,7 @@ def check(
     """
     draft, _ = _draft(url_or_settings, environ, directory, file, keywords)
     _check_plugins(draft)
+    _check_sinks(draft)
     return _in_order(draft.problems)
 
 
@@ -107,6 +108,9 @@ def _draft(
     for table in leave_out:
         draft.forget(table)
     _check_urls(draft)
+    for path, message, hint in problems_in(draft.values):
+        if path not in draft.unread:
+            draft.blame(path, message, hint)
     document = _validate(draft)
     _check_wraps(draft)
     return draft, document
@@ -145,7 +149,7 @@ def _nested(draft: Draft) -> dict[str, Any]:
         for part in path[:-1]:
             table = table.setdefault(part, {})
         is_ours = path[0] != "provider" or path[1:] == ("url",)
-        is_ours = is_ours and path[0] != "alerts"
+        is_ours = is_ours and not is_address(path)
         table[path[-1]] = value.reveal() if is_ours and isinstance(value, Secret) else value
     return tree
 
@@ -198,9 +202,9 @@ def _settings(draft: Draft, document: Document) -> Settings:
             kill_file=_path(draft, ("control", "kill_file"), control.kill_file),
             kill_names=control.kill,
         ),
-        alerts=AlertSettings(document.alerts.webhook),
         policy=_policy(document.policy),
         application=document.application.strip(),
+        alerts=alert_settings(document.alerts, draft.unread),
         environment=document.environment,
         flags={
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})
@@ -243,6 +247,13 @@ def _check_plugins(draft: Draft) -> None:
             own = spec
             _add(draft, checked(spec, _options(draft), draft.origins)[1])
     _check_wrappers(draft, own)
+
+
+def _check_sinks(draft: Draft) -> None:
+    """Add the sinks that nothing here can send to, and the URLs of sinks that can't be read."""
+    draft.problems += draft.unread.values()
+    for path, message, hint in unusable(draft.values):
+        draft.blame(path, message, hint)
 
 
 def _check_wrappers(draft: Draft, around: ProviderSpec | None) -> None:

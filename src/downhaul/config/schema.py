@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from downhaul.config.secret import Secret
 from downhaul.config.settings import RolloutMode
+from downhaul.config.sinks import TABLES, AlertsTable
 from downhaul.errors import Problem
 from downhaul.evaluator.asking import portable_bucketing
 from downhaul.flag import FlagKind, Scheme
@@ -44,13 +44,6 @@ def _joined(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ",".join(value)
     return value
-
-
-def _web(url: Secret | None) -> Secret | None:
-    if url is not None and not url.reveal().startswith(("https://", "http://")):
-        message = "must begin with https:// or http://"
-        raise ValueError(message)
-    return url
 
 
 def _somebody(names: list[str] | None) -> list[str] | None:
@@ -87,12 +80,6 @@ class ControlTable(_Table):
     on_unknown_kills: Literal["serve", "off"] = "serve"
     kill_file: str | None = None
     kill: Annotated[str, BeforeValidator(_joined)] = ""
-
-
-class AlertsTable(_Table):
-    """``[alerts]``."""
-
-    webhook: Annotated[Secret | None, AfterValidator(_web)] = None
 
 
 class PolicyTable(_Table):
@@ -201,6 +188,8 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)
+        if fields is AlertsTable and len(loc) > 1:
+            fields = TABLES.get(str(loc[1]), fields)
     return [one.alias or name for name, one in fields.model_fields.items()]
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from downhaul.announcements.severity import Severity
+from downhaul.announcements.templates import Template
 from downhaul.config.secret import Secret, is_secret_name, masked, strings_in, without
 from downhaul.config.urls import local_path, redacted, scheme_of, secrets_of
+from downhaul.errors import Problem
 from downhaul.flag import FlagKind, Scheme
 from downhaul.plugins.known import base_of
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_NO_TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType({})
 
 
 class RolloutMode(StrEnum):
@@ -112,14 +116,35 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """Who is told, and of what: ``[alerts.sinks.NAME]``.
+
+    ``url`` is a secret, and None where it is kept where this process can't read it. ``severity`` is
+    the least that it hears of; ``only`` names events and ``environments`` environments, both empty
+    for all.
+    """
+
+    name: str
+    url: Secret | None
+    severity: Severity = Severity.INFO
+    only: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AlertSettings:
     """Who is told of kills and rollouts: ``[alerts]``.
 
     ``webhook`` is a URL that gets each event as JSON; knowing it is the right to post there, so it
-    is a secret.
+    is a secret. ``link`` and ``templates`` are as :mod:`downhaul.announcements.templates` reads
+    them. ``unread`` are references to URLs that led nowhere: who tells nobody needs none of them.
     """
 
     webhook: Secret | None = None
+    link: str = ""
+    sinks: tuple[SinkSettings, ...] = ()
+    templates: Mapping[str, Template] = field(default_factory=lambda: _NO_TEMPLATES)
+    unread: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

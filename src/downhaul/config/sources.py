@@ -32,7 +32,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "DOWNHAUL_APPLICATION": ("application",),
     "DOWNHAUL_ALERT_WEBHOOK": ("alerts", "webhook"),
 }
-_NESTED: Final = ("DOWNHAUL_PROVIDER__", "DOWNHAUL_CONTROL__")
+_NESTED: Final = ("DOWNHAUL_PROVIDER__", "DOWNHAUL_CONTROL__", "DOWNHAUL_ALERTS__")
 _KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "url": ("provider", "url"),
     "wrap": ("provider", "wrap"),

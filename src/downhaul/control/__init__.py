@@ -4,7 +4,7 @@ The command line, and whatever other face there is, calls :class:`Operator` and 
 returns. Policy lives here, not in a face. Nothing here evaluates a flag or keeps one.
 """
 
-from downhaul.control.alerts import Alert, AlertEvent, LogAlert
+from downhaul.control.alerts import Alert, AlertEvent, LogAlert, MemoryAlert
 from downhaul.control.drills import DrillResult
 from downhaul.control.operator import Operator
 from downhaul.control.receipts import Receipts
@@ -35,6 +35,7 @@ __all__ = [
     "ImportRow",
     "KillResult",
     "LogAlert",
+    "MemoryAlert",
     "OnConflict",
     "Operator",
     "Receipts",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from downhaul.config.settings import PolicySettings
-from downhaul.control.alerts import Dispatcher
+from downhaul.control.dispatcher import Dispatcher
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
 from downhaul.flag import Flag, Segment
 from downhaul.provider import Capability, Change, ControlStore, FlagProvider

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from downhaul.control import alert_checks
 from downhaul.control.drills import OLD, is_old, words
 from downhaul.control.receipts import receipts_of
 from downhaul.control.service import database_of, resolve_settings
@@ -57,6 +58,7 @@ def examine(
         findings += _guarded("wrapper", lambda: _stack(settings))
     findings += _guarded("last-known copy", lambda: _copy(settings))
     findings += _guarded("kill file", lambda: _kill_file(settings))
+    findings += _guarded("alerts", lambda: _told(alert_checks.hearing(settings)))
     return findings
 
 
@@ -114,6 +116,7 @@ def _backend(settings: Settings) -> Iterator[Finding]:
         yield from _flags(provider)
         control = build_control(settings, provider)
         yield from _kills(control, settings)
+        yield from _told(alert_checks.outbox(control))
         yield from _database(provider)
     finally:
         if control is not None:
@@ -179,6 +182,11 @@ def _exercised(control: ControlStore, settings: Settings) -> Iterator[Finding]:
         yield Finding("drill", "warn", f"the kill switch was {words(last)}", hint)
     else:
         yield Finding("drill", "ok", words(last))
+
+
+def _told(looks: Iterable[alert_checks.Look]) -> Iterator[Finding]:
+    for status, message, hint in looks:
+        yield Finding("alerts", status, message, hint)
 
 
 def _copy(settings: Settings) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from downhaul.control.results import KillResult
 from downhaul.errors import DownhaulError, ReadOnly, Refused, Unreachable, UnsupportedCapability
 from downhaul.flag import WHOLE, Flag, Split, weight_of
 from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
-from downhaul.provider import Capability, ControlStore, FlagSet, utc_now
+from downhaul.provider import Capability, Change, ControlStore, FlagSet, utc_now
 
 FIRST_STEP: Final = 1.0
 """The percentage at which a revived flag starts again."""
@@ -72,7 +72,7 @@ def kill(
     took = time.perf_counter() - started
     already = _is_same(before, record)
     if not already:
-        _announce(desk, "killed", record, before)
+        _announce(desk, "killed", record, before, change)
     result = dataclasses.replace(result, record=record, already=already, took=took)
     if lasts is not None:
         result = ends.begin(desk, result, lasts)  # before the backend is told: it looks at the flag
@@ -127,17 +127,18 @@ def revive(
 
 def _lift(desk: Desk, store: ControlStore, result: KillResult, *, waits: bool) -> KillResult:
     """Record the revive. Where the store held no kill, those that others recorded are lifted."""
+    change = desk.change(result.reason)
     started = time.perf_counter()
     record = store.record_kill(
         result.scope,
-        desk.change(result.reason),
+        change,
         killed=False,
         lift_others=result.already,
         everywhere=result.environment == ALL_ENVIRONMENTS,
         waits=waits,
     )
     took = time.perf_counter() - started
-    _announce(desk, "revived", record, result.before)
+    _announce(desk, "revived", record, result.before, change)
     return dataclasses.replace(result, record=record, took=took)
 
 
@@ -181,7 +182,10 @@ def _is_same(before: KillRecord | None, now: KillRecord) -> bool:
     return before is not None and before.killed and before.at == now.at
 
 
-def _announce(desk: Desk, what: str, record: KillRecord, before: KillRecord | None) -> None:
+def _announce(
+    desk: Desk, what: str, record: KillRecord, before: KillRecord | None, change: Change
+) -> None:
+    """Tell people from here; an outbox holds the same event, committed with the word."""
     desk.alerts.send(
         AlertEvent(
             what=what,
@@ -192,6 +196,7 @@ def _announce(desk: Desk, what: str, record: KillRecord, before: KillRecord | No
             at=record.at or utc_now(),
             before={} if before is None else before.as_mapping(),
             after=record.as_mapping(),
+            id=change.id,
         )
     )
 

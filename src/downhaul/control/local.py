@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+import uuid
 from pathlib import Path
 
 from downhaul.control.alerts import AlertEvent
@@ -52,7 +54,13 @@ def _write(desk: Desk, scope: Scope, reason: str, *, killed: bool) -> KillResult
             reason=reason,
             environment=_EVERYWHERE,
             at=utc_now(),
-            after={"scope": str(scope), "killed": killed, "kill_file": str(path)},
+            after={
+                "scope": str(scope),
+                "killed": killed,
+                "kill_file": str(path),
+                "host": socket.gethostname(),
+            },
+            id=uuid.uuid4().hex,
         )
     )
     note = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,9 +22,10 @@ from downhaul.control import (
     second,
     stale,
 )
-from downhaul.control.alerts import Alert, Dispatcher
+from downhaul.control.alerts import Alert
 from downhaul.control.audited import audited
 from downhaul.control.desk import Desk
+from downhaul.control.dispatcher import Dispatcher
 from downhaul.control.drills import DrillResult
 from downhaul.control.receipts import Receipts
 from downhaul.control.results import (
@@ -41,6 +44,7 @@ from downhaul.flag import Flag, Segment
 from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Change, ControlStore, FlagProvider, FlagSet
 
+_LOG: Final = logging.getLogger("downhaul.control")
 _CLOSE: Final = 2.0  # seconds
 
 
@@ -52,9 +56,10 @@ class Operator:
     :mod:`downhaul.errors`; nothing is written where one is raised. Use it as a context manager, or
     call :meth:`close`, so that alerts are delivered; with ``owns`` it closes provider and control
     store too. ``policy`` is what a team has agreed on beyond what the backend enforces.
+    ``advice`` is said once, with the first kill: that too few people would hear of it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a team's set-up consists of)
         self,
         provider: FlagProvider,
         control: ControlStore | None = None,
@@ -66,6 +71,7 @@ class Operator:
         kill_file: Path | None = None,
         owns: bool = False,
         policy: PolicySettings | None = None,
+        advice: str | None = None,
     ) -> None:
         if not actor.strip():
             message = "who is changing this? An actor is named for every write"
@@ -76,11 +82,12 @@ class Operator:
             actor.strip(),
             marked,
             environment,
-            Dispatcher(alerts),
+            Dispatcher(alerts, outbox=getattr(control, "outbox", None)),
             kill_file,
             policy or PolicySettings(),
         )
         self._owns = owns
+        self._advice = advice
 
     @property
     def provider(self) -> FlagProvider:
@@ -242,7 +249,7 @@ class Operator:
         off where it is kept, too; ``lasts`` gives it an end, in seconds from now. See
         :func:`downhaul.control.kills.kill`.
         """
-        return kills.kill(
+        result = kills.kill(
             self._desk,
             _scope(scope),
             reason,
@@ -251,6 +258,7 @@ class Operator:
             lasts=lasts,
             dry_run=dry_run,
         )
+        return self._advised(result)
 
     def revive(
         self,
@@ -295,7 +303,7 @@ class Operator:
 
     def kill_local(self, scope: Scope | str, reason: str) -> KillResult:
         """Name the scope in this machine's kill file: no network, no store."""
-        return local.kill(self._desk, _scope(scope), reason)
+        return self._advised(local.kill(self._desk, _scope(scope), reason))
 
     def revive_local(self, scope: Scope | str, reason: str) -> KillResult:
         """Revive the scope in this machine's kill file."""
@@ -322,14 +330,26 @@ class Operator:
         """Exercise the kill switch, and record how it went. See :mod:`downhaul.control.drills`."""
         return drills.drill(self._desk, name, reason, real=real, wait=wait)
 
+    def _advised(self, result: KillResult) -> KillResult:
+        """Say once what the kill was not asked to wait for."""
+        if self._advice is None or result.already:
+            return result
+        said, self._advice = self._advice, None
+        return replace(result, warnings=(*result.warnings, said))
+
     def close(self, timeout: float = _CLOSE) -> None:
-        """Deliver what alerts are left within ``timeout`` seconds; close what is owned."""
+        """Deliver what alerts are left within ``timeout`` seconds; close what is owned.
+
+        What a sink did not take by then is logged.
+        """
         self._desk.alerts.flush(timeout)
+        for one in self._desk.alerts.untold():
+            _LOG.warning("%s", one)
         if not self._owns:
             return
         if self._desk.control is not None:
-            self._desk.control.close(timeout)
-        self._desk.provider.close(timeout)
+            self._desk.control.close(min(timeout, _CLOSE))
+        self._desk.provider.close(min(timeout, _CLOSE))
 
     def __enter__(self) -> Self:
         return self

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from downhaul.control.alerts import Alert, LogAlert
+from downhaul.control.hearing import too_few
 from downhaul.control.operator import Operator
-from downhaul.control.webhook import alerts_for
+from downhaul.control.sinks import alerts_for
 from downhaul.errors import ConfigError, Refused, SchemaMissing
 from downhaul.provider import FlagProvider
 
@@ -95,6 +96,7 @@ def connect_operator(
         kill_file=settings.control.kill_file,
         owns=True,
         policy=settings.policy,
+        advice=too_few(settings) if alerts is None else None,
     )
 
 
@@ -107,15 +109,17 @@ def local_operator(
 ) -> Operator:
     """Return an operator for this machine's kill file alone: no backend, driver or network.
 
-    Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is enough. Raises ConfigError
-    without it.
+    It tells the configured sinks. Where the configuration can't be read, ``DOWNHAUL_KILL_FILE`` is
+    enough, and the log is told. Raises ConfigError without it.
     """
-    policy = None
+    alerts: Sequence[Alert] = (LogAlert(),)
+    advice, policy = None, None
     try:
         settings = resolve_settings(
             url=url, file=file, environment=environment, whatever_policy=True
         )
         path, policy = settings.control.kill_file, settings.policy
+        alerts, advice = alerts_for(settings), too_few(settings)
     except ConfigError:
         path = Path(os.environ.get(_KILL_FILE, "")).absolute()
         if not os.environ.get(_KILL_FILE):
@@ -126,8 +130,9 @@ def local_operator(
         None,
         actor=name,
         marked=marked,
-        alerts=(LogAlert(),),
+        alerts=alerts,
         kill_file=path,
+        advice=advice,
         policy=policy,
     )
 

@@ -23,13 +23,14 @@ from typing import Any, Final
 from downhaul._version import __version__
 from downhaul.analysis.evidence import Evidence
 from downhaul.analysis.model import Finding
-from downhaul.control.alerts import Alert, AlertEvent
+from downhaul.control.alerts import Alert
 from downhaul.control.audited import audited
+from downhaul.control.courier import Courier
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, VersionConflict
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
-from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot, utc_now
+from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
 from downhaul.rollout.acts import aim, in_buckets_of, perform, snapshot_from, the_flag
 from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
@@ -44,7 +45,6 @@ from downhaul.store.control import SqlControl
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
-    Announcement,
     Claim,
     CommandRow,
     EventRow,
@@ -67,9 +67,8 @@ _TURNS: Final = (
 _BROKEN_RETRY: Final = 60.0  # seconds until a row that can't be read is looked at again
 _SECOND: Final = 1_000_000
 _ASTRAY: Final = 60 * _SECOND  # a cursor so far ahead was set by another clock
-_HOLD: Final = 60.0  # seconds in which no other controller sends what this one is sending
-_MOST_TRIES: Final = 200  # of one announcement: about sixteen hours
 _AWAY: Final = 5.0  # seconds between two looks at a store that is away, at most
+_GLANCE: Final = 0.2  # seconds until the next look at announcements, whatever a sink does
 _LAST_WORDS: Final = 2.0  # seconds for announcements when a controller ends
 _BEAT: Final = 5.0  # seconds between two heartbeats
 _SWEEP: Final = 600.0  # seconds between two looks for requests that were kept long enough
@@ -120,8 +119,7 @@ class Controller:
         self._control = control
         self._store = control.rollouts
         self._measuring = Measuring(source_for)
-        self._taken: dict[int, set[int]] = {}  # which sinks took an announcement that others didn't
-        self._alerts = tuple(alerts)
+        self._courier = Courier(self._store.outbox, alerts, self._count)
         self._points = points or (lambda _name, _rollout: None)
         own = getattr(provider, "control", None)
         self._shared = shared(provider) if own is control else None
@@ -303,23 +301,7 @@ class Controller:
         At least once: one that was sent and not marked is sent again, with the same id. One that
         some sink does not take is given up after many tries, and the log says so.
         """
-        told = 0
-        for one in self._store.take_announcements(_HOLD):
-            event = _event(one)
-            if event is None:
-                _log.error("announcement %s can't be read, and is left out", one.id)
-                self._store.delivered(one.id)
-            elif self._send(event, one.id):
-                self._store.delivered(one.id)
-                told += 1
-            elif one.attempts >= _MOST_TRIES:
-                _log.error("announcement %s is given up after %s tries", one.id, one.attempts)
-                self._store.delivered(one.id)
-            else:
-                self._store.undelivered(one.id, float(min(300, 2 ** min(one.attempts, 9))))
-                self._count("alerts_failed")
-        self._count("alerts", told)
-        return told
+        return self._courier.deliver()
 
     # One rollout
 
@@ -515,7 +497,7 @@ class Controller:
         with suppress(DownhaulError):
             change = self._change(case, "kill", reason)
             self._control.record_kill(Scope(ScopeKind.FLAG, row.flag), change, killed=True)
-            case.tell(Happening("killed", reason, announce=True))
+            case.tell(Happening("killed", reason))  # the kill is announced with its own row
 
     def _leave_alone(self, claim: Claim, error: Exception) -> None:
         """Give back a rollout that this code can't read, without touching it."""
@@ -561,12 +543,18 @@ class Controller:
 
     def _aside(self, stop: threading.Event) -> None:
         """Announce from a thread of its own: a sink that hangs delays no rollout."""
+        said = ""
         while not stop.wait(min(1.0, self.interval)):
-            with suppress(DownhaulError):
-                self.deliver()
+            try:
+                self._courier.deliver(_GLANCE)
+                said = ""
+            except DownhaulError as error:
+                if error.message != said:
+                    _log.warning("announcements wait: %s", error)
+                said = error.message
             self._sweep()
         with suppress(DownhaulError):
-            self.deliver()
+            self._courier.deliver(_LAST_WORDS)
 
     def _pay(self, stop: threading.Event) -> None:
         """Do at the backend what kills left to be done there, and what is due at their ends."""
@@ -589,22 +577,6 @@ class Controller:
         self._count("requests_deleted", gone)
         if gone >= _PIECE:
             self._sweep_at = now
-
-    def _send(self, event: AlertEvent, number: int) -> bool:
-        """Give the event to the sinks that have not taken it yet; return whether all have."""
-        taken = self._taken.setdefault(number, set())
-        for at, alert in enumerate(self._alerts):
-            if at in taken:
-                continue
-            try:
-                alert.send(event)
-                taken.add(at)
-            except Exception:  # noqa: BLE001  (whatever a sink does, the others are served)
-                _log.exception("alert %s failed for %s", type(alert).__name__, event.subject)
-        if len(taken) < len(self._alerts):
-            return False
-        del self._taken[number]
-        return True
 
     def _count(self, name: str, value: float = 1.0) -> None:
         self._counts[name] = self._counts.get(name, 0.0) + value
@@ -892,19 +864,3 @@ def _covers(record: KillRecord, flag: Flag) -> bool:
             return True
         case ScopeKind.SWITCH:
             return False
-
-
-def _event(one: Announcement) -> AlertEvent | None:
-    """Return what people are told, or None for a row that somebody broke."""
-    try:
-        return AlertEvent(
-            what=str(one.event["what"]),
-            subject=str(one.event["subject"]),
-            actor=str(one.event["actor"]),
-            reason=str(one.event["reason"]),
-            environment=str(one.event["environment"]),
-            at=utc_now(),
-            after={**one.event["detail"], "id": one.id},
-        )
-    except (KeyError, TypeError):
-        return None

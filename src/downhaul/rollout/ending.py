@@ -22,7 +22,6 @@ from downhaul.store.terms import Term
 _log: Final = logging.getLogger("downhaul.controller")
 
 NEAR: Final = "kill_ends_soon"
-LIFTED: Final = "revived"
 ASKED: Final = "kill_ended"
 
 _AHEAD: Final = 3600.0  # seconds: longer than anybody hears of an end before it
@@ -99,7 +98,7 @@ class Endings:
     def _lift(self, term: Term) -> bool:
         reason = f'{span_text(term.lasts)} are over since {term.actor} killed it: "{term.reason}"'
         change = Change(f"controller ({term.actor})", reason)
-        lifted = self._control.terms.lift(term, change, self._event(term, LIFTED, reason))
+        lifted = self._control.terms.lift(term, change)
         if lifted is None:
             return False
         self._count("kills_ended", 1)

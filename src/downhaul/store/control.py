@@ -15,6 +15,7 @@ from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatu
 from downhaul.store import reading, writing
 from downhaul.store.database import Database
 from downhaul.store.drills import Drills
+from downhaul.store.outbox import Outbox
 from downhaul.store.owed import Debts
 from downhaul.store.processes import Processes
 from downhaul.store.requests import RequestLog
@@ -67,6 +68,10 @@ class SqlControl:
     def now(self) -> int:
         """Return the database's time in microseconds since 1970. Raises Unreachable."""
         return self.rollouts.now()
+
+    def outbox(self) -> Outbox:
+        """What waits to be told to people of this environment."""
+        return self.rollouts.outbox
 
     def debts(self, provider: str) -> Debts:
         """Return what kills left to be done at a provider that keeps its flags elsewhere."""
@@ -133,6 +138,7 @@ class SqlControl:
                 killed=killed,
                 lift_others=lift_others,
                 waits=waits,
+                told_in=self._environment,
             )
         if killed:
             # The kill is in force. Live rollouts that it ends are to be looked at now, and are
@@ -146,7 +152,9 @@ class SqlControl:
     ) -> KillRecord | None:
         """Commit the revive of this very kill; None where it was lifted or said again meanwhile."""
         with self._database.writing() as connection:
-            return writing.lift_kill(connection, self._database, kill, change, waits=waits)
+            return writing.lift_kill(
+                connection, self._database, kill, change, waits=waits, told_in=self._environment
+            )
 
     def record_change(
         self,

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, insert, literal_co
 from downhaul.overlay import KillRecord
 from downhaul.provider import Change
 from downhaul.store.database import Database
-from downhaul.store.writing import dumps
+from downhaul.store.writing import announce, dumps
 
 _SECOND: Final = 1_000_000
 _OPERATION: Final = "switch_off"
@@ -167,15 +167,7 @@ class Debts:
             "detail": {"flag": debt.flag, **detail},
         }
         with self._database.writing() as connection:
-            connection.execute(
-                insert(self._database.tables.outbox).values(
-                    environment=self._environment,
-                    event=dumps(event),
-                    at=self._clock,
-                    due_at=self._clock,
-                    attempts=0,
-                )
-            )
+            announce(connection, self._database, self._environment, event)
 
 
 def _detail(text: str) -> Mapping[str, Any]:

@@ -35,7 +35,8 @@ from downhaul.provider import Change, ChangeRecord
 from downhaul.store import reading
 from downhaul.store.database import Database
 from downhaul.store.looks import Looks
-from downhaul.store.writing import Write, dumps, record_change
+from downhaul.store.outbox import Announcement, Outbox
+from downhaul.store.writing import Write, announce, dumps, record_change
 
 ENTITY: Final = "rollout"
 """What a rollout's events are called in the history."""
@@ -153,15 +154,6 @@ class IntentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
-    """An event that waits to be told."""
-
-    id: int
-    event: Mapping[str, Any]
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Save:
     """A rollout's next state, with all that is committed beside it.
 
@@ -190,6 +182,8 @@ class RolloutStore:
         self.environment = environment
         self.looks = Looks(database)
         self._tables = database.tables
+        self.outbox = Outbox(database, environment, lambda: self.controllers(ALIVE))
+        """What waits to be told to people."""
 
     def now(self) -> int:
         """Return the database's time in microseconds since 1970."""
@@ -638,68 +632,8 @@ class RolloutStore:
         return found[::-1]
 
     def announcements(self, limit: int = 50) -> list[Announcement]:
-        """Return announcements that are due, the oldest first."""
-        outbox = self._tables.outbox
-        query = (
-            select(outbox)
-            .where(
-                outbox.c.environment == self.environment,
-                outbox.c.delivered_at.is_(None),
-                outbox.c.due_at <= self._clock,
-            )
-            .order_by(outbox.c.id)
-            .limit(limit)
-        )
-        with self.database.reading() as connection:
-            return [
-                Announcement(one.id, _document(one.event), one.attempts)
-                for one in connection.execute(query)
-            ]
-
-    def take_announcements(self, hold: float, limit: int = 50) -> list[Announcement]:
-        """Return announcements that are due, and leave them to nobody else for ``hold`` seconds."""
-        found = self.announcements(limit)
-        if not found:
-            return []
-        outbox = self._tables.outbox
-        mine = []
-        with self.database.writing() as connection:
-            for one in found:
-                taken = connection.execute(
-                    update(outbox)
-                    .where(
-                        outbox.c.id == one.id,
-                        outbox.c.delivered_at.is_(None),
-                        outbox.c.due_at <= self._clock,
-                    )
-                    .values(due_at=self._clock + int(hold * _SECOND))
-                )
-                if taken.rowcount:
-                    mine.append(one)
-        return mine
-
-    def delivered(self, number: int) -> None:
-        """Settle an announcement."""
-        outbox = self._tables.outbox
-        with self.database.writing() as connection:
-            connection.execute(
-                update(outbox)
-                .where(outbox.c.id == number)
-                .values(delivered_at=self._clock, attempts=outbox.c.attempts + 1)
-            )
-
-    def undelivered(self, number: int, retry_in: float) -> None:
-        """Try an announcement again later."""
-        outbox = self._tables.outbox
-        with self.database.writing() as connection:
-            connection.execute(
-                update(outbox)
-                .where(outbox.c.id == number)
-                .values(
-                    attempts=outbox.c.attempts + 1,
-                    due_at=self._clock + int(retry_in * _SECOND),
-                )
-            )
+        """Return announcements that are not settled, the oldest first."""
+        return self.outbox.waiting(limit)
 
     # Controllers
 
@@ -789,15 +723,7 @@ class RolloutStore:
                     "environment": self.environment,
                     "detail": detail,
                 }
-                connection.execute(
-                    insert(self._tables.outbox).values(
-                        environment=self.environment,
-                        event=dumps(told),
-                        at=self._clock,
-                        due_at=self._clock,
-                        attempts=0,
-                    )
-                )
+                announce(connection, self.database, self.environment, told)
 
 
 def _row(row: Mapping[Any, Any]) -> RolloutRow:

@@ -49,6 +49,7 @@ class Tables:
     commands: Table
     intents: Table
     outbox: Table
+    deliveries: Table
     controllers: Table
     requests: Table
     looks: Table
@@ -98,6 +99,7 @@ class Tables:
             _commands(f"{prefix}rollout_commands", metadata),
             _intents(f"{prefix}rollout_intents", metadata),
             _outbox(f"{prefix}outbox", metadata),
+            _deliveries(f"{prefix}outbox_deliveries", metadata),
             _controllers(f"{prefix}controllers", metadata),
             _requests(f"{prefix}requests", metadata),
             _looks(f"{prefix}rollout_looks", metadata),
@@ -254,6 +256,26 @@ def _outbox(name: str, metadata: MetaData) -> Table:
             sqlite_where=text("delivered_at IS NULL"),
             postgresql_where=text("delivered_at IS NULL"),
         ),
+    )
+
+
+def _deliveries(name: str, metadata: MetaData) -> Table:
+    """What became of an announcement at each sink; one row is one sink's claim on it.
+
+    ``state`` is ``sending``, ``failed``, ``delivered``, ``skipped`` or ``given_up``. Nobody else
+    takes one that is being sent before ``due_at``.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("announcement", BigInteger, nullable=False),
+        Column("sink", Text, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("due_at", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("error", Text, nullable=False),
+        PrimaryKeyConstraint("announcement", "sink"),
     )
 
 

@@ -168,11 +168,12 @@ class Terms:
             writing.lock_kills(connection, self._database)
             if not self._is_open(connection, term):
                 return False
-            self._settle(connection, term, "asked", event)
+            self._settle(connection, term, "asked")
+            self._announce(connection, event)
         return True
 
-    def lift(self, term: Term, change: Change, event: Mapping[str, Any]) -> KillRecord | None:
-        """Lift the kill of a term, if it still is that very kill; the announcement goes with it.
+    def lift(self, term: Term, change: Change) -> KillRecord | None:
+        """Lift the kill of a term, if it still is that very kill; people hear of it as of any.
 
         One transaction, under the lock of all kills: one that was said again is not lifted.
         """
@@ -182,9 +183,11 @@ class Terms:
             if not self._is_open(connection, term):
                 return None
             # Who polls the backend may still have what it served before the kill (rule K5).
-            lifted = writing.lift_kill(connection, self._database, kill, change, waits=True)
+            lifted = writing.lift_kill(
+                connection, self._database, kill, change, waits=True, told_in=self._environment
+            )
             if lifted is not None:
-                self._settle(connection, term, "lifted", event)
+                self._settle(connection, term, "lifted")
         return lifted
 
     def _is_open(self, connection: Connection, term: Term) -> bool:
@@ -194,12 +197,9 @@ class Terms:
         )
         return connection.execute(waits).first() is not None
 
-    def _settle(
-        self, connection: Connection, term: Term, outcome: str, event: Mapping[str, Any]
-    ) -> None:
+    def _settle(self, connection: Connection, term: Term, outcome: str) -> None:
         done = {"settled_at": self._clock, "outcome": outcome}
         connection.execute(updating(self._table).where(self._same(term)).values(**done))
-        self._announce(connection, event)
 
     def _same(self, term: Term) -> ColumnElement[bool]:
         terms = self._table
@@ -238,15 +238,7 @@ class Terms:
         )
 
     def _announce(self, connection: Connection, event: Mapping[str, Any]) -> None:
-        connection.execute(
-            insert(self._database.tables.outbox).values(
-                environment=self._environment,
-                event=dumps(event),
-                at=self._clock,
-                due_at=self._clock,
-                attempts=0,
-            )
-        )
+        writing.announce(connection, self._database, self._environment, event)
 
     @property
     def _clock(self) -> ColumnElement[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Table,
@@ -156,9 +157,11 @@ def write_kill(
     killed: bool,
     lift_others: bool,
     waits: bool,
+    told_in: str,
 ) -> KillRecord:
     """Write a word of the register; one that is the store's last word already is no change.
 
+    A new word is announced in the same transaction, to the people of the environment ``told_in``.
     A kill that stands is said again, though, under a new sequence: in a store restored from an
     old backup it stands without anybody following it who knows of a later revive.
     """
@@ -220,6 +223,7 @@ def write_kill(
         record.as_mapping(),
     )
     record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
+    announce(connection, database, told_in, _announcement(write, record, change))
     _tell_kill(connection, database, environment, record)
     return record
 
@@ -234,11 +238,18 @@ def lock_kills(connection: Connection, database: Database) -> str:
 
 
 def lift_kill(
-    connection: Connection, database: Database, kill: KillRecord, change: Change, *, waits: bool
+    connection: Connection,
+    database: Database,
+    kill: KillRecord,
+    change: Change,
+    *,
+    waits: bool,
+    told_in: str,
 ) -> KillRecord | None:
     """Write the revive of ``kill``, if that very word is still the store's last on its scope.
 
-    None where it was lifted, or said again, meanwhile: then nothing is written.
+    ``told_in`` is the environment whose people hear of it. None where it was lifted, or said again,
+    meanwhile: then nothing is written.
     """
     kills = database.tables.kills
     lock_kills(connection, database)
@@ -259,7 +270,41 @@ def lift_kill(
         killed=False,
         lift_others=False,
         waits=waits,
+        told_in=told_in,
     )
+
+
+def announce(
+    connection: Connection, database: Database, environment: str, event: Mapping[str, Any]
+) -> None:
+    """Leave an event to be told to people, by whoever delivers for the environment.
+
+    ``id`` tells twins; one is made up where the event has none.
+    """
+    now: ColumnElement[int] = literal_column(f"({database.dialect.microseconds})", BigInteger)
+    connection.execute(
+        insert(database.tables.outbox).values(
+            environment=environment,
+            event=dumps({"id": uuid.uuid4().hex, **event}),
+            at=now,
+            due_at=now,
+            attempts=0,
+        )
+    )
+
+
+def _announcement(write: Write, record: KillRecord, change: Change) -> dict[str, Any]:
+    return {
+        "id": change.id,
+        "what": "killed" if record.killed else "revived",
+        "subject": write.key,
+        "actor": record.actor,
+        "reason": record.reason,
+        "environment": record.environment,
+        "at": record.at,
+        "before": write.before or {},
+        "detail": write.after,
+    }
 
 
 def _tell_kill(
