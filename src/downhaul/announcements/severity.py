@@ -55,6 +55,8 @@ EVENTS: Final[Mapping[str, Known]] = MappingProxyType(
         "revived": _WARNING,  # what was taken back is served again
         "not_switched_off": _CRITICAL,
         "switched_off": _INFO,
+        "kill_ends_soon": _WARNING,
+        "kill_ended": _WARNING,  # and it stays: a person has to say what becomes of it
         # Rollouts that go as planned
         "planned": _INFO,
         "started": _INFO,

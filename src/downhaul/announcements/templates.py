@@ -18,7 +18,7 @@ LINKED: Final = ("link", "command")
 ROLLOUT: Final = ("rollout", "variant", "phase", "step", "percent", "because", "changed")
 SWITCH_OFF: Final = ("provider", "seconds", "error")
 
-_ALONE: Final = frozenset({"killed", "revived", "test"})
+_ALONE: Final = frozenset({"killed", "revived", "kill_ends_soon", "kill_ended", "test"})
 _SWITCH_OFFS: Final = frozenset({"not_switched_off", "switched_off"})
 _RAW: Final = frozenset({"link", "command", "id"})  # addresses and code: nothing is escaped
 _MARKED: Final = re.compile(r"([\\`*\[\]<])")

@@ -14,6 +14,8 @@ _TITLES: Final[Mapping[str, str]] = {
     "revived": "{flag} is revived in {environment}",
     "not_switched_off": "{flag} is killed, and not switched off at {provider} yet",
     "switched_off": "{flag} is switched off at {provider}",
+    "kill_ends_soon": "The kill of {flag} in {environment} is about to end",
+    "kill_ended": "The kill of {flag} in {environment} is past its end, and stays",
     "planned": "Rollout of {flag} in {environment} is planned",
     "started": "Rollout of {flag} in {environment} started: {reason}",
     "raised": "Rollout of {flag} in {environment} increased: {reason}",
@@ -44,6 +46,8 @@ _LEADS: Final[Mapping[str, str]] = {
         "{seconds} s: {error}"
     ),
     "switched_off": "{provider} switched it off {seconds} s after the kill.",
+    "kill_ends_soon": "To keep it, kill it again.",
+    "kill_ended": "Nobody but a person lifts it now.",
     "started": "{variant} is served to its first users.",
     "raised": "{variant} is served to more users.",
     "completed": "The last step baked, and nothing was worse.",
@@ -64,6 +68,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "revived": 'downhaul kill {flag} {where} --reason "..."',
     "not_switched_off": "downhaul flags off {flag} {where}",
     "switched_off": "downhaul flags show {flag} {where}",
+    "kill_ends_soon": 'downhaul kill {flag} {where} --reason "..."',
+    "kill_ended": 'downhaul revive {flag} {where} --reason "..."',
     "test": "downhaul alerts list {where}",
 }
 

@@ -69,6 +69,7 @@ class SqlControl:
         """Return the database's time in microseconds since 1970. Raises Unreachable."""
         return self.rollouts.now()
 
+    @property
     def outbox(self) -> Outbox:
         """What waits to be told to people of this environment."""
         return self.rollouts.outbox
