@@ -27,7 +27,8 @@ import downhaul
 from downhaul.announcements.severity import EVENTS, Severity, severity_of
 from downhaul.announcements.words import TEMPLATES
 from downhaul.backends.edits import with_on, with_rollout
-from downhaul.rollout.decide import SECOND, decide
+from downhaul.rollout.decide import decide
+from downhaul.rollout.deciding.case import SECOND
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided
 from downhaul.rollout.state import Act, Phase, Verb
 
