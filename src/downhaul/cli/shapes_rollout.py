@@ -29,11 +29,12 @@ _FINDING: Final = object_of(
     dry_run=FLAG,
     message=TEXT,
 )
+_STRATEGY: Final = one_of("canary", "linear", "exponential", "blue_green")
 _PLAN: Final = object_of(
     schema=COUNT,
     flag=TEXT,
     variant=TEXT,
-    strategy=one_of("canary", "linear", "blue_green"),
+    strategy=_STRATEGY,
     steps=list_of(object_of(weight=COUNT, bake=NUMBER, max_bake=NUMBER, preview=FLAG)),
     guardrails=list_of(object_of(measure=TEXT)),
     signals=list_of(object_of(measure=TEXT)),
@@ -43,7 +44,7 @@ _ROLLOUT_SUMMARY: Final[Mapping[str, Shape]] = {
     **HERE,
     "flag": TEXT,
     "variant": TEXT,
-    "strategy": one_of("canary", "linear", "blue_green"),
+    "strategy": _STRATEGY,
     "phase": one_of(
         "starting",
         "progressing",

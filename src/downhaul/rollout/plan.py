@@ -38,6 +38,7 @@ class Strategy(StrEnum):
 
     CANARY = "canary"
     LINEAR = "linear"
+    EXPONENTIAL = "exponential"
     BLUE_GREEN = "blue_green"
 
 

@@ -19,22 +19,21 @@ from downhaul.documents.reading import LineOf, lines_of, read_data
 from downhaul.documents.sanity import insane
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag
-from downhaul.rollout.plan import CANARY_PERCENTS, MAX_BAKES, Plan, Step, Strategy
+from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planmodel import (
     BLUE_GREEN,
     TABLES,
     CheckTable,
     PlanTable,
-    StepTable,
     fields_of,
     json_schema,
 )
-from downhaul.rollout.units import is_span, percent_of, seconds_of, weight_from
+from downhaul.rollout.plansteps import implied, steps_of
+from downhaul.rollout.units import is_span, percent_of, seconds_of
 
 __all__ = ["ARGUMENTS", "json_schema", "make_plan", "parse_plan", "read_plan", "resolved"]
 
 _FORMATS: Final = {"json": "json", "toml": "toml", "yaml": "yaml", "yml": "yaml"}
-_MOST_STEPS: Final = 100
 _MESSAGES: Final = {
     "bool_type": "should be true or false",
     "dict_type": "should be a table with fields",
@@ -149,12 +148,12 @@ class _Building:
     def __init__(self, table: PlanTable) -> None:
         self.faults: list[Fault] = []
         self._table = table
-        self._strategy = table.strategy or _implied(table)
+        self._strategy = table.strategy or implied(table)
 
     def plan(self) -> Plan:
         """Return the plan; it counts only if there are no faults."""
         table = self._table
-        self._tables_fit()
+        steps = steps_of(table, self._strategy, self.faults)
         guardrails = self._checks("guardrails", table.guardrails)
         signals = self._checks("signals", table.signals)
         metrics = table.metrics.model_dump() if table.metrics is not None else {}
@@ -164,7 +163,7 @@ class _Building:
         return Plan(
             flag=table.flag,
             variant=table.variant,
-            steps=tuple(self._steps()),
+            steps=steps,
             strategy=self._strategy,
             guardrails=guardrails,
             signals=signals,
@@ -179,87 +178,6 @@ class _Building:
             metrics=metrics,
             description=table.description,
         )
-
-    # Steps
-
-    def _tables_fit(self) -> None:
-        """Refuse what belongs to another strategy: it would be read by nobody."""
-        table = self._table
-        said = BLUE_GREEN if self._strategy is Strategy.BLUE_GREEN else self._strategy.value
-        for name, there, owner in (
-            ("steps", table.steps, Strategy.CANARY),
-            ("linear", table.linear, Strategy.LINEAR),
-            (BLUE_GREEN, table.blue_green, Strategy.BLUE_GREEN),
-        ):
-            if there is not None and owner is not self._strategy:
-                message = f"the strategy is {said}, which takes no such field"
-                word = BLUE_GREEN if owner is Strategy.BLUE_GREEN else owner.value
-                hint = f'leave it out, or say strategy = "{word}"'
-                self.faults.append(Fault((name,), message, hint))
-
-    def _steps(self) -> Iterator[Step]:
-        tables = list(self._step_tables())
-        bakes = self._bakes(len(tables))
-        for index, (one, bake) in enumerate(zip(tables, bakes, strict=True)):
-            bake = one.bake or bake  # noqa: PLW2901  (its own, where it has one)
-            longest = one.max_bake or self._table.max_bake or bake * MAX_BAKES
-            if longest < bake:
-                place: Place = ("steps", index) if one.max_bake or one.bake else ("max_bake",)
-                message = "the longest bake is shorter than the bake"
-                self.faults.append(Fault(place, message, "raise max_bake, or leave it out"))
-            yield Step(one.percent, bake, longest, preview=self._is_preview(index))
-
-    def _is_preview(self, index: int) -> bool:
-        return self._previews and index == 0
-
-    @property
-    def _previews(self) -> bool:
-        table = self._table.blue_green
-        return table is not None and bool(table.audience or table.preview)
-
-    def _step_tables(self) -> Iterable[StepTable]:
-        table = self._table
-        if self._strategy is Strategy.LINEAR:
-            return self._linear()
-        if self._strategy is Strategy.BLUE_GREEN:
-            preview = StepTable.model_construct(
-                percent=0, bake=table.blue_green.preview if table.blue_green else None
-            )
-            switch = StepTable.model_construct(percent=weight_from(100))
-            return [preview, switch] if self._previews else [switch]
-        if table.steps is None:
-            return [StepTable.model_construct(percent=weight_from(one)) for one in CANARY_PERCENTS]
-        return [
-            one if isinstance(one, StepTable) else StepTable.model_construct(percent=one)
-            for one in table.steps
-        ]
-
-    def _linear(self) -> list[StepTable]:
-        table = self._table.linear or TABLES["linear"]()
-        by, last = table.step, table.to  # type: ignore[attr-defined]
-        first = by if table.start is None else table.start  # type: ignore[attr-defined]
-        if by <= 0:
-            self.faults.append(Fault(("linear", "step"), "should be more than nothing"))
-            return []
-        if first > last:
-            message = "the first step lies above the last"
-            self.faults.append(Fault(("linear", "start"), message, "lower it, or raise to"))
-            return []
-        if (last - first) // by >= _MOST_STEPS:
-            message = f"that makes more than {_MOST_STEPS} steps"
-            self.faults.append(Fault(("linear", "step"), message, "take larger steps"))
-            return []
-        weights = [*range(first, last, by), last]
-        return [StepTable.model_construct(percent=one) for one in weights]
-
-    def _bakes(self, count: int) -> list[float]:
-        bake = self._table.bake
-        if not isinstance(bake, list):
-            return [bake] * count
-        if len(bake) != count:
-            message = f"there are {count} steps and {len(bake)} bakes"
-            self.faults.append(Fault(("bake",), message, "give one for each step, or one for all"))
-        return (bake + bake[-1:] * count)[:count] if bake else [1.0] * count
 
     # Checks
 
@@ -287,14 +205,6 @@ class _Building:
                 self.faults.append(Fault(place, message, "leave one of them"))
             found.append(check)
         return tuple(found)
-
-
-def _implied(table: PlanTable) -> Strategy:
-    if table.linear is not None and table.blue_green is None:
-        return Strategy.LINEAR
-    if table.blue_green is not None and table.linear is None:
-        return Strategy.BLUE_GREEN
-    return Strategy.CANARY
 
 
 def _unfit(one: CheckTable) -> Iterator[Fault]:
@@ -371,20 +281,32 @@ _SAME: Final = (
     "interval",
     "metrics",
 )
-_LINEAR: Final = ("start", "step", "to")
+_SHARED: Final = ("start", "to")
+_LINEAR: Final = ("step",)
+_EXPONENTIAL: Final = ("factor",)
 _BLUE_GREEN: Final = ("audience", "preview")
-ARGUMENTS: Final = (*_SAME, "steps", "bake", *_LINEAR, *_BLUE_GREEN, *_CHECKS)
+ARGUMENTS: Final = (
+    *_SAME,
+    "steps",
+    "bake",
+    *_SHARED,
+    *_LINEAR,
+    *_EXPONENTIAL,
+    *_BLUE_GREEN,
+    *_CHECKS,
+)
 """What :func:`make_plan` takes."""
 
 
 def make_plan(**arguments: Any) -> Plan:
     """Return the plan that arguments say: :data:`ARGUMENTS`, each left out or None for its default.
 
-    They are a file's fields, as text or as values. ``steps`` and ``bake`` may be text with commas,
-    as may ``audience``. ``error_rate``, ``success_rate`` (percentages), ``latency`` (a time, or a
-    number of milliseconds) and ``slow`` (``2s:10%``: a time and a share) make a guardrail each; a
-    limit that begins with ``+`` is over the control. Raises DocumentError with every problem, whose
-    path is the argument.
+    They are a file's fields, as text or as values. ``start`` and ``to`` belong to ``exponential``
+    steps where that is the strategy or a ``factor`` is given, else to ``linear`` ones. ``steps``
+    and ``bake`` may be text with commas, as may ``audience``. ``error_rate``, ``success_rate``
+    (percentages), ``latency`` (a time, or a number of milliseconds) and ``slow`` (``2s:10%``: a
+    time and a share) make a guardrail each; a limit that begins with ``+`` is over the control.
+    Raises DocumentError with every problem, whose path is the argument.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     faults = [
@@ -398,11 +320,7 @@ def make_plan(**arguments: Any) -> Plan:
             data[name] = read(given[name])
     if isinstance(data.get("min_sample"), str) and data["min_sample"].strip().isdecimal():
         data["min_sample"] = int(data["min_sample"])
-    for table, names in (("linear", _LINEAR), (BLUE_GREEN, _BLUE_GREEN)):
-        if found := {name: given[name] for name in names if name in given}:
-            data[table] = found
-    if "audience" in given:
-        data[BLUE_GREEN]["audience"] = _listed(given["audience"])
+    data |= _tables(given)
     checks = {name: _check_data(name, given[name]) for name in _CHECKS if name in given}
     if checks:
         data["guardrails"] = list(checks.values())
@@ -413,12 +331,33 @@ def make_plan(**arguments: Any) -> Plan:
     return plan
 
 
+def _tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of strategies that arguments say."""
+    strategy = given.get("strategy")
+    grows = "factor" in given or str(strategy).strip().lower() == Strategy.EXPONENTIAL.value
+    linear = _LINEAR if grows else (*_SHARED, *_LINEAR)
+    exponential = (*_SHARED, *_EXPONENTIAL) if grows else ()
+    found = {
+        table: {name: given[name] for name in names if name in given}
+        for table, names in (
+            ("linear", linear),
+            ("exponential", exponential),
+            (BLUE_GREEN, _BLUE_GREEN),
+        )
+    }
+    if "audience" in given:
+        found[BLUE_GREEN]["audience"] = _listed(given["audience"])
+    if "factor" in given:
+        found["exponential"]["factor"] = _number(given["factor"])
+    return {table: fields for table, fields in found.items() if fields}
+
+
 def _of_argument(fault: Fault, checks: tuple[str, ...]) -> Fault:
     """Return the fault at the argument that it comes from."""
     place = fault.place
     if place[:1] == ("guardrails",) and len(place) > 1 and isinstance(place[1], int):
         place = (checks[place[1]],)
-    elif place[:1] in (("linear",), (BLUE_GREEN,)) and len(place) > 1:
+    elif place[:1] in (("linear",), ("exponential",), (BLUE_GREEN,)) and len(place) > 1:
         place = place[1:]
     return Fault(place, fault.message, fault.hint)
 
@@ -429,6 +368,14 @@ def _listed(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, Mapping):
         return list(value)
     return [value]
+
+
+def _number(value: Any) -> Any:
+    """Return the number that a text says; what says none is found out later."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _one_or_many(value: Any) -> Any:

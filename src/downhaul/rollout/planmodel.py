@@ -40,6 +40,10 @@ BLUE_GREEN: Final = "blue-green"
 LINEAR_STEP: Final = 10_000
 """Thousandths of a percent."""
 
+EXPONENTIAL_START: Final = 1_000
+EXPONENTIAL_FACTOR: Final = 2.0
+_LARGEST_FACTOR: Final = 100
+
 
 def told(message: str, hint: str | None = None) -> PydanticCustomError:
     """Return the error that says this of a value, with what to do about it."""
@@ -79,6 +83,16 @@ def _with_unit(value: Any) -> str:
     return value
 
 
+def _growth(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = f"should be a number, not {quoted(value)}"
+        raise ValueError(message)  # noqa: TRY004  (one error for one value, whatever is wrong)
+    if not 1 < value <= _LARGEST_FACTOR:
+        message = f"should be more than 1, and {_LARGEST_FACTOR} at most, not {value!r}"
+        raise ValueError(message)
+    return float(value)
+
+
 def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
     def chosen(value: Any) -> Any:
         word = value.strip().lower().replace("-", "_") if isinstance(value, str) else ""
@@ -116,6 +130,13 @@ Seconds = Annotated[float, BeforeValidator(_reading(_above_zero)), WithJsonSchem
 Limit = Annotated[str, BeforeValidator(_with_unit), WithJsonSchema(_LIMIT)]
 """What may be exceeded by no means: text with its unit."""
 
+Factor = Annotated[
+    float,
+    BeforeValidator(_reading(_growth)),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 1, "maximum": _LARGEST_FACTOR}),
+]
+"""What each step is multiplied by."""
+
 ControlMargin = Annotated[
     str,
     BeforeValidator(_with_unit),
@@ -125,7 +146,7 @@ ControlMargin = Annotated[
 _StrategyName = Annotated[
     Strategy,
     BeforeValidator(_choice("strategy", _STRATEGIES)),
-    WithJsonSchema({"enum": [Strategy.CANARY.value, Strategy.LINEAR.value, BLUE_GREEN]}),
+    WithJsonSchema({"enum": [one.value.replace("_", "-") for one in Strategy]}),
 ]
 _MeasureName = Annotated[
     Measure,
@@ -207,6 +228,17 @@ class LinearTable(_Model):
     """the last step; left out, 100"""
 
 
+class ExponentialTable(_Model):
+    """Steps that grow by a factor each."""
+
+    start: Percent = EXPONENTIAL_START
+    """the first step; left out, 1"""
+    factor: Factor = EXPONENTIAL_FACTOR
+    """what each step is multiplied by; left out, 2"""
+    to: Percent = 100_000
+    """the last step; left out, 100"""
+
+
 class BlueGreenTable(_Model):
     """A preview for an audience, then everybody in one write."""
 
@@ -238,6 +270,7 @@ class PlanTable(_Model):
     steps: Annotated[list[_Step], Field(min_length=1, max_length=100)] | None = None
     """for `canary`: percentages that rise"""
     linear: LinearTable | None = None
+    exponential: ExponentialTable | None = None
     blue_green: Annotated[BlueGreenTable | None, Field(alias=BLUE_GREEN)] = None
     bake: _Bake = DEFAULT_BAKE
     """how long each step lasts, or a list with a time for each step"""
@@ -267,6 +300,7 @@ class PlanTable(_Model):
 TABLES: Final[dict[str, type[BaseModel]]] = {
     "steps": StepTable,
     "linear": LinearTable,
+    "exponential": ExponentialTable,
     BLUE_GREEN: BlueGreenTable,
     "guardrails": CheckTable,
     "signals": CheckTable,

@@ -1,0 +1,185 @@
+"""The steps of a plan: what each strategy makes of its tables, and how long each step bakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from downhaul.documents.faults import Fault, Place
+from downhaul.flag import WHOLE
+from downhaul.rollout.plan import CANARY_PERCENTS, MAX_BAKES, Step, Strategy
+from downhaul.rollout.planmodel import (
+    BLUE_GREEN,
+    BlueGreenTable,
+    ExponentialTable,
+    LinearTable,
+    PlanTable,
+    StepTable,
+)
+from downhaul.rollout.units import weight_from
+
+_MOST: Final = 100
+_PERCENT: Final = WHOLE // 100
+_TABLES: Final[Mapping[str, tuple[Strategy, ...]]] = MappingProxyType(
+    {
+        "steps": (Strategy.CANARY,),
+        "linear": (Strategy.LINEAR,),
+        "exponential": (Strategy.EXPONENTIAL,),
+        BLUE_GREEN: (Strategy.BLUE_GREEN,),
+    }
+)
+"""Which strategies read a table. The first one is meant where none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A step as its table says it: what it leaves out is for the plan to say."""
+
+    weight: int
+    place: Place
+    bake: float | None = None
+    max_bake: float | None = None
+    preview: bool = False
+
+
+def implied(table: PlanTable) -> Strategy:
+    """Return the strategy of a plan that names none: the one whose table is there."""
+    there = [name for name in _TABLES if name != "steps" and _of(table, name) is not None]
+    return _TABLES[there[0]][0] if len(there) == 1 else Strategy.CANARY
+
+
+def steps_of(table: PlanTable, strategy: Strategy, faults: list[Fault]) -> tuple[Step, ...]:
+    """Return the steps of a plan. What is wrong with them is added to ``faults``."""
+    faults += _misplaced(table, strategy)
+    drafts = list(_STRATEGIES[strategy](table, faults))
+    bakes = _bakes(table, len(drafts), faults)
+    return tuple(
+        _step(table, draft, bake, faults) for draft, bake in zip(drafts, bakes, strict=True)
+    )
+
+
+def _step(table: PlanTable, draft: _Draft, bake: float, faults: list[Fault]) -> Step:
+    bake = draft.bake or bake
+    longest = draft.max_bake or table.max_bake or bake * MAX_BAKES
+    if longest < bake:
+        place: Place = draft.place if draft.max_bake or draft.bake else ("max_bake",)
+        message = "the longest bake is shorter than the bake"
+        faults.append(Fault(place, message, "raise max_bake, or leave it out"))
+    return Step(draft.weight, bake, longest, preview=draft.preview)
+
+
+def _bakes(table: PlanTable, count: int, faults: list[Fault]) -> list[float]:
+    bake = table.bake
+    if not isinstance(bake, list):
+        return [bake] * count
+    if len(bake) != count:
+        message = f"there are {count} steps and {len(bake)} bakes"
+        faults.append(Fault(("bake",), message, "give one for each step, or one for all"))
+    return (bake + bake[-1:] * count)[:count] if bake else [1.0] * count
+
+
+def _misplaced(table: PlanTable, strategy: Strategy) -> Iterable[Fault]:
+    """Yield what belongs to another strategy: it would be read by nobody."""
+    for name, owners in _TABLES.items():
+        if _of(table, name) is not None and strategy not in owners:
+            message = f"the strategy is {_word(strategy)}, which takes no such field"
+            hint = f'leave it out, or say strategy = "{_word(owners[0])}"'
+            yield Fault((name,), message, hint)
+
+
+def _of(table: PlanTable, name: str) -> object:
+    return getattr(table, name.replace("-", "_"))
+
+
+def _word(strategy: Strategy) -> str:
+    return strategy.value.replace("_", "-")
+
+
+# --- by strategy
+
+
+def _canary(table: PlanTable, _faults: list[Fault]) -> Iterable[_Draft]:
+    listed = map(weight_from, CANARY_PERCENTS) if table.steps is None else table.steps
+    for index, one in enumerate(listed):
+        place = ("steps", index)
+        if isinstance(one, StepTable):
+            yield _Draft(one.percent, place, one.bake, one.max_bake)
+        else:
+            yield _Draft(one, place)
+
+
+def _linear(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
+    linear = table.linear or LinearTable()
+    by, last = linear.step, linear.to
+    first = by if linear.start is None else linear.start
+    if by <= 0:
+        faults.append(Fault(("linear", "step"), "should be more than nothing"))
+        return []
+    if first > last:
+        faults.append(_starts_too_high("linear"))
+        return []
+    if (last - first) // by >= _MOST:
+        faults.append(_too_many(("linear", "step"), "take larger steps"))
+        return []
+    return _rising([*range(first, last, by), last], "linear")
+
+
+def _exponential(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
+    """Multiply by the factor, rounding down: to whole percents where the start is one.
+
+    Not every backend splits finer, and who starts at a whole percent asks for nothing finer.
+    """
+    growth = table.exponential or ExponentialTable()
+    first, last = growth.start, growth.to
+    if first <= 0:
+        faults.append(Fault(("exponential", "start"), "should be more than nothing"))
+        return []
+    if first > last:
+        faults.append(_starts_too_high("exponential"))
+        return []
+    unit = 1 if first % _PERCENT else _PERCENT
+    weights: list[int] = []
+    exact = float(first)
+    while exact < last and len(weights) < _MOST - 1:
+        weight = int(exact) // unit * unit
+        if not weights or weight > weights[-1]:
+            weights.append(weight)
+        exact *= growth.factor
+    if exact < last:
+        faults.append(_too_many(("exponential", "factor"), "take a larger factor"))
+        return []
+    return _rising([*weights, last], "exponential")
+
+
+def _blue_green(table: PlanTable, _faults: list[Fault]) -> Iterable[_Draft]:
+    said = table.blue_green or BlueGreenTable()
+    if said.audience or said.preview:
+        yield _Draft(0, (BLUE_GREEN,), said.preview, preview=True)
+    yield _Draft(WHOLE, (BLUE_GREEN,))
+
+
+def _rising(weights: Iterable[int], name: str) -> list[_Draft]:
+    return [_Draft(one, (name,)) for one in weights]
+
+
+def _starts_too_high(name: str) -> Fault:
+    message = "the first step lies above the last"
+    return Fault((name, "start"), message, "lower it, or raise to")
+
+
+def _too_many(place: Place, hint: str) -> Fault:
+    return Fault(place, f"that makes more than {_MOST} steps", hint)
+
+
+_STRATEGIES: Final[Mapping[Strategy, Callable[[PlanTable, list[Fault]], Iterable[_Draft]]]] = (
+    MappingProxyType(
+        {
+            Strategy.CANARY: _canary,
+            Strategy.LINEAR: _linear,
+            Strategy.EXPONENTIAL: _exponential,
+            Strategy.BLUE_GREEN: _blue_green,
+        }
+    )
+)

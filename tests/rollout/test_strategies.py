@@ -1,0 +1,144 @@
+"""How exposure rises, strategy by strategy: what a plan makes of each, and of what it can't be."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downhaul.errors import DocumentError
+from downhaul.flag import WHOLE
+from downhaul.rollout.plan import Plan, Strategy
+from downhaul.rollout.planfile import make_plan, parse_plan
+
+
+def problems(text):
+    with pytest.raises(DocumentError) as caught:
+        parse_plan(text, "toml")
+    return {one.path: one.message for one in caught.value.problems}
+
+
+def refused(text, path, message):
+    found = problems(f'flag = "a"\n{text}')
+    assert message in found.get(path, ""), found
+
+
+def read(**said):
+    """Return the paths of what is wrong with arguments, and the plan that they say if nothing is."""
+    try:
+        return set(), make_plan(flag="a", **said)
+    except DocumentError as error:
+        return {one.path for one in error.problems}, None
+
+
+def percents(plan):
+    return [one.percent for one in plan.steps]
+
+
+# --- what was kept before is what it was
+
+
+@pytest.mark.rule("R1")
+@pytest.mark.parametrize(
+    "said, digest",
+    [
+        ({}, "347170eeb8b66179"),
+        (
+            {
+                "variant": "v2",
+                "strategy": "linear",
+                "error_rate": "5%",
+                "slow": "2s:10%",
+                "max_duration": "14d",
+            },
+            "3b7b770752bbbdc4",
+        ),
+        (
+            {
+                "variant": "on",
+                "audience": "qa-1,qa-2",
+                "preview": "1h",
+                "bake": "2h",
+                "error_rate": "+2%",
+            },
+            "f09e9c0243c34a0e",
+        ),
+    ],
+    ids=["canary", "linear", "blue-green"],
+)
+def test_the_digest_of_a_plan_outlives_the_version_that_made_it(said, digest):
+    assert make_plan(flag="a", **said).digest == digest
+
+
+# --- exponential
+
+
+@pytest.mark.parametrize(
+    "fields, rising",
+    [
+        ("", [1, 2, 4, 8, 16, 32, 64, 100]),
+        ("factor = 3\nto = 50", [1, 3, 9, 27, 50]),
+        ("start = 5", [5, 10, 20, 40, 80, 100]),
+        ("factor = 1.5", [1, 2, 3, 5, 7, 11, 17, 25, 38, 57, 86, 100]),  # whole percents
+        ("start = 0.5", [0.5, 1, 2, 4, 8, 16, 32, 64, 100]),
+        ("start = 0.5\nfactor = 5.5\nto = 20", [0.5, 2.75, 15.125, 20]),
+        ("start = 100", [100]),
+    ],
+)
+def test_exponential_steps_grow_by_a_factor(fields, rising):
+    plan = parse_plan(f'flag = "a"\n[exponential]\n{fields}', "toml")
+    assert plan.strategy is Strategy.EXPONENTIAL
+    assert percents(plan) == rising
+
+
+def test_exponential_steps_may_be_said_by_arguments():
+    assert percents(make_plan(flag="a", strategy="exponential")) == [1, 2, 4, 8, 16, 32, 64, 100]
+    plan = make_plan(flag="a", start=2, factor="10", to="60 %")
+    assert plan.strategy is Strategy.EXPONENTIAL
+    assert percents(plan) == [2, 20, 60]
+    assert make_plan(flag="a", start=2, to=60, step=29).strategy is Strategy.LINEAR
+
+
+@given(st.integers(1, WHOLE), st.integers(1, WHOLE), st.floats(1.001, 100))
+def test_exponential_steps_rise_to_where_they_should_or_are_refused(start, to, factor):
+    said = {"start": start / 1000, "to": to / 1000, "factor": factor}
+    paths, plan = read(**said)
+    assert paths <= {"start", "factor"}
+    if plan is None:
+        return
+    weights = [one.weight for one in plan.steps]
+    assert weights == sorted(set(weights))
+    assert (weights[0], weights[-1]) == (start, to)
+    assert len(weights) <= 100
+    for one, following in pairwise(weights[:-1]):
+        assert following <= one * factor + 1000  # rounded down, and what was lost of the one before
+
+
+@pytest.mark.parametrize(
+    "text, path, message",
+    [
+        ("[exponential]\nstart = 0", "exponential.start", "more than nothing"),
+        ("[exponential]\nstart = 60\nto = 50", "exponential.start", "above the last"),
+        ("[exponential]\nfactor = 1", "exponential.factor", "more than 1"),
+        ("[exponential]\nfactor = 101", "exponential.factor", "100 at most"),
+        ("[exponential]\nfactor = true", "exponential.factor", "should be a number"),
+        ("[exponential]\nstart = 0.001\nfactor = 1.01", "exponential.factor", "than 100 steps"),
+        ("[exponential]\nstep = 1", "exponential.step", "no such field"),
+        ("steps = [1]\n[exponential]", "steps", "exponential, which takes no such field"),
+        ("[exponential]\n[linear]", "exponential", "canary, which takes no such field"),
+    ],
+)
+def test_what_is_no_exponential_plan_is_refused(text, path, message):
+    refused(text, path, message)
+
+
+def test_an_argument_that_is_no_factor_is_told_at_the_argument():
+    with pytest.raises(DocumentError) as caught:
+        make_plan(flag="a", factor="much")
+    assert [one.path for one in caught.value.problems] == ["factor"]
+
+
+def test_every_strategy_is_read_back_as_it_was_kept():
+    for one in Strategy:
+        plan = make_plan(flag="a", strategy=one.value)
+        assert Plan.from_mapping(plan.as_mapping()) == plan
