@@ -31,7 +31,16 @@ def plan_of(*percents: float, **fields: Any) -> Plan:
     return Plan("agent", "on", steps, **given)
 
 
+def held_back(plan: Plan, weight: int = 2_000) -> Plan:
+    """Return the plan with a holdback through its final bake."""
+    *steps, last = plan.steps
+    return replace(
+        plan, steps=(*steps, replace(last, weight=100_000 - weight), Step(100_000, 0.0, 0.0))
+    )
+
+
 CANARY = plan_of()
+HELD_BACK = held_back(plan_of(50, 100))
 BLUE_GREEN = plan_of(100, strategy=Strategy.BLUE_GREEN)
 BEFORE = Flag.boolean("agent", on=True, percent=0, deny=["ben"])
 

@@ -31,5 +31,13 @@ def flags_to_raise(draw, **of_flags):
         audience = tuple(draw(st.sets(targeting_keys, max_size=3)))
         preview = (Step(present, 60.0, 180.0, preview=True),) if audience else ()
         steps = (*preview, steps[-1])
+    held = draw(st.sampled_from([0, 0, unit, 10 * unit]))
+    below = max((one.weight for one in steps[:-1]), default=present)
+    if held and steps[-1].weight == WHOLE and WHOLE - held > below:
+        steps = (
+            *steps[:-1],
+            Step(WHOLE - held, 60.0, 180.0),
+            Step(WHOLE, 0.0, 0.0),
+        )
     plan = Plan(flag.key, variant, steps, strategy, unguarded="an example", audience=audience)
     return flag, plan

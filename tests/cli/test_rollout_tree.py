@@ -470,3 +470,47 @@ def test_percent_is_what_the_flag_serves_or_nothing_where_that_is_unknown():
 def test_a_row_that_somebody_broke_is_shown_all_the_same():
     broken = rollout(desired={"unreadable": "?"})
     assert words.exposed(broken) == "25 %"
+
+
+# --- strategies
+
+
+def steps_of(one):
+    count = len(one.plan.steps)
+    return [line.text[3:].rstrip() for line in tree(one)[1 : count + 1]]
+
+
+HELD_BACK = Plan(
+    "agent",
+    "on",
+    (Step(50_000, 600.0, 1800.0), Step(98_000, 600.0, 1800.0), Step(100_000, 0.0, 0.0)),
+    unguarded="an example",
+)
+
+
+@pytest.mark.parametrize(
+    "fields, shown",
+    [
+        (
+            {"step": 0, "history": (), "desired": desired(50_000)},
+            [
+                "● 50 %    8m 20s of 10m",
+                "○ 98 %    10m             2 % held back",
+                "○ 100 %   at once         lets in the 2 % held back",
+            ],
+        ),
+        (
+            {"phase": Phase.COMPLETED, "step": 2, "history": (baked(0), baked(1), baked(2, 0.0))},
+            [
+                "✔ 50 %    10m of 10m",
+                "✔ 98 %    10m of 10m   2 % held back",
+                "✔ 100 %   at once      lets in the 2 % held back",
+            ],
+        ),
+    ],
+    ids=["begun", "completed"],
+)
+def test_a_holdback_says_what_it_holds_back_and_lets_in(fields, shown):
+    history = tuple(replace(one, findings=()) for one in fields["history"])
+    one = rollout(plan=HELD_BACK, findings=(), **{**fields, "history": history})
+    assert steps_of(one) == shown

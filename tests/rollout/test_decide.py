@@ -15,6 +15,7 @@ from rollout_cases import (
     CANARY,
     CLEAN,
     DRY_RUN,
+    HELD_BACK,
     NO_DATA,
     NOW,
     REGRESSED,
@@ -122,7 +123,7 @@ def states_of(plan, before):
     common = {"before": before}
     yield new_state(before)
     yield new_state(before, phase=Phase.PAUSED, because=Because.BY_HAND)
-    for step in {0, last}:
+    for step in {0, last, last - 1 if plan.holdback else 0}:
         for seconds in (25.0, BAKE, 4 * BAKE):
             yield state_at(plan, step, baked=seconds, waited=seconds, **common)
     for because in (Because.BY_HAND, Because.DRIFT_LOWERED, Because.UNDECIDED):
@@ -175,7 +176,7 @@ def moments_of(plan, before):
 
 @functools.cache
 def table():
-    """Every moment of a canary, and of a blue-green rollout with other policies."""
+    """Every moment of a canary, of blue-green with other policies, and of a holdback."""
     careful = plan_of(10, 100)
     at_ease = replace(
         plan_of(100, strategy=Strategy.BLUE_GREEN),
@@ -184,7 +185,11 @@ def table():
         metrics_lost_after=0.0,
     )
     off = Flag.boolean("agent", on=False, percent=0)
-    lines = (moments_of(careful, off), moments_of(at_ease, BEFORE))
+    lines = (
+        moments_of(careful, off),
+        moments_of(at_ease, BEFORE),
+        moments_of(HELD_BACK, BEFORE),
+    )
     return tuple(itertools.chain.from_iterable(lines))
 
 
@@ -300,7 +305,14 @@ def test_nothing_goes_on_without_metrics_data_and_an_unchanged_flag():
 @whole_table
 @pytest.mark.rule("R5")
 def test_a_step_is_left_only_for_good_reasons():
-    left = each(lambda one: one.goes_on and one.state.started_at and one.state.entered)
+    left = each(
+        lambda one: (
+            one.goes_on
+            and one.state.started_at
+            and one.state.entered
+            and not one.plan.ends_holdback(one.state.step)  # which baked before it
+        )
+    )
     for one in left:
         assert one.findings in ("clean", "dry run regressed", "undecided"), one
         if one.obeyed is Verb.PROMOTE:
@@ -515,6 +527,34 @@ def test_the_last_bake_completes_the_rollout():
     assert decision.state.ended_at == NOW
     assert [one.step for one in decision.state.history] == [2]
     assert told(decision) == [("completed", True)]
+
+
+@pytest.mark.rule("R3", "R5")
+def test_a_holdback_has_a_control_while_it_bakes_and_is_let_in_by_one_more_write():
+    compared = replace(CANARY.signals[0], limit=None, over_control=0.3)
+    plan = replace(HELD_BACK, signals=(compared,))
+    held, full = at_step(BEFORE, plan, 1), at_step(BEFORE, plan, 2)
+    assert exposure_of(held, "on") == 98_000
+    baked = state_at(plan, 1, baked=BAKE)
+    without = look(baked, held, plan, findings=CLEAN[:2])
+    assert without.state.hold == Because.NO_DATA  # the check with a control was not made
+    checked = (*CLEAN[:2], replace(CLEAN[2], check=compared.name))
+    ended = look(baked, held, plan, findings=checked)
+    assert ended.action == Action(Operation.RAISE, weight=100_000)
+    assert (ended.then.phase, ended.then.step) == (Phase.PROGRESSING, 2)
+    over = look(replace(ended.then, desired=flag_to_data(full)), full, plan, findings=NO_DATA)
+    assert (over.action, over.state.phase) == (None, Phase.COMPLETED)
+    assert [one.step for one in over.state.history] == [1, 2]
+
+
+@pytest.mark.rule("R4", "R5")
+def test_what_was_let_in_at_the_end_is_watched_until_it_is_completed():
+    last = state_at(HELD_BACK, 2, baked=0.0)
+    full = at_step(BEFORE, HELD_BACK, 2)
+    assert look(last, full, HELD_BACK, findings=REGRESSED).action == Action(Operation.OFF)
+    assert look(last, full, HELD_BACK, findings=None).state.hold == Because.METRICS_LOST
+    lower = look(last, at_step(BEFORE, HELD_BACK, 1), HELD_BACK).state
+    assert (lower.phase, lower.because) == (Phase.PAUSED, Because.DRIFT_LOWERED)
 
 
 @pytest.mark.rule("R5")

@@ -23,6 +23,7 @@ from rollout_cases import (
     TICK,
     UNDECIDED,
     WHO,
+    held_back,
 )
 from rollout_cases import plan_of as made_plan
 
@@ -101,7 +102,7 @@ class Rollout(RuleBasedStateMachine):
 
     @initialize(
         percents=st.sampled_from([(10, 50, 100), (20, 40), (100,)]),
-        blue_green=st.booleans(),
+        shape=st.sampled_from(["canary", "held back", "blue-green", "blue-green held back"]),
         on=st.booleans(),
         before=st.sampled_from([0, 5]),
         undecided=st.sampled_from(OnUndecided),
@@ -110,15 +111,17 @@ class Rollout(RuleBasedStateMachine):
         at_once=st.booleans(),
         bakes=st.sampled_from([0, 1, 1, 2, 4]),
     )
-    def plan_it(self, percents, blue_green, on, before, undecided, lost, limit, at_once, bakes):
+    def plan_it(self, percents, shape, on, before, undecided, lost, limit, at_once, bakes):
         fields = {"on_undecided": undecided, "on_metrics_lost": lost, "max_duration": limit}
         self.plan = made_plan(*percents, metrics_lost_after=30.0, **fields)
-        if blue_green:
+        if shape.startswith("blue-green"):
             preview = Step(before * 1000, BAKE, 3 * BAKE, preview=True)
             steps = (preview, Step(100_000, BAKE, 3 * BAKE))
             self.plan = replace(
                 self.plan, strategy=Strategy.BLUE_GREEN, steps=steps, audience=("qa",)
             )
+        if shape.endswith("held back"):
+            self.plan = held_back(self.plan)
         self.flag = Flag.boolean("agent", on=on, percent=before, deny=["ben"])
         self.backend = Backend(FlagSet.of([self.flag]))
         self.snapshot = self.backend.snapshot("agent")
@@ -343,6 +346,7 @@ class Rollout(RuleBasedStateMachine):
             if seen.findings is UNDECIDED and not promoted:
                 assert self.plan.on_undecided is OnUndecided.PROMOTE
             assert promoted or decision.state.baked >= BAKE
+            assert not self.plan.ends_holdback(state.step)
         if state.started_at:
             assert seen.findings is not None
             assert seen.findings is not REGRESSED

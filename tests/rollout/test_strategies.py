@@ -1,5 +1,6 @@
 """How exposure rises, strategy by strategy: what a plan makes of each, and of what it can't be."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -7,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downhaul.errors import DocumentError
-from downhaul.flag import WHOLE
-from downhaul.rollout.plan import Plan, Strategy
+from downhaul.flag import WHOLE, Flag
+from downhaul.rollout.lint import lint, refusing
+from downhaul.rollout.plan import DAY, HOUR, Plan, Step, Strategy
 from downhaul.rollout.planfile import make_plan, parse_plan
+from downhaul.rollout.results import Severity
+from downhaul.rollout.schedule import schedule
 
 
 def problems(text):
@@ -24,7 +28,7 @@ def refused(text, path, message):
 
 
 def read(**said):
-    """Return the paths of what is wrong with arguments, and the plan that they say if nothing is."""
+    """Return the paths of what is wrong with arguments, and the plan if nothing is."""
     try:
         return set(), make_plan(flag="a", **said)
     except DocumentError as error:
@@ -142,3 +146,80 @@ def test_every_strategy_is_read_back_as_it_was_kept():
     for one in Strategy:
         plan = make_plan(flag="a", strategy=one.value)
         assert Plan.from_mapping(plan.as_mapping()) == plan
+
+
+# --- the final bake, and what it holds back
+
+
+def test_a_final_bake_is_the_last_steps_alone():
+    plan = make_plan(flag="a", steps="1,50,100", bake="1h", final_bake="2d")
+    assert [one.bake for one in plan.steps] == [HOUR, HOUR, 2 * DAY]
+    assert plan.steps[-1].max_bake == 6 * DAY
+    assert make_plan(flag="a", strategy="blue-green", final_bake="2h").steps[-1].bake == 2 * HOUR
+
+
+@pytest.mark.parametrize("strategy", [one.value for one in Strategy])
+def test_a_holdback_is_let_in_after_the_final_bake(strategy):
+    plan = make_plan(flag="a", strategy=strategy, bake="1h", final_bake="2h", holdback="2 %")
+    *_, baking, last = plan.steps
+    assert (baking.weight, baking.bake, baking.max_bake) == (98_000, 2 * HOUR, 6 * HOUR)
+    assert last == Step(WHOLE, 0.0, 0.0)
+    assert plan.holdback == 2_000
+    assert [plan.ends_holdback(number) for number in range(len(plan.steps))] == [
+        *[False] * (len(plan.steps) - 1),
+        True,
+    ]
+    assert Plan.from_mapping(plan.as_mapping()) == plan
+    ends = schedule(plan, datetime(2026, 3, 2, 9, tzinfo=UTC))
+    assert ends[-1].enters == ends[-1].ends == ends[-2].ends
+
+
+def test_a_control_is_there_while_the_holdback_stands():
+    plan = make_plan(flag="a", steps="50,100", holdback=2, error_rate="+2%", latency="1s")
+    named = [[one.name for one in plan.checks_at(number)] for number in range(3)]
+    assert named[0] == named[1] == [one.name for one in plan.guardrails]
+    assert named[2] == ["latency <= 1000 ms"]
+
+
+def test_only_a_baking_step_below_everybody_is_a_holdback():
+    for steps in (
+        (Step(WHOLE, 0.0, 0.0),),
+        (Step(10_000, 60.0, 60.0), Step(50_000, 0.0, 0.0)),
+        (Step(0, 60.0, 60.0, preview=True), Step(WHOLE, 0.0, 0.0)),
+    ):
+        plan = Plan("a", "on", steps, unguarded="an example")
+        assert plan.holdback == 0
+        errors = refusing(lint(plan, Flag.boolean("a", percent=0)))
+        assert f"steps[{len(steps) - 1}].bake" in {one.path for one in errors}
+
+
+@pytest.mark.parametrize(
+    "text, path, message",
+    [
+        ("holdback = 0", "holdback", "more than nothing"),
+        ("holdback = 100", "holdback", "less than 100 %"),
+        ("steps = [1, 50]\nholdback = 2", "holdback", "the plan ends at 50 %"),
+        ("steps = [1, 98, 100]\nholdback = 2", "holdback", "above 98 % already"),
+        ('bake = ["1h", "2h"]\nsteps = [1, 100]\nfinal_bake = "1h"', "final_bake", "said twice"),
+        ('steps = [{percent = 100, bake = "1h"}]\nfinal_bake = "1h"', "final_bake", "said twice"),
+        ('max_bake = "1h"\nbake = "1h"\nfinal_bake = "2h"', "steps[5]", "shorter than the bake"),
+    ],
+)
+def test_what_is_no_final_bake_is_refused(text, path, message):
+    refused(text, path, message)
+
+
+def test_a_check_with_a_control_is_told_of_the_holdback():
+    without = make_plan(flag="a", steps="1,50,100", bake="1h", error_rate="+2%")
+    flag = Flag.boolean("a", on=False, percent=0, owner="team", description="The new one")
+    (told,) = lint(without, flag)
+    assert (told.severity, told.path) == (Severity.WARNING, "guardrails[0]")
+    assert "holdback" in told.hint
+    held = make_plan(flag="a", steps="1,50,100", bake="1h", error_rate="+2%", holdback=2)
+    assert lint(held, flag) == ()
+    large = make_plan(flag="a", steps="1,50,100", bake="1h", error_rate="+2%", holdback=20)
+    assert [(one.severity, one.path) for one in lint(large, flag)] == [
+        (Severity.WARNING, "holdback")
+    ]
+    (told,) = [one for one in lint(held, flag, requests_per_hour=1500) if one.path == "steps[2]"]
+    assert "the sample of 100 is there after 3h 20m" in told.message  # of the control's 2 %

@@ -144,7 +144,10 @@ def _step_words(
 ) -> Iterator[str]:
     state = rollout.state
     here = number == state.step and number not in history
-    if number in history:
+    if rollout.plan.ends_holdback(number):
+        yield "at once"
+        yield f"lets in the {percent_text(rollout.plan.holdback)} held back"
+    elif number in history:
         left = history[number]
         yield f"{span_text(left.baked)} of {span_text(step.bake)}"
         yield from _findings(rollout, left.findings)
@@ -158,6 +161,8 @@ def _step_words(
         yield "not reached"
     else:
         yield span_text(step.bake)
+    if rollout.plan.ends_holdback(number + 1):
+        yield f"{percent_text(rollout.plan.holdback)} held back"
 
 
 def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:

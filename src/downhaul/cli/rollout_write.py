@@ -32,6 +32,8 @@ _OPTIONS: Final = {
     "steps": ("LIST", "Percentages that rise: 1,5,25,100."),
     "bake": ("TIME", "How long each step lasts: 10m, or a list with one for each step."),
     "max_bake": ("TIME", "How long a step may last while its checks are undecided."),
+    "final_bake": ("TIME", "How long the last step lasts."),
+    "holdback": ("PERCENT", "What the final bake holds back of everybody, for a control."),
     "start": ("PERCENT", "linear, exponential: the first step."),
     "step": ("PERCENT", "linear: how much each step adds."),
     "factor": ("NUMBER", "exponential: what each step is multiplied by."),
@@ -289,8 +291,7 @@ def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
                 "preview" if one.step.preview else percent_text(one.step.weight),
                 _stamp(one.enters),
                 _stamp(one.enters_latest),
-                span_text(one.step.bake),
-                span_text(one.step.max_bake),
+                *(span_text(time) if time else "-" for time in (one.step.bake, one.step.max_bake)),
             ]
             for one in steps
         ],

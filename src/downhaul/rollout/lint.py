@@ -25,6 +25,7 @@ from downhaul.rollout.units import percent_text, span_text
 SMALL_START: Final = 5_000
 """Thousandths of a percent that a first step adds at most, by the guide."""
 
+_LARGE_HOLDBACK: Final = 10_000
 _TINY: Final = 0.001
 _HALF: Final = 0.5
 _RATES: Final = (Measure.ERROR_RATE, Measure.SUCCESS_RATE, Measure.SLOW_RATE)
@@ -139,6 +140,8 @@ def _times(plan: Plan) -> Iterator[Advice]:
     short: set[float] = set()  # each length of bake is told about once
     for index, step in enumerate(plan.steps):
         path = f"steps[{index}].bake"
+        if plan.ends_holdback(index):
+            continue
         if not (math.isfinite(step.bake) and step.bake > 0):
             yield _error(path, "a step bakes longer than no time at all", 'such as "10m"')
         elif not step.max_bake >= step.bake:
@@ -204,19 +207,19 @@ def _checks(plan: Plan) -> Iterator[Advice]:
             message = "the mean latency hides the slow tail: one in ten may wait long unseen"
             hint = 'add measure = "slow_rate" with slower_than'
             yield _warning(f"guardrails[{index}]", message, hint)
-    if plan.steps and plan.steps[-1].weight == WHOLE:
+    if plan.steps and plan.steps[-1].weight == WHOLE and not plan.holdback:
         yield from _without_control(plan)
+    if plan.holdback > _LARGE_HOLDBACK:
+        message = f"{percent_text(plan.holdback)} are let in at the end without a bake"
+        yield _warning("holdback", message, "a control needs 1 to 5 %")
 
 
 def _without_control(plan: Plan) -> Iterator[Advice]:
     for name, checks in (("guardrails", plan.guardrails), ("signals", plan.signals)):
         for index, check in enumerate(checks):
             if check.over_control is not None and not check.dry_run:
-                message = (
-                    "at 100 % there is no control to compare with, so this check stays undecided "
-                    "there"
-                )
-                hint = f"end below 100 %, or give a limit ({plan.on_undecided.value} otherwise)"
+                message = "at 100 % there is no control to compare with: this check is not made"
+                hint = 'holdback = "2 %" keeps one through the final bake; or give a limit as well'
                 yield _warning(f"{name}[{index}]", message, hint)
 
 

@@ -30,6 +30,7 @@ DEFAULT_MIN_SAMPLE: Final = 100
 MAX_BAKES: Final = 3.0
 """How often its bake a step may last before it counts as undecided for good."""
 
+_HELD_BACK: Final = 2  # the step that bakes, and the one that lets everybody in
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -63,7 +64,8 @@ class Step:
     """One exposure and how long it bakes.
 
     ``weight`` is in thousandths of a percent; ``bake`` and ``max_bake`` are seconds. A ``preview``
-    step serves the plan's audience alone: its weight is that of the flag before.
+    step serves the plan's audience alone: its weight is that of the flag before. Only the write
+    that ends a holdback bakes for no time at all.
     """
 
     weight: int
@@ -115,6 +117,23 @@ class Plan:
         if self.steps[step].weight < WHOLE:
             return self.checks
         return tuple(check for check in self.checks if check.over_control is None)
+
+    @property
+    def holdback(self) -> int:
+        """What the last bake holds back of everybody, in thousandths of a percent; 0 for nothing.
+
+        So there is a control while it bakes. The last step lets them in and ends the rollout.
+        """
+        if len(self.steps) < _HELD_BACK:
+            return 0
+        baking, last = self.steps[-2:]
+        if last.bake or last.weight < WHOLE or baking.preview:
+            return 0
+        return WHOLE - baking.weight
+
+    def ends_holdback(self, step: int) -> bool:
+        """Return whether a step only lets in what the final bake held back."""
+        return self.holdback > 0 and step == len(self.steps) - 1
 
     @property
     def guarded(self) -> bool:

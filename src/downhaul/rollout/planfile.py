@@ -271,6 +271,8 @@ _SAME: Final = (
     "description",
     "strategy",
     "max_bake",
+    "final_bake",
+    "holdback",
     "unguarded",
     "min_sample",
     "on_undecided",

@@ -276,6 +276,10 @@ class PlanTable(_Model):
     """how long each step lasts, or a list with a time for each step"""
     max_bake: Seconds | None = None
     """how long a step may last while its checks are undecided; left out, three times its bake"""
+    final_bake: Seconds | None = None
+    """how long the last step lasts; left out, as the others"""
+    holdback: Percent | None = None
+    """what the final bake holds back of everybody, for a control; then 100 % are let in"""
     guardrails: list[CheckTable] = []
     """checks that roll back"""
     signals: list[CheckTable] = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -18,7 +18,7 @@ from downhaul.rollout.planmodel import (
     PlanTable,
     StepTable,
 )
-from downhaul.rollout.units import weight_from
+from downhaul.rollout.units import percent_text, weight_from
 
 _MOST: Final = 100
 _PERCENT: Final = WHOLE // 100
@@ -55,9 +55,34 @@ def steps_of(table: PlanTable, strategy: Strategy, faults: list[Fault]) -> tuple
     faults += _misplaced(table, strategy)
     drafts = list(_STRATEGIES[strategy](table, faults))
     bakes = _bakes(table, len(drafts), faults)
-    return tuple(
-        _step(table, draft, bake, faults) for draft, bake in zip(drafts, bakes, strict=True)
-    )
+    if drafts:
+        drafts[-1] = _last(table, drafts, faults)
+    steps = [_step(table, draft, bake, faults) for draft, bake in zip(drafts, bakes, strict=True)]
+    if drafts and table.holdback is not None:
+        steps.append(Step(WHOLE, 0.0, 0.0))
+    return tuple(steps)
+
+
+def _last(table: PlanTable, drafts: Sequence[_Draft], faults: list[Fault]) -> _Draft:
+    """Return the step of the final bake, with what it holds back."""
+    *before, last = drafts
+    if table.final_bake is not None:
+        if last.bake is not None or isinstance(table.bake, list):
+            message = "the bake of the last step is said twice"
+            faults.append(Fault(("final_bake",), message, "leave one of them out"))
+        last = replace(last, bake=table.final_bake)
+    if table.holdback is None:
+        return last
+    weight = WHOLE - table.holdback
+    if not 0 < weight < WHOLE:
+        faults.append(Fault(("holdback",), "should be more than nothing, and less than 100 %"))
+    elif last.weight < WHOLE:
+        message = f"the plan ends at {percent_text(last.weight)}, and lets nobody in after that"
+        faults.append(Fault(("holdback",), message, "end at 100 %, or leave it out"))
+    elif any(one.weight >= weight for one in before):
+        message = f"a step before the last one is above {percent_text(weight)} already"
+        faults.append(Fault(("holdback",), message, "hold back less, or leave that step out"))
+    return replace(last, weight=weight)
 
 
 def _step(table: PlanTable, draft: _Draft, bake: float, faults: list[Fault]) -> Step:

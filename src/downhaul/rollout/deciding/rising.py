@@ -78,6 +78,8 @@ def bake_on(case: Case) -> Decision:
         return hold(case, Because.METRICS_LOST, seen.metrics_error)
     _passed(case, counts=True)
     state = case.state
+    if plan.ends_holdback(state.step):
+        return _advance(case)  # its bake is over already
     step = plan.steps[state.step]
     left = step.bake - state.baked
     if left > 0 and not case.promoted:
