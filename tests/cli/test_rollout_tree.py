@@ -514,3 +514,38 @@ def test_a_holdback_says_what_it_holds_back_and_lets_in(fields, shown):
     history = tuple(replace(one, findings=()) for one in fields["history"])
     one = rollout(plan=HELD_BACK, findings=(), **{**fields, "history": history})
     assert steps_of(one) == shown
+
+
+RELEASE = Plan(
+    "agent",
+    "on",
+    (
+        Step(0, 600.0, 1800.0, preview=True, targets=("ana", "ben"), segments=("staff",)),
+        Step(5_000, 600.0, 1800.0),
+        Step(100_000, 600.0, 1800.0),
+    ),
+    Strategy.RELEASE,
+    unguarded="an example",
+)
+
+
+def test_a_release_says_in_words_who_is_named():
+    one = rollout(plan=RELEASE, step=0, history=(), findings=(), desired=desired(0))
+    assert steps_of(one) == [
+        "● named   8m 20s of 10m   ana, ben and segment staff",
+        "○ 5 %     10m",
+        "○ 100 %   10m",
+    ]
+    assert words.exposed(one) == "ana, ben and segment staff"
+    assert "   ana, ben and segment staff   next 5 % in" in headline(one)
+    some = rollout(plan=RELEASE, step=0, history=(), findings=(), desired=desired(2_000))
+    assert words.exposed(some) == "2 % and ana, ben and segment staff"
+    later = rollout(plan=RELEASE, step=1, history=(baked(0),), desired=desired(5_000))
+    assert words.exposed(later) == "5 %"
+    off = replace(one, state=replace(one.state, desired=desired(0, on=False)))
+    assert words.exposed(off) == "0 %"
+    waiting = replace(STARTING, plan=RELEASE)
+    assert words.coming(waiting) == "ana, ben and segment staff, and the flag is turned on"
+    many = replace(RELEASE.steps[0], targets=("a", "b", "c", "d"), segments=())
+    crowd = replace(RELEASE, steps=(many, *RELEASE.steps[1:]))
+    assert words.exposed(rollout(plan=crowd, step=0, desired=desired(0))) == "4 users"

@@ -19,6 +19,7 @@ from rollout_cases import (
     NO_DATA,
     NOW,
     REGRESSED,
+    RELEASE,
     RISES,
     SIGNAL,
     TICK,
@@ -176,7 +177,7 @@ def moments_of(plan, before):
 
 @functools.cache
 def table():
-    """Every moment of a canary, of blue-green with other policies, and of a holdback."""
+    """Every moment of a canary, of blue-green with other policies, and of other strategies."""
     careful = plan_of(10, 100)
     at_ease = replace(
         plan_of(100, strategy=Strategy.BLUE_GREEN),
@@ -189,6 +190,7 @@ def table():
         moments_of(careful, off),
         moments_of(at_ease, BEFORE),
         moments_of(HELD_BACK, BEFORE),
+        moments_of(RELEASE, BEFORE),
     )
     return tuple(itertools.chain.from_iterable(lines))
 
@@ -275,6 +277,26 @@ def test_nothing_but_a_start_and_a_raise_serves_more():
             assert then <= max(now, exposure_of(seen.snapshot, "on")), one
         elif action.operation not in RISES:
             assert then <= now, one
+
+
+@whole_table
+@pytest.mark.rule("R3")
+def test_nobody_is_named_but_by_a_start_and_a_raise():
+    written = each(lambda one: one.plan is RELEASE and one.decision.action is not None)
+    for one in written:
+        action, seen = one.decision.action, one.seen
+        after = carried_out(action, seen.flag, seen.snapshot, one.plan)
+        if one.rises:
+            assert named(seen.flag) <= named(after) | {"staff"}, one
+            assert one.after.step or {"qa", "staff"} <= named(after), one
+        else:
+            assert named(after) <= named(seen.flag), one
+
+
+def named(flag):
+    """Return who gets the variant by name: users and segments."""
+    users = {key for one in flag.targets if one.variant == "on" for key in one.keys}
+    return users | {name for rule in flag.rules for name in rule.clauses[0].values}
 
 
 @whole_table

@@ -1,5 +1,6 @@
 """How exposure rises, strategy by strategy: what a plan makes of each, and of what it can't be."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -7,11 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downhaul.backends.edits import with_segments
 from downhaul.errors import DocumentError
-from downhaul.flag import WHOLE, Flag
+from downhaul.flag import (
+    WHOLE,
+    Clause,
+    Flag,
+    Keys,
+    Operator,
+    Rule,
+    Segment,
+    SegmentRule,
+    Target,
+)
+from downhaul.provider import Capability
 from downhaul.rollout.lint import lint, refusing
-from downhaul.rollout.plan import DAY, HOUR, Plan, Step, Strategy
-from downhaul.rollout.planfile import make_plan, parse_plan
+from downhaul.rollout.lint_named import Place
+from downhaul.rollout.plan import CANARY_PERCENTS, DAY, HOUR, Plan, Step, Strategy
+from downhaul.rollout.planfile import make_plan, parse_plan, resolved
 from downhaul.rollout.results import Severity
 from downhaul.rollout.schedule import schedule
 
@@ -33,6 +47,14 @@ def read(**said):
         return set(), make_plan(flag="a", **said)
     except DocumentError as error:
         return {one.path for one in error.problems}, None
+
+
+NAMES = {Strategy.RELEASE: {"targets": "ana"}}
+
+
+def a_plan(strategy, **said):
+    """Return a plan of a strategy, with somebody named where one has to be."""
+    return make_plan(flag="a", strategy=strategy.value, **NAMES.get(strategy, {}), **said)
 
 
 def percents(plan):
@@ -142,10 +164,11 @@ def test_an_argument_that_is_no_factor_is_told_at_the_argument():
     assert [one.path for one in caught.value.problems] == ["factor"]
 
 
-def test_every_strategy_is_read_back_as_it_was_kept():
-    for one in Strategy:
-        plan = make_plan(flag="a", strategy=one.value)
-        assert Plan.from_mapping(plan.as_mapping()) == plan
+@pytest.mark.parametrize("strategy", Strategy)
+def test_every_strategy_is_read_back_as_it_was_kept(strategy):
+    plan = a_plan(strategy)
+    again = Plan.from_mapping(plan.as_mapping())
+    assert (again, again.digest) == (plan, plan.digest)
 
 
 # --- the final bake, and what it holds back
@@ -158,9 +181,9 @@ def test_a_final_bake_is_the_last_steps_alone():
     assert make_plan(flag="a", strategy="blue-green", final_bake="2h").steps[-1].bake == 2 * HOUR
 
 
-@pytest.mark.parametrize("strategy", [one.value for one in Strategy])
+@pytest.mark.parametrize("strategy", Strategy)
 def test_a_holdback_is_let_in_after_the_final_bake(strategy):
-    plan = make_plan(flag="a", strategy=strategy, bake="1h", final_bake="2h", holdback="2 %")
+    plan = a_plan(strategy, bake="1h", final_bake="2h", holdback="2 %")
     *_, baking, last = plan.steps
     assert (baking.weight, baking.bake, baking.max_bake) == (98_000, 2 * HOUR, 6 * HOUR)
     assert last == Step(WHOLE, 0.0, 0.0)
@@ -223,3 +246,147 @@ def test_a_check_with_a_control_is_told_of_the_holdback():
     ]
     (told,) = [one for one in lint(held, flag, requests_per_hour=1500) if one.path == "steps[2]"]
     assert "the sample of 100 is there after 3h 20m" in told.message  # of the control's 2 %
+
+
+# --- release
+
+
+RELEASED = """
+flag = "a"
+steps = [1, 100]
+bake = "1d"
+unguarded = "an example"
+[release]
+targets = ["ana", "ben", "ana"]
+segments = ["staff"]
+preview = "2h"
+"""
+
+
+def test_a_release_names_users_and_segments_before_its_steps():
+    plan = parse_plan(RELEASED, "toml")
+    assert plan.strategy is Strategy.RELEASE
+    assert plan.steps == (
+        Step(0, 2 * HOUR, 6 * HOUR, True, ("ana", "ben"), ("staff",)),
+        Step(1_000, DAY, 3 * DAY),
+        Step(WHOLE, DAY, 3 * DAY),
+    )
+    assert (plan.targets, plan.segments, plan.audience) == (("ana", "ben"), ("staff",), ())
+    assert plan.as_mapping()["schema"] == 2  # what knows no names must not move it
+    assert plan == make_plan(
+        flag="a",
+        steps="1,100",
+        bake="1d",
+        unguarded="an example",
+        targets="ana,ben,ana",
+        segments="staff",
+        preview="2h",
+    )
+    assert len(make_plan(flag="a", segments="staff").steps) == 1 + len(CANARY_PERCENTS)
+
+
+def test_the_percentage_of_before_stays_while_users_are_named():
+    plan = parse_plan(RELEASED, "toml")
+    found = resolved(plan, Flag.boolean("a", percent=0.5))
+    assert [one.weight for one in found.steps] == [500, 1_000, WHOLE]
+
+
+@pytest.mark.parametrize(
+    "text, path, message",
+    [
+        ("[release]", "release", "nobody is named"),
+        ('strategy = "release"', "release", "nobody is named"),
+        ("[release]\ntargets = []", "release", "nobody is named"),
+        ('[release]\ntargets = [""]', "release.targets[0]", "not empty"),
+        ('[release]\ntarget = ["a"]', "release.target", "no such field"),
+        ('strategy = "canary"\n[release]\ntargets = ["a"]', "release", "takes no such field"),
+        ('[release]\ntargets = ["a"]\n[linear]', "linear", "takes no such field"),
+    ],
+)
+def test_what_is_no_release_is_refused(text, path, message):
+    refused(text, path, message)
+
+
+# --- what a lint says of names
+
+NATIVE = frozenset(Capability)
+STAFF = Segment("staff", (Keys(frozenset({"eve"})),))
+OPEN = Flag.boolean("a", percent=0, owner="team", description="The new one")
+NAMED = make_plan(
+    flag="a", targets="ana,ben", segments="staff", steps="1,100", bake="1h", error_rate="5%"
+)
+
+
+def told(plan=NAMED, flag=OPEN, *segments, capabilities=NATIVE):
+    place = Place("split", capabilities, {one.key: one for one in segments or (STAFF,)})
+    return [
+        (one.severity, one.path, one.message, one.hint) for one in lint(plan, flag, place=place)
+    ]
+
+
+def says(found, severity, path, message, hint=""):
+    assert any(
+        one[:2] == (severity, path) and message in one[2] and hint in one[3] for one in found
+    ), found
+
+
+def test_of_a_good_release_there_is_nothing_to_say():
+    assert told() == []
+    assert lint(NAMED, OPEN) == ()
+
+
+@pytest.mark.rule("P4")
+def test_a_backend_without_rules_for_segments_is_told_of_before_the_start():
+    can = NATIVE - {Capability.SEGMENTS}
+    (found,) = told(capabilities=can)
+    assert found[:2] == (Severity.ERROR, "release.segments")
+    assert found[2:] == (
+        'provider "split" has no rules for segments of ours',
+        "name targeting keys, or begin with a percentage",
+    )
+    assert told(make_plan(flag="a", targets="ana", error_rate="5%"), capabilities=can) == []
+
+
+def test_a_segment_that_is_not_there_is_told_of():
+    says(
+        told(NAMED, OPEN, Segment("staf")), Severity.ERROR, "release.segments", "no segment", "staf"
+    )
+    place = Place("memory", NATIVE, {})
+    (found,) = refusing(lint(NAMED, OPEN, place=place))
+    assert found.hint == "make it first: downhaul segments set"
+    says(told(NAMED, OPEN, Segment("staff")), Severity.WARNING, "release.segments", "nobody is in")
+
+
+def test_a_segment_that_asks_for_the_flag_itself_is_told_of():
+    asks = Clause("a", Operator.SERVES, ("on",))
+    inner = Segment("inner", rules=(SegmentRule((asks,)),))
+    outer = Clause("", Operator.IN_SEGMENT, ("inner",))
+    staff = Segment("staff", rules=(SegmentRule((outer,)),))
+    message = "depends on what this flag serves"
+    says(told(NAMED, OPEN, staff, inner), Severity.ERROR, "release.segments", message)
+
+
+def test_what_decides_before_the_names_is_told():
+    denied = replace(OPEN, targets=(Target("off", frozenset({"ben", "zoe"})),))
+    message = '"ben" always gets "off" now, and would get "on"'
+    says(told(NAMED, denied), Severity.WARNING, "release.targets", message)
+    before = Rule("off", (Clause("", Operator.IN_SEGMENT, ("beta", "staff")),))
+    message = 'rule 1 names segment "staff" too'
+    ruled = replace(OPEN, rules=(before,))
+    says(told(NAMED, ruled), Severity.WARNING, "release.segments", message)
+    same = with_segments(OPEN, "on", ["staff"])
+    assert not any(one[1] == "release.segments" for one in told(NAMED, same))
+
+
+def test_names_stand_before_percentages_and_once():
+    first, one, last = NAMED.steps
+    late = replace(NAMED, steps=(one, first, last))
+    says(told(late), Severity.ERROR, "steps[1]", "a preview comes first")
+    alone = replace(NAMED, steps=(first,))
+    says(told(alone), Severity.ERROR, "steps", "nothing follows the preview")
+    nobody = replace(NAMED, steps=(replace(first, targets=(), segments=()), last))
+    says(told(nobody), Severity.ERROR, "steps[0]", "nobody is named")
+    beside = replace(NAMED, steps=(first, replace(one, targets=("eve",)), last))
+    says(told(beside), Severity.ERROR, "steps[1]", "beside a percentage")
+    twice = replace(NAMED, steps=(first, replace(first, segments=()), last))
+    says(told(twice), Severity.NOTE, "steps[1]", 'user "ana", user "ben" got the variant at step 1')

@@ -185,5 +185,6 @@ class MetricSource(Protocol):
     ) -> Sample:
         """Return the counts of the window. ``thresholds`` are the latencies to count ``slow`` by.
 
-        ``preview`` counts requests of named targets too, not only those whom a split decided.
+        ``preview`` counts requests of targets and rules too, not only those that a split decided:
+        whom a step names, by key or by segment, is served by them.
         """

@@ -32,8 +32,8 @@ class RequestsSource:
     def sample(
         self, flag: str, window: Window, thresholds: tuple[float, ...], *, preview: bool = False
     ) -> Sample:
-        """Return the counts of the window; for a preview, those of named targets as well."""
-        served = ("split", "target") if preview else ("split",)
+        """Return the counts of the window; for a preview, those of who was named as well."""
+        served = ("split", "target", "rule") if preview else ("split",)
         arms = self._log.counts(flag, window, thresholds, served)
         query = f"requests of {flag} served by {' or '.join(served)}"
         return Sample(window, arms, query)

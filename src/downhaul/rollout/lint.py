@@ -17,6 +17,11 @@ from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import Refused
 from downhaul.flag import WHOLE, Flag, Rule, Scheme, Split
 from downhaul.overlay import KillRecord
+from downhaul.rollout import lint_named
+from downhaul.rollout.advice import error as _error
+from downhaul.rollout.advice import note as _note
+from downhaul.rollout.advice import warning as _warning
+from downhaul.rollout.lint_named import Place
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.results import Advice, Severity
 from downhaul.rollout.schedule import durations
@@ -38,11 +43,13 @@ def lint(
     *,
     killed: KillRecord | None = None,
     requests_per_hour: float | None = None,
+    place: Place | None = None,
 ) -> tuple[Advice, ...]:
     """Return all advice on a plan, errors first; empty is a plan with nothing to say about.
 
     ``flag`` is what the plan will move, None where it isn't known. ``killed`` is a kill of it that
-    stands. ``requests_per_hour`` is the traffic of the whole flag, where it is known.
+    stands. ``requests_per_hour`` is the traffic of the whole flag, and ``place`` where it lives,
+    where they are known.
     """
     variant, found = _variant(plan, flag)
     found += [
@@ -51,6 +58,7 @@ def lint(
         *_guards(plan),
         *_checks(plan),
         *_traffic(plan, requests_per_hour),
+        *(lint_named.at_place(plan, flag, place) if place is not None else ()),
     ]
     if flag is None:
         found.append(_note("flag", "the flag was not looked at"))
@@ -64,18 +72,6 @@ def lint(
 def refusing(advice: Iterable[Advice]) -> tuple[Advice, ...]:
     """Return the errors among the advice."""
     return tuple(one for one in advice if one.severity is Severity.ERROR)
-
-
-def _error(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.ERROR, path, message, hint)
-
-
-def _warning(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.WARNING, path, message, hint)
-
-
-def _note(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.NOTE, path, message, hint)
 
 
 # --- the variant
@@ -112,7 +108,7 @@ def _steps(plan: Plan) -> Iterator[Advice]:
         if not 0 <= step.weight <= WHOLE:
             yield _error(path, f"{step.percent:g} % does not lie between 0 and 100 %")
         elif step.preview:
-            yield from _preview(plan, index)
+            continue
         elif step.weight == 0:
             yield _error(path, "a step at 0 % serves nobody", "begin above it")
         elif step.weight <= before:
@@ -123,17 +119,7 @@ def _steps(plan: Plan) -> Iterator[Advice]:
     if plan.steps and 0 < before < WHOLE:
         message = f"the last step is {percent_text(before)}: there it completes"
         yield _note("steps", message)
-
-
-def _preview(plan: Plan, index: int) -> Iterator[Advice]:
-    path = f"steps[{index}]"
-    if index:
-        yield _error(path, "a preview comes first", "make it the first step")
-    if not plan.audience:
-        hint = "name targeting keys, or leave the preview out"
-        yield _error("blue-green.audience", "nobody is there to see the preview", hint)
-    if len(plan.steps) == 1:
-        yield _error("steps", "nothing follows the preview", "add a step for everybody")
+    yield from lint_named.steps(plan)
 
 
 def _times(plan: Plan) -> Iterator[Advice]:
@@ -420,8 +406,7 @@ def _exposure(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
             message = f"the first step exposes {percent_text(first.weight - present)} at once"
             yield _warning(path, message, "start with 1 to 5 %")
     yield from _resolution(flag, variant, plan, int(present))
-    if plan.audience:
-        yield from _audience(plan, flag, variant)
+    yield from lint_named.on_flag(plan, flag, variant)
 
 
 def _resolution(flag: Flag, variant: str, plan: Plan, present: int) -> Iterator[Advice]:
@@ -441,13 +426,3 @@ def _resolution(flag: Flag, variant: str, plan: Plan, present: int) -> Iterator[
             if error.message not in told:
                 told.add(error.message)
                 yield _error(path, error.message, error.hint or "")
-
-
-def _audience(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
-    audience = set(plan.audience)
-    for target in flag.targets:
-        taken = sorted(audience & target.keys)
-        if target.variant != variant and taken:
-            few = ", ".join(quoted(one) for one in taken[:3])
-            message = f"{few} always gets {quoted(target.variant)} now, and would get the preview"
-            yield _warning("blue-green.audience", message, "until a rollback restores it")

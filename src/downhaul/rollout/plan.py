@@ -17,8 +17,10 @@ MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-SCHEMA: Final = 1
-"""The version of a plan's stored form."""
+SCHEMA: Final = 2
+"""The version of a plan's stored form, as far as this code reads it."""
+
+_UNNAMED: Final = 1  # what code reads too that knows no steps for named users of their own
 
 CANARY_PERCENTS: Final = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 """The guide's steps, one a day."""
@@ -41,6 +43,8 @@ class Strategy(StrEnum):
     LINEAR = "linear"
     EXPONENTIAL = "exponential"
     BLUE_GREEN = "blue_green"
+    RELEASE = "release"
+    """Named users and segments first, then percentages."""
 
 
 class OnUndecided(StrEnum):
@@ -64,14 +68,17 @@ class Step:
     """One exposure and how long it bakes.
 
     ``weight`` is in thousandths of a percent; ``bake`` and ``max_bake`` are seconds. A ``preview``
-    step serves the plan's audience alone: its weight is that of the flag before. Only the write
-    that ends a holdback bakes for no time at all.
+    step serves named users alone: its weight is that of the flag before. They are its own
+    ``targets`` (targeting keys) and ``segments``, and the plan's audience. Who was named stays in
+    at the steps that follow. Only the write that ends a holdback bakes for no time at all.
     """
 
     weight: int
     bake: float
     max_bake: float
     preview: bool = False
+    targets: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
 
     @property
     def percent(self) -> float:
@@ -85,7 +92,7 @@ class Plan:
 
     ``min_sample`` stands in each check already. ``unguarded`` says why there are no guardrails
     (rule R3). ``max_duration`` (seconds) pauses a rollout that takes longer. ``interval`` is the
-    seconds between two looks. ``audience`` are targeting keys that a preview step serves.
+    seconds between two looks. ``audience`` are targeting keys that every preview step serves.
     ``metrics`` says where counts come from: ``{"source": "requests"}``, or ``{"source": "sql",
     "table": ..., "columns": {...}}``.
     """
@@ -141,6 +148,22 @@ class Plan:
         return any(not check.dry_run for check in self.guardrails)
 
     @property
+    def segments(self) -> tuple[str, ...]:
+        """The segments that any step serves by name."""
+        return tuple(dict.fromkeys(one for step in self.steps for one in step.segments))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targeting keys that any step serves by name."""
+        numbers = range(len(self.steps))
+        return tuple(dict.fromkeys(one for number in numbers for one in self.targets_at(number)))
+
+    def targets_at(self, step: int) -> tuple[str, ...]:
+        """Return the targeting keys that a step begins to serve by name."""
+        one = self.steps[step]
+        return tuple(dict.fromkeys((*(self.audience if one.preview else ()), *one.targets)))
+
+    @property
     def thresholds(self) -> tuple[float, ...]:
         """The latencies, in milliseconds, by which requests count as slow."""
         found = {check.slower_than for check in self.checks if check.slower_than is not None}
@@ -149,19 +172,13 @@ class Plan:
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data, as it is stored."""
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMA
+            if any(one.targets or one.segments for one in self.steps)
+            else _UNNAMED,
             "flag": self.flag,
             "variant": self.variant,
             "strategy": self.strategy.value,
-            "steps": [
-                {
-                    "weight": step.weight,
-                    "bake": float(step.bake),  # whole numbers read back as floats: one digest
-                    "max_bake": float(step.max_bake),
-                    "preview": step.preview,
-                }
-                for step in self.steps
-            ],
+            "steps": [_step_data(step) for step in self.steps],
             "guardrails": [_check_data(check) for check in self.guardrails],
             "signals": [_check_data(check) for check in self.signals],
             "unguarded": self.unguarded,
@@ -190,15 +207,7 @@ class Plan:
         return cls(
             flag=plan.flag,
             variant=plan.variant,
-            steps=tuple(
-                Step(
-                    int(step["weight"]),
-                    float(step["bake"]),
-                    float(step.get("max_bake", step["bake"] * MAX_BAKES)),
-                    bool(step.get("preview", False)),
-                )
-                for step in data["steps"]
-            ),
+            steps=tuple(_step(step) for step in data["steps"]),
             strategy=Strategy(data.get("strategy", plan.strategy)),
             guardrails=tuple(_check(one) for one in data.get("guardrails", ())),
             signals=tuple(_check(one) for one in data.get("signals", ())),
@@ -219,6 +228,29 @@ class Plan:
         """A hash over all of it, so that an edited plan is seen."""
         text = json.dumps(self.as_mapping(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {
+        "weight": step.weight,
+        "bake": float(step.bake),  # whole numbers read back as floats: one digest
+        "max_bake": float(step.max_bake),
+        "preview": step.preview,
+        # Left out where there are none: such a step has the form, and its plan the digest, of ever.
+        **({"targets": list(step.targets)} if step.targets else {}),
+        **({"segments": list(step.segments)} if step.segments else {}),
+    }
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    return Step(
+        weight=int(data["weight"]),
+        bake=float(data["bake"]),
+        max_bake=float(data.get("max_bake", data["bake"] * MAX_BAKES)),
+        preview=bool(data.get("preview", False)),
+        targets=tuple(data.get("targets", ())),
+        segments=tuple(data.get("segments", ())),
+    )
 
 
 def _check_data(check: Check) -> dict[str, Any]:

@@ -286,7 +286,11 @@ _SAME: Final = (
 _SHARED: Final = ("start", "to")
 _LINEAR: Final = ("step",)
 _EXPONENTIAL: Final = ("factor",)
-_BLUE_GREEN: Final = ("audience", "preview")
+_BLUE_GREEN: Final = ("audience",)
+_RELEASE: Final = ("targets",)
+_NAMED: Final = ("segments", "preview")
+_LISTS: Final = ("audience", "targets", "segments")
+_BY_ARGUMENT: Final = (("linear",), ("exponential",), (BLUE_GREEN,), ("release",))
 ARGUMENTS: Final = (
     *_SAME,
     "steps",
@@ -295,6 +299,8 @@ ARGUMENTS: Final = (
     *_LINEAR,
     *_EXPONENTIAL,
     *_BLUE_GREEN,
+    *_RELEASE,
+    *_NAMED,
     *_CHECKS,
 )
 """What :func:`make_plan` takes."""
@@ -304,11 +310,13 @@ def make_plan(**arguments: Any) -> Plan:
     """Return the plan that arguments say: :data:`ARGUMENTS`, each left out or None for its default.
 
     They are a file's fields, as text or as values. ``start`` and ``to`` belong to ``exponential``
-    steps where that is the strategy or a ``factor`` is given, else to ``linear`` ones. ``steps``
-    and ``bake`` may be text with commas, as may ``audience``. ``error_rate``, ``success_rate``
-    (percentages), ``latency`` (a time, or a number of milliseconds) and ``slow`` (``2s:10%``: a
-    time and a share) make a guardrail each; a limit that begins with ``+`` is over the control.
-    Raises DocumentError with every problem, whose path is the argument.
+    steps where that is the strategy or a ``factor`` is given, else to ``linear`` ones; ``segments``
+    and ``preview`` to ``release``, unless the strategy is blue-green or an ``audience`` is given.
+    ``steps`` and ``bake`` may be text with commas, as may ``audience``, ``targets`` and
+    ``segments``. ``error_rate``, ``success_rate`` (percentages), ``latency`` (a time, or a number
+    of milliseconds) and ``slow`` (``2s:10%``: a time and a share) make a guardrail each; a limit
+    that begins with ``+`` is over the control. Raises DocumentError with every problem, whose path
+    is the argument.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     faults = [
@@ -336,22 +344,32 @@ def make_plan(**arguments: Any) -> Plan:
 def _tables(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables of strategies that arguments say."""
     strategy = given.get("strategy")
-    grows = "factor" in given or str(strategy).strip().lower() == Strategy.EXPONENTIAL.value
+    grows = "factor" in given or _is(strategy, Strategy.EXPONENTIAL)
     linear = _LINEAR if grows else (*_SHARED, *_LINEAR)
     exponential = (*_SHARED, *_EXPONENTIAL) if grows else ()
+    released = strategy is not None and _is(strategy, Strategy.RELEASE)
+    if strategy is None and "audience" not in given:
+        released = any(name in given for name in ("targets", "segments"))
+    blue_green = _BLUE_GREEN if released else (*_BLUE_GREEN, *_NAMED)
+    release = (*_RELEASE, *_NAMED) if released else _RELEASE
     found = {
         table: {name: given[name] for name in names if name in given}
         for table, names in (
             ("linear", linear),
             ("exponential", exponential),
-            (BLUE_GREEN, _BLUE_GREEN),
+            (BLUE_GREEN, blue_green),
+            ("release", release),
         )
     }
-    if "audience" in given:
-        found[BLUE_GREEN]["audience"] = _listed(given["audience"])
+    for fields in found.values():
+        fields |= {name: _listed(fields[name]) for name in _LISTS if name in fields}
     if "factor" in given:
         found["exponential"]["factor"] = _number(given["factor"])
     return {table: fields for table, fields in found.items() if fields}
+
+
+def _is(said: Any, strategy: Strategy) -> bool:
+    return isinstance(said, str) and said.strip().lower().replace("-", "_") == strategy.value
 
 
 def _of_argument(fault: Fault, checks: tuple[str, ...]) -> Fault:
@@ -359,7 +377,7 @@ def _of_argument(fault: Fault, checks: tuple[str, ...]) -> Fault:
     place = fault.place
     if place[:1] == ("guardrails",) and len(place) > 1 and isinstance(place[1], int):
         place = (checks[place[1]],)
-    elif place[:1] in (("linear",), ("exponential",), (BLUE_GREEN,)) and len(place) > 1:
+    elif place[:1] in _BY_ARGUMENT and len(place) > 1:
         place = place[1:]
     return Fault(place, fault.message, fault.hint)
 

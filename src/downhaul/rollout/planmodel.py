@@ -248,6 +248,17 @@ class BlueGreenTable(_Model):
     """how long they alone get it; left out, the `bake` of the plan"""
 
 
+class ReleaseTable(_Model):
+    """Named users and segments first, then the steps."""
+
+    targets: list[Annotated[str, Field(min_length=1)]] = []
+    """targeting keys that get the variant first"""
+    segments: list[Annotated[str, Field(min_length=1)]] = []
+    """segments that get it with them"""
+    preview: Seconds | None = None
+    """how long they alone get it; left out, the `bake` of the plan"""
+
+
 class MetricsTable(BaseModel):
     """Where counts come from; what else stands here is for the source to read."""
 
@@ -268,10 +279,11 @@ class PlanTable(_Model):
     strategy: _StrategyName | None = None
     """left out, the one whose table is there, else `canary`"""
     steps: Annotated[list[_Step], Field(min_length=1, max_length=100)] | None = None
-    """for `canary`: percentages that rise"""
+    """for `canary` and `release`: percentages that rise"""
     linear: LinearTable | None = None
     exponential: ExponentialTable | None = None
     blue_green: Annotated[BlueGreenTable | None, Field(alias=BLUE_GREEN)] = None
+    release: ReleaseTable | None = None
     bake: _Bake = DEFAULT_BAKE
     """how long each step lasts, or a list with a time for each step"""
     max_bake: Seconds | None = None
@@ -306,6 +318,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "linear": LinearTable,
     "exponential": ExponentialTable,
     BLUE_GREEN: BlueGreenTable,
+    "release": ReleaseTable,
     "guardrails": CheckTable,
     "signals": CheckTable,
     "metrics": MetricsTable,

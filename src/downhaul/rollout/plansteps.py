@@ -16,6 +16,7 @@ from downhaul.rollout.planmodel import (
     ExponentialTable,
     LinearTable,
     PlanTable,
+    ReleaseTable,
     StepTable,
 )
 from downhaul.rollout.units import percent_text, weight_from
@@ -24,10 +25,11 @@ _MOST: Final = 100
 _PERCENT: Final = WHOLE // 100
 _TABLES: Final[Mapping[str, tuple[Strategy, ...]]] = MappingProxyType(
     {
-        "steps": (Strategy.CANARY,),
+        "steps": (Strategy.CANARY, Strategy.RELEASE),
         "linear": (Strategy.LINEAR,),
         "exponential": (Strategy.EXPONENTIAL,),
         BLUE_GREEN: (Strategy.BLUE_GREEN,),
+        "release": (Strategy.RELEASE,),
     }
 )
 """Which strategies read a table. The first one is meant where none is named."""
@@ -42,6 +44,8 @@ class _Draft:
     bake: float | None = None
     max_bake: float | None = None
     preview: bool = False
+    targets: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
 
 
 def implied(table: PlanTable) -> Strategy:
@@ -92,7 +96,14 @@ def _step(table: PlanTable, draft: _Draft, bake: float, faults: list[Fault]) -> 
         place: Place = draft.place if draft.max_bake or draft.bake else ("max_bake",)
         message = "the longest bake is shorter than the bake"
         faults.append(Fault(place, message, "raise max_bake, or leave it out"))
-    return Step(draft.weight, bake, longest, preview=draft.preview)
+    return Step(
+        draft.weight,
+        bake,
+        longest,
+        preview=draft.preview,
+        targets=draft.targets,
+        segments=draft.segments,
+    )
 
 
 def _bakes(table: PlanTable, count: int, faults: list[Fault]) -> list[float]:
@@ -185,6 +196,26 @@ def _blue_green(table: PlanTable, _faults: list[Fault]) -> Iterable[_Draft]:
     yield _Draft(WHOLE, (BLUE_GREEN,))
 
 
+def _release(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
+    said = table.release or ReleaseTable()
+    if not (said.targets or said.segments):
+        hint = 'say whom: targets = ["ana"], or segments = ["staff"]'
+        faults.append(Fault(("release",), "nobody is named to get it first", hint))
+    yield _Draft(
+        0,
+        ("release",),
+        said.preview,
+        preview=True,
+        targets=_once(said.targets),
+        segments=_once(said.segments),
+    )
+    yield from _canary(table, faults)
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 def _rising(weights: Iterable[int], name: str) -> list[_Draft]:
     return [_Draft(one, (name,)) for one in weights]
 
@@ -205,6 +236,7 @@ _STRATEGIES: Final[Mapping[Strategy, Callable[[PlanTable, list[Fault]], Iterable
             Strategy.LINEAR: _linear,
             Strategy.EXPONENTIAL: _exponential,
             Strategy.BLUE_GREEN: _blue_green,
+            Strategy.RELEASE: _release,
         }
     )
 )

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.analysis.model import MetricSource
 from downhaul.context import Context
@@ -33,6 +33,9 @@ from downhaul.rollout.results import (
 from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
 from downhaul.store.rollouts import ALIVE, EventRow, NewRollout, RolloutRow, RolloutStore
+
+if TYPE_CHECKING:
+    from downhaul.rollout.lint_named import Place
 
 _log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000
@@ -96,9 +99,13 @@ class Rollouts:
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (only here and at the start)
 
         flag = self._operator.provider.get(plan.flag)
-        if flag is None:
-            return lint(plan, None, requests_per_hour=requests_per_hour)
-        return lint(plan, flag, killed=self._kill_of(flag), requests_per_hour=requests_per_hour)
+        return lint(
+            plan,
+            flag,
+            killed=None if flag is None else self._kill_of(flag),
+            requests_per_hour=requests_per_hour,
+            place=self._place(plan),
+        )
 
     def resolve(self, plan: Plan) -> Plan:
         """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
@@ -131,7 +138,8 @@ class Rollouts:
             )
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
 
-        wrong = [one for one in lint(plan, flag) if one.severity is Severity.ERROR]
+        advice = lint(plan, flag, place=self._place(plan))
+        wrong = [one for one in advice if one.severity is Severity.ERROR]
         if wrong:
             problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
             raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
@@ -376,6 +384,15 @@ class Rollouts:
         from downhaul.rollout.planfile import resolved  # noqa: PLC0415  (pydantic)
 
         return resolved(plan, flag)
+
+    def _place(self, plan: Plan) -> Place:
+        """Return where the flag lives; its segments are only asked for where some are named."""
+        from downhaul.rollout.lint_named import Place  # noqa: PLC0415  (as the lint)
+
+        provider = self._operator.provider
+        known = bool(plan.segments) and Capability.SEGMENTS in provider.capabilities
+        segments = provider.list().segments if known else {}
+        return Place(provider.name, provider.capabilities, segments)
 
     def _kill_of(self, flag: Flag) -> Any:
         control = self._operator.control
