@@ -48,6 +48,16 @@ NAMED = Step(0, BAKE, 3 * BAKE, preview=True, targets=("qa",), segments=("staff"
 RELEASE = replace(
     plan_of(10, 100), strategy=Strategy.RELEASE, steps=(NAMED, *plan_of(10, 100).steps)
 )
+RINGS = replace(
+    plan_of(50, 100),
+    strategy=Strategy.RINGS,
+    steps=(
+        replace(NAMED, segments=(), name="us"),
+        replace(NAMED, targets=(), segments=("staff",)),
+        replace(NAMED, targets=("zoe",), segments=("beta",)),
+        *plan_of(50, 100).steps,
+    ),
+)
 BEFORE = Flag.boolean("agent", on=True, percent=0, deny=["ben"])
 
 

@@ -36,6 +36,9 @@ def flags_to_raise(draw, **of_flags):
         steps = (*preview, steps[-1])
     elif strategy is Strategy.RELEASE:
         steps = (draw(_named(present, of_flags.get("segments", ()))), *steps)
+    elif strategy is Strategy.RINGS:
+        rings = st.lists(_named(present, of_flags.get("segments", ())), min_size=1, max_size=3)
+        steps = (*draw(rings), *steps[-2:])
     held = draw(st.sampled_from([0, 0, unit, 10 * unit]))
     below = max((one.weight for one in steps[:-1]), default=present)
     if held and steps[-1].weight == WHOLE and WHOLE - held > below:

@@ -8,7 +8,7 @@ import pytest
 from downhaul.analysis.model import Check, Finding, Measure, Verdict
 from downhaul.backends.edits import with_on, with_rollout
 from downhaul.cli import rollout_words as words
-from downhaul.cli.rollout_render import explain_lines, list_rows, rollout_data
+from downhaul.cli.rollout_render import explain_lines, list_rows, rollout_data, stands
 from downhaul.cli.rollout_tree import DRAWN, TYPED, headline, signs_for, tree
 from downhaul.encoding import flag_to_data
 from downhaul.flag import Flag
@@ -549,3 +549,31 @@ def test_a_release_says_in_words_who_is_named():
     many = replace(RELEASE.steps[0], targets=("a", "b", "c", "d"), segments=())
     crowd = replace(RELEASE, steps=(many, *RELEASE.steps[1:]))
     assert words.exposed(rollout(plan=crowd, step=0, desired=desired(0))) == "4 users"
+
+
+RINGS = replace(
+    RELEASE,
+    strategy=Strategy.RINGS,
+    steps=(
+        Step(0, 600.0, 1800.0, preview=True, targets=("ana", "ben"), name="us"),
+        Step(0, 600.0, 1800.0, preview=True, segments=("staff", "beta")),
+        *RELEASE.steps[1:],
+    ),
+)
+
+
+def test_rings_are_drawn_by_their_names():
+    one = rollout(plan=RINGS, step=1, history=(baked(0),), findings=(), desired=desired(0))
+    assert [text.split("   ")[0] for text in steps_of(one)] == [
+        "✔ ring us",
+        "● ring 2",
+        "○ 5 %",
+        "○ 100 %",
+    ]
+    assert "ana and ben" in steps_of(one)[0]
+    assert steps_of(one)[1].endswith("8m 20s of 10m   segment staff and segment beta")
+    assert words.exposed(one) == "rings us and 2"
+    first = rollout(plan=RINGS, step=0, history=(), findings=(), desired=desired(0))
+    assert words.exposed(first) == "ring us (ana and ben)"
+    assert words.coming(first) == "ring 2 (segment staff and segment beta) in 1m 40s"
+    assert "which serves rings us and 2" in stands(one)

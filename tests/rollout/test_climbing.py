@@ -225,3 +225,59 @@ def test_nothing_is_rehearsed_with_a_segment_that_is_not_there(here):
     found = here.rollouts.rehearse(release(10, 100))
     assert found.held
     assert found.exposed[0] == 2 + 20  # ana and ben; eve, asked as somebody of the segment is
+
+
+# --- ring by ring
+
+BETA = Segment("beta", (Keys(frozenset({"mia", "bob"})),))
+
+
+def rings(*percents, **fields):
+    plan = plan_for("agent", *percents, strategy=Strategy.RINGS, **fields)
+    ring = Step(0, BAKE, 3 * BAKE, preview=True)
+    named_ones = (
+        replace(ring, targets=("ana", "ben"), name="us"),
+        replace(ring, segments=("staff",)),
+        replace(ring, targets=("zoe",), segments=("beta",)),
+    )
+    return replace(plan, steps=(*named_ones, *plan.steps))
+
+
+@pytest.mark.rule("R3", "E7")
+def test_each_ring_adds_its_own_in_one_write_and_everybody_is_last(world):
+    world.provider.put_segment(STAFF, WHO)
+    world.provider.put_segment(BETA, WHO)
+    before = world.flag(on=False)
+    world.rollouts.start(rings(50, 100))
+    written = len(world.provider.history("agent"))
+    found = [(set(), 0.0)]
+    while world.phase() != "completed":
+        world.tick(0 if len(found) == 1 else 5)
+        now = (named(world), world.percent())
+        if now != found[-1]:
+            found.append(now)
+    us, staff, beta = {"ana", "ben"}, {"staff"}, {"zoe", "beta"}
+    assert found[1:] == [
+        (us, 0),
+        (us | staff, 0),
+        (us | staff | beta, 0),
+        (us | staff | beta, 50),
+        (us | {"zoe"}, 100),
+    ]
+    assert len(world.provider.history("agent")) == written + 5
+    assert [one.step for one in world.state().history] == [0, 1, 2, 3, 4]
+    world.rollouts.revert("agent", "worse")
+    assert replace(world.kept(), version="") == replace(before, version="")
+
+
+@pytest.mark.rule("R4", "R8")
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_a_bad_ring_is_taken_back_with_all_before_it(world, step):
+    world.provider.put_segment(STAFF, WHO)
+    world.provider.put_segment(BETA, WHO)
+    before = world.flag(allow=["lea"], rules=(Rule("off", (Clause("plan", Operator.PRESENT),)),))
+    world.rollouts.start(rings(50, 100, guardrails=(ERRORS,)))
+    world.go(lambda: world.state().entered and world.state().step == step)
+    world.traffic.arms["on"].errors = 0.2
+    world.go_to("rolled_back")
+    assert replace(world.kept(), version="") == replace(before, version="")

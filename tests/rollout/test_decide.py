@@ -20,6 +20,7 @@ from rollout_cases import (
     NOW,
     REGRESSED,
     RELEASE,
+    RINGS,
     RISES,
     SIGNAL,
     TICK,
@@ -33,7 +34,7 @@ from rollout_cases import (
     state_at,
 )
 
-from downhaul.backends.edits import with_on, with_rollout, with_targets
+from downhaul.backends.edits import with_on, with_rollout, with_segments, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
 from downhaul.rollout.decide import decide
@@ -124,7 +125,7 @@ def states_of(plan, before):
     common = {"before": before}
     yield new_state(before)
     yield new_state(before, phase=Phase.PAUSED, because=Because.BY_HAND)
-    for step in {0, last, last - 1 if plan.holdback else 0}:
+    for step in {0, last, last - 1 if plan.holdback or plan.strategy is Strategy.RINGS else 0}:
         for seconds in (25.0, BAKE, 4 * BAKE):
             yield state_at(plan, step, baked=seconds, waited=seconds, **common)
     for because in (Because.BY_HAND, Because.DRIFT_LOWERED, Because.UNDECIDED):
@@ -191,6 +192,7 @@ def table():
         moments_of(at_ease, BEFORE),
         moments_of(HELD_BACK, BEFORE),
         moments_of(RELEASE, BEFORE),
+        moments_of(RINGS, BEFORE),
     )
     return tuple(itertools.chain.from_iterable(lines))
 
@@ -282,13 +284,15 @@ def test_nothing_but_a_start_and_a_raise_serves_more():
 @whole_table
 @pytest.mark.rule("R3")
 def test_nobody_is_named_but_by_a_start_and_a_raise():
-    written = each(lambda one: one.plan is RELEASE and one.decision.action is not None)
+    written = each(lambda one: one.plan in (RELEASE, RINGS) and one.decision.action is not None)
     for one in written:
         action, seen = one.decision.action, one.seen
         after = carried_out(action, seen.flag, seen.snapshot, one.plan)
         if one.rises:
-            assert named(seen.flag) <= named(after) | {"staff"}, one
-            assert one.after.step or {"qa", "staff"} <= named(after), one
+            gone = set(one.plan.segments) if action.weight == 100_000 else set()
+            assert named(seen.flag) <= named(after) | gone, one
+            own = one.plan.steps[one.after.step]
+            assert {*own.targets, *own.segments} <= named(after), one
         else:
             assert named(after) <= named(seen.flag), one
 
@@ -1042,3 +1046,66 @@ def test_a_backend_that_stays_away_is_told_once_and_counted_anew_next_time():
 def test_tries_come_less_and_less_often_but_always_come():
     waits = [retry_in(State(failures=count)) for count in range(1, 9)]
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+# --- named users, ring by ring
+
+
+@pytest.mark.rule("R2", "R3")
+def test_each_ring_is_one_write_that_names_its_own():
+    started = look(new_state(), BEFORE, RINGS, findings=())
+    assert started.action == Action(Operation.START, targets=("qa",), segments=())
+    assert started.afterwards[0].reason == "step 1 of 5: ring us (qa)"
+    baked = {"baked": BAKE, "waited": BAKE}
+    second = look(state_at(RINGS, 0, **baked), at_step(BEFORE, RINGS, 0), RINGS)
+    assert second.action == Action(Operation.RAISE, segments=("staff",))
+    third = look(state_at(RINGS, 1, **baked), at_step(BEFORE, RINGS, 1), RINGS)
+    assert third.action == Action(Operation.RAISE, targets=("zoe",), segments=("beta",))
+    half = look(state_at(RINGS, 2, **baked), at_step(BEFORE, RINGS, 2), RINGS)
+    assert half.action == Action(Operation.RAISE, weight=50_000, segments=())
+    whole = look(state_at(RINGS, 3, **baked), at_step(BEFORE, RINGS, 3), RINGS)
+    rules = ("staff", "beta")
+    assert whole.action == Action(Operation.RAISE, 100_000, segments=(), obsolete=rules)
+
+
+def test_a_rule_that_was_there_before_is_not_taken_for_ours():
+    before = with_segments(BEFORE, "on", ["beta"])
+    flag = at_step(before, RINGS, 3)
+    baked = state_at(RINGS, 3, before=before, baked=BAKE, waited=BAKE)
+    decision = look(baked, flag, RINGS, snapshot=before)
+    assert decision.action.obsolete == ("staff",)
+    assert carried_out(decision.action, flag, before, RINGS).rules == before.rules
+
+
+@pytest.mark.rule("R3", "R5")
+def test_a_ring_without_data_is_the_last_one():
+    baked = state_at(RINGS, 1, baked=BAKE, waited=3 * BAKE)
+    flag = at_step(BEFORE, RINGS, 1)
+    assert look(replace(baked, waited=BAKE), flag, RINGS, findings=NO_DATA).action is None
+    paused = look(baked, flag, RINGS, findings=NO_DATA).state
+    assert (paused.phase, paused.because) == (Phase.PAUSED, Because.NO_DATA)
+
+
+@pytest.mark.rule("R4", "R8")
+@pytest.mark.parametrize("step", range(5))
+def test_every_ring_is_left_by_the_switch_and_the_snapshot(step):
+    before = with_targets(BEFORE, "on", ["ana"])
+    flag = at_step(before, RINGS, step)
+    state = state_at(RINGS, step, Phase.ROLLING_BACK, before=before)
+    decisions, after = way_back(state, flag, RINGS, before)
+    assert [one.action.operation for one in decisions] == [Operation.OFF, Operation.RESTORE]
+    assert after == before
+
+
+@pytest.mark.rule("R7")
+def test_a_ring_that_was_lowered_and_resumed_names_its_own_again_and_no_other():
+    before = with_rollout(BEFORE, "on", 5_000)
+    plan = replace(
+        RINGS, steps=tuple(replace(one, weight=max(one.weight, 5_000)) for one in RINGS.steps)
+    )
+    flag = at_step(before, plan, 1)
+    lower = with_targets(with_rollout(flag, "on", 2_000), "on", [])
+    paused = look(state_at(plan, 1, before=before), lower, plan, snapshot=before).state
+    assert paused.because == Because.DRIFT_OTHER
+    resumed = look(paused, lower, plan, snapshot=before, asked=asks(Verb.RESUME))
+    assert resumed.action == Action(Operation.RAISE, weight=5_000, segments=("staff",))

@@ -15,10 +15,11 @@ from rollout_cases import (
     BAKE,
     CLEAN,
     DRY_RUN,
-    NAMED,
     NO_DATA,
     NOW,
     REGRESSED,
+    RELEASE,
+    RINGS,
     RISES,
     SIGNAL,
     TICK,
@@ -46,7 +47,11 @@ from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Step, Strategy
 from downhaul.rollout.state import RETURNING, Act, Because, Phase, State, Verb
 
 USERS = ("ben", "eve", "qa", *(f"user-{number}" for number in range(40)))
-SEGMENTS = (Segment("staff", (Keys(frozenset({"ben", "user-1", "user-2"})),)),)
+SEGMENTS = (
+    Segment("staff", (Keys(frozenset({"ben", "user-1", "user-2"})),)),
+    Segment("beta", (Keys(frozenset({"user-2", "user-3"})),)),
+)
+NAMING = {"release": RELEASE, "rings": RINGS, "rings held back": RINGS}
 KILL = KillRecord(Scope.parse("agent"), 1, killed=True, actor="ben", reason="no")
 FAULTS = ("", "refuses", "answer is lost", "second write fails", "dies before", "dies after")
 GOOD = (CLEAN, DRY_RUN)
@@ -105,7 +110,15 @@ class Rollout(RuleBasedStateMachine):
     @initialize(
         percents=st.sampled_from([(10, 50, 100), (20, 40), (100,)]),
         shape=st.sampled_from(
-            ["canary", "held back", "blue-green", "blue-green held back", "release"]
+            [
+                "canary",
+                "held back",
+                "blue-green",
+                "blue-green held back",
+                "release",
+                "rings",
+                "rings held back",
+            ]
         ),
         on=st.booleans(),
         before=st.sampled_from([0, 5]),
@@ -124,10 +137,12 @@ class Rollout(RuleBasedStateMachine):
             self.plan = replace(
                 self.plan, strategy=Strategy.BLUE_GREEN, steps=steps, audience=("qa",)
             )
-        if shape == "release":
-            named = replace(NAMED, weight=before * 1000)
+        if shape in NAMING:
+            named = tuple(replace(one, weight=before * 1000) for one in NAMING[shape].steps[:-2])
             self.plan = replace(
-                self.plan, strategy=Strategy.RELEASE, steps=(named, *self.plan.steps)
+                self.plan,
+                strategy=NAMING[shape].strategy,
+                steps=(*named, *self.plan.steps),
             )
         if shape.endswith("held back"):
             self.plan = held_back(self.plan)

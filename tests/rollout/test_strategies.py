@@ -1,5 +1,6 @@
 """How exposure rises, strategy by strategy: what a plan makes of each, and of what it can't be."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -49,12 +50,18 @@ def read(**said):
         return {one.path for one in error.problems}, None
 
 
-NAMES = {Strategy.RELEASE: {"targets": "ana"}}
+NAMES = {
+    Strategy.RELEASE: {"release": {"targets": ["ana"]}},
+    Strategy.RINGS: {"rings": [{"targets": ["ana"], "name": "us"}, {"segments": ["staff"]}]},
+}
 
 
 def a_plan(strategy, **said):
     """Return a plan of a strategy, with somebody named where one has to be."""
-    return make_plan(flag="a", strategy=strategy.value, **NAMES.get(strategy, {}), **said)
+    named = NAMES.get(strategy, {})
+    return parse_plan(
+        json.dumps({"flag": "a", "strategy": strategy.value, **named, **said}), "json"
+    )
 
 
 def percents(plan):
@@ -390,3 +397,79 @@ def test_names_stand_before_percentages_and_once():
     says(told(beside), Severity.ERROR, "steps[1]", "beside a percentage")
     twice = replace(NAMED, steps=(first, replace(first, segments=()), last))
     says(told(twice), Severity.NOTE, "steps[1]", 'user "ana", user "ben" got the variant at step 1')
+
+
+# --- rings
+
+
+RINGS = """
+flag = "a"
+bake = "1d"
+steps = [10, 100]
+unguarded = "an example"
+
+[[rings]]
+name = "us"
+targets = ["ana", "ben"]
+bake = "2h"
+max_bake = "3h"
+
+[[rings]]
+segments = ["staff"]
+"""
+
+
+def test_rings_come_one_after_the_other_and_everybody_last():
+    plan = parse_plan(RINGS, "toml")
+    assert plan.strategy is Strategy.RINGS
+    assert plan.steps == (
+        Step(0, 2 * HOUR, 3 * HOUR, True, ("ana", "ben"), name="us"),
+        Step(0, DAY, 3 * DAY, True, segments=("staff",)),
+        Step(10_000, DAY, 3 * DAY),
+        Step(WHOLE, DAY, 3 * DAY),
+    )
+    assert (plan.targets, plan.segments) == (("ana", "ben"), ("staff",))
+    assert plan.as_mapping()["schema"] == 2
+    alone = parse_plan('flag = "a"\n[[rings]]\ntargets = ["ana"]', "toml")
+    assert percents(alone) == [0, 100]  # everybody at once, unless steps say otherwise
+    each = parse_plan('flag = "a"\nbake = ["1h", "2h"]\n[[rings]]\ntargets = ["ana"]', "toml")
+    assert [one.bake for one in each.steps] == [HOUR, 2 * HOUR]
+
+
+@pytest.mark.parametrize(
+    "text, path, message",
+    [
+        ("rings = []", "rings", "not be empty"),
+        ('strategy = "rings"', "rings", "there are none"),
+        ("[[rings]]", "rings[0]", "nobody is in it"),
+        ('[[rings]]\ntargets = ["a"]\n[[rings]]\nname = "us"', "rings[1]", "nobody is in it"),
+        ('[[rings]]\ntargets = ["a"]\nbak = "1h"', "rings[0].bak", "no such field"),
+        ('[[rings]]\ntargets = ["a"]\nbake = "2h"\nmax_bake = "1h"', "rings[0]", "shorter than"),
+        (
+            '[[rings]]\nname = "us"\ntargets = ["a"]\n[[rings]]\nname = "us"\ntargets = ["b"]',
+            "rings[1].name",
+            'two rings are called "us"',
+        ),
+        ('[[rings]]\ntargets = ["a"]\n[linear]', "linear", "takes no such field"),
+        ('strategy = "release"\n[[rings]]\ntargets = ["a"]', "rings", "takes no such field"),
+    ],
+)
+def test_what_are_no_rings_is_refused(text, path, message):
+    refused(text, path, message)
+
+
+def test_a_problem_of_a_ring_has_its_line():
+    with pytest.raises(DocumentError) as caught:
+        parse_plan(f'{RINGS}\n[[rings]]\nname = "beta"\n', "toml", "plan.toml")
+    assert [one.origin for one in caught.value.problems] == ["plan.toml:16"]
+
+
+def test_what_a_lint_says_of_rings():
+    plan = replace(parse_plan(RINGS, "toml"), variant="on")
+    (found,) = [one for one in told(plan) if one[1] != "unguarded"]
+    assert found[:2] == (Severity.NOTE, "steps[2]")
+    assert found[2] == "after the rings come 10 % at once"
+    can = NATIVE - {Capability.SEGMENTS}
+    says(told(plan, capabilities=can), Severity.ERROR, "rings", "no rules for segments")
+    denied = replace(OPEN, targets=(Target("off", frozenset({"ben"})),))
+    says(told(plan, denied), Severity.WARNING, "rings", '"ben" always gets "off" now')

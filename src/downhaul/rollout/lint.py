@@ -404,7 +404,11 @@ def _exposure(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
             yield _note(path, f"the flag serves {percent_text(present)} already")
         elif plan.strategy is not Strategy.BLUE_GREEN and first.weight - present > SMALL_START:
             message = f"the first step exposes {percent_text(first.weight - present)} at once"
-            yield _warning(path, message, "start with 1 to 5 %")
+            if plan.strategy is Strategy.RINGS:
+                message = f"after the rings come {percent_text(first.weight - present)} at once"
+                yield _note(path, message, "let them come step by step: steps = [10, 50, 100]")
+            else:
+                yield _warning(path, message, "start with 1 to 5 %")
     yield from _resolution(flag, variant, plan, int(present))
     yield from lint_named.on_flag(plan, flag, variant)
 

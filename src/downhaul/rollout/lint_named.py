@@ -115,13 +115,18 @@ def _asks_for(flag: str, segment: str, segments: Mapping[str, Segment]) -> bool:
 
 
 def _users_path(plan: Plan) -> str:
-    return {Strategy.BLUE_GREEN: "blue-green.audience"}.get(
-        plan.strategy, f"{plan.strategy.value}.targets"
-    )
+    return _PATHS.get(plan.strategy, ("steps", "steps"))[0]
 
 
 def _segments_path(plan: Plan) -> str:
-    return f"{plan.strategy.value.replace('_', '-')}.segments"
+    return _PATHS.get(plan.strategy, ("steps", "steps"))[1]
+
+
+_PATHS: Final = {
+    Strategy.BLUE_GREEN: ("blue-green.audience", "blue-green.segments"),
+    Strategy.RELEASE: ("release.targets", "release.segments"),
+    Strategy.RINGS: ("rings", "rings"),
+}
 
 
 def _few(words: Iterable[str]) -> str:

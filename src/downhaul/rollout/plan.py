@@ -45,6 +45,8 @@ class Strategy(StrEnum):
     BLUE_GREEN = "blue_green"
     RELEASE = "release"
     """Named users and segments first, then percentages."""
+    RINGS = "rings"
+    """One named group after the other, and everybody last."""
 
 
 class OnUndecided(StrEnum):
@@ -70,7 +72,8 @@ class Step:
     ``weight`` is in thousandths of a percent; ``bake`` and ``max_bake`` are seconds. A ``preview``
     step serves named users alone: its weight is that of the flag before. They are its own
     ``targets`` (targeting keys) and ``segments``, and the plan's audience. Who was named stays in
-    at the steps that follow. Only the write that ends a holdback bakes for no time at all.
+    at the steps that follow. A step may have a
+    ``name`` for people. Only the write that ends a holdback bakes for no time at all.
     """
 
     weight: int
@@ -79,6 +82,7 @@ class Step:
     preview: bool = False
     targets: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def percent(self) -> float:
@@ -239,6 +243,7 @@ def _step_data(step: Step) -> dict[str, Any]:
         # Left out where there are none: such a step has the form, and its plan the digest, of ever.
         **({"targets": list(step.targets)} if step.targets else {}),
         **({"segments": list(step.segments)} if step.segments else {}),
+        **({"name": step.name} if step.name else {}),
     }
 
 
@@ -250,6 +255,7 @@ def _step(data: Mapping[str, Any]) -> Step:
         preview=bool(data.get("preview", False)),
         targets=tuple(data.get("targets", ())),
         segments=tuple(data.get("segments", ())),
+        name=str(data.get("name", "")),
     )
 
 

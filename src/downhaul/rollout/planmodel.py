@@ -259,6 +259,21 @@ class ReleaseTable(_Model):
     """how long they alone get it; left out, the `bake` of the plan"""
 
 
+class RingTable(_Model):
+    """One ring: who gets the variant next, by name."""
+
+    name: str = ""
+    """what it is called"""
+    targets: list[Annotated[str, Field(min_length=1)]] = []
+    """targeting keys that are in it"""
+    segments: list[Annotated[str, Field(min_length=1)]] = []
+    """segments that are in it"""
+    bake: Seconds | None = None
+    """how long it lasts; left out, the `bake` of the plan"""
+    max_bake: Seconds | None = None
+    """how long it may last while its checks are undecided; left out, that of the plan"""
+
+
 class MetricsTable(BaseModel):
     """Where counts come from; what else stands here is for the source to read."""
 
@@ -279,11 +294,13 @@ class PlanTable(_Model):
     strategy: _StrategyName | None = None
     """left out, the one whose table is there, else `canary`"""
     steps: Annotated[list[_Step], Field(min_length=1, max_length=100)] | None = None
-    """for `canary` and `release`: percentages that rise"""
+    """for `canary`, `release` and `rings`: percentages that rise"""
     linear: LinearTable | None = None
     exponential: ExponentialTable | None = None
     blue_green: Annotated[BlueGreenTable | None, Field(alias=BLUE_GREEN)] = None
     release: ReleaseTable | None = None
+    rings: Annotated[list[RingTable], Field(min_length=1, max_length=100)] | None = None
+    """who gets the variant, one ring after the other; everybody comes after them"""
     bake: _Bake = DEFAULT_BAKE
     """how long each step lasts, or a list with a time for each step"""
     max_bake: Seconds | None = None
@@ -319,6 +336,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "exponential": ExponentialTable,
     BLUE_GREEN: BlueGreenTable,
     "release": ReleaseTable,
+    "rings": RingTable,
     "guardrails": CheckTable,
     "signals": CheckTable,
     "metrics": MetricsTable,

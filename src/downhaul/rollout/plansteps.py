@@ -25,11 +25,12 @@ _MOST: Final = 100
 _PERCENT: Final = WHOLE // 100
 _TABLES: Final[Mapping[str, tuple[Strategy, ...]]] = MappingProxyType(
     {
-        "steps": (Strategy.CANARY, Strategy.RELEASE),
+        "steps": (Strategy.CANARY, Strategy.RELEASE, Strategy.RINGS),
         "linear": (Strategy.LINEAR,),
         "exponential": (Strategy.EXPONENTIAL,),
         BLUE_GREEN: (Strategy.BLUE_GREEN,),
         "release": (Strategy.RELEASE,),
+        "rings": (Strategy.RINGS,),
     }
 )
 """Which strategies read a table. The first one is meant where none is named."""
@@ -46,6 +47,7 @@ class _Draft:
     preview: bool = False
     targets: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    name: str = ""
 
 
 def implied(table: PlanTable) -> Strategy:
@@ -103,6 +105,7 @@ def _step(table: PlanTable, draft: _Draft, bake: float, faults: list[Fault]) -> 
         preview=draft.preview,
         targets=draft.targets,
         segments=draft.segments,
+        name=draft.name,
     )
 
 
@@ -212,6 +215,35 @@ def _release(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
     yield from _canary(table, faults)
 
 
+def _rings(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
+    if not table.rings:
+        hint = "give them, the first one first: [[rings]]"
+        faults.append(Fault(("rings",), "there are none", hint))
+    names: set[str] = set()
+    for index, one in enumerate(table.rings or ()):
+        place, name = ("rings", index), one.name.strip()
+        if not (one.targets or one.segments):
+            hint = 'say who: targets = ["ana"], or segments = ["staff"]'
+            faults.append(Fault(place, "nobody is in it", hint))
+        if name in names:
+            faults.append(Fault((*place, "name"), f'two rings are called "{name}"'))
+        names |= {name} - {""}
+        yield _Draft(
+            0,
+            place,
+            one.bake,
+            one.max_bake,
+            preview=True,
+            targets=_once(one.targets),
+            segments=_once(one.segments),
+            name=name,
+        )
+    if table.steps is None:
+        yield _Draft(WHOLE, ("rings",))
+    else:
+        yield from _canary(table, faults)
+
+
 def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -237,6 +269,7 @@ _STRATEGIES: Final[Mapping[Strategy, Callable[[PlanTable, list[Fault]], Iterable
             Strategy.EXPONENTIAL: _exponential,
             Strategy.BLUE_GREEN: _blue_green,
             Strategy.RELEASE: _release,
+            Strategy.RINGS: _rings,
         }
     )
 )

@@ -15,16 +15,30 @@ def step_text(plan: Plan, number: int) -> str:
     """Return whom a step lets in: ``25 %``, ``ana, ben and segment staff``."""
     if not plan.steps[number].preview:
         return percent_text(plan.steps[number].weight)
-    if plan.strategy is Strategy.BLUE_GREEN:
-        return "the preview audience"
-    return whom(plan, number)
+    match plan.strategy:
+        case Strategy.BLUE_GREEN:
+            return "the preview audience"
+        case Strategy.RINGS:
+            return f"{label(plan, number)} ({whom(plan, number)})"
+        case _:
+            return whom(plan, number)
 
 
 def label(plan: Plan, number: int) -> str:
-    """Return what a step is called where there is room for little: ``25 %``, ``preview``."""
+    """Return what a step is called where there is room for little: ``25 %``, ``ring staff``."""
     if not plan.steps[number].preview:
         return percent_text(plan.steps[number].weight)
-    return "preview" if plan.strategy is Strategy.BLUE_GREEN else "named"
+    match plan.strategy:
+        case Strategy.BLUE_GREEN:
+            return "preview"
+        case Strategy.RINGS:
+            return f"ring {_ring(plan, number)}"
+        case _:
+            return "named"
+
+
+def _ring(plan: Plan, number: int) -> str:
+    return plan.steps[number].name or str(number + 1)
 
 
 def whom(plan: Plan, number: int) -> str:
@@ -35,8 +49,12 @@ def whom(plan: Plan, number: int) -> str:
 
 
 def served(plan: Plan, number: int) -> str:
-    """Return whom the steps up to this one serve by name, where it is the last to name any."""
-    return step_text(plan, number) if plan.steps[number].preview else ""
+    """Return whom the steps up to this one serve by name, if it names any: ``rings 1 and 2``."""
+    if not plan.steps[number].preview:
+        return ""
+    if plan.strategy is Strategy.RINGS and number:
+        return f"rings {listed([_ring(plan, one) for one in range(number + 1)])}"
+    return step_text(plan, number)
 
 
 def listed(words: Sequence[str]) -> str:
