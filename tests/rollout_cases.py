@@ -8,7 +8,9 @@ from downhaul.backends.edits import with_on, with_rollout
 from downhaul.encoding import flag_to_data
 from downhaul.flag import Flag
 from downhaul.provider import Change
+from downhaul.rollout.acts import aim
 from downhaul.rollout.deciding.case import SECOND, Action, Asked, Operation, Seen
+from downhaul.rollout.deciding.rising import exposing
 from downhaul.rollout.drift import with_about
 from downhaul.rollout.plan import Plan, Step, Strategy
 from downhaul.rollout.state import Act, Phase, State, Verb
@@ -31,8 +33,31 @@ def plan_of(*percents: float, **fields: Any) -> Plan:
     return Plan("agent", "on", steps, **given)
 
 
+def held_back(plan: Plan, weight: int = 2_000) -> Plan:
+    """Return the plan with a holdback through its final bake."""
+    *steps, last = plan.steps
+    return replace(
+        plan, steps=(*steps, replace(last, weight=100_000 - weight), Step(100_000, 0.0, 0.0))
+    )
+
+
 CANARY = plan_of()
+HELD_BACK = held_back(plan_of(50, 100))
 BLUE_GREEN = plan_of(100, strategy=Strategy.BLUE_GREEN)
+NAMED = Step(0, BAKE, 3 * BAKE, preview=True, targets=("qa",), segments=("staff",))
+RELEASE = replace(
+    plan_of(10, 100), strategy=Strategy.RELEASE, steps=(NAMED, *plan_of(10, 100).steps)
+)
+RINGS = replace(
+    plan_of(50, 100),
+    strategy=Strategy.RINGS,
+    steps=(
+        replace(NAMED, segments=(), name="us"),
+        replace(NAMED, targets=(), segments=("staff",)),
+        replace(NAMED, targets=("zoe",), segments=("beta",)),
+        *plan_of(50, 100).steps,
+    ),
+)
 BEFORE = Flag.boolean("agent", on=True, percent=0, deny=["ben"])
 
 
@@ -55,7 +80,12 @@ DRY_RUN = found(Verdict.CLEAN, slow=Verdict.REGRESSED)
 
 def at_step(flag: Flag, plan: Plan, step: int) -> Flag:
     """Return the flag as a rollout leaves it at a step."""
-    return with_on(with_rollout(flag, plan.variant, plan.steps[step].weight), True)
+    before = flag
+    for number in range(step + 1):
+        raised = aim(flag, plan.variant, exposing(plan, number, before, first=number == 0))
+        assert raised is not None
+        flag = raised
+    return with_on(flag, True)
 
 
 def state_at(
@@ -102,9 +132,11 @@ def asks(verb: Verb, step: int = 0, **fields: Any) -> tuple[Asked, ...]:
 def carried_out(action: Action, flag: Flag, before: Flag, plan: Plan) -> Flag:
     """Return the flag after an action, made by the pure edits."""
     match action.operation:
-        case Operation.START:
-            return with_on(with_rollout(flag, plan.variant, action.weight), True)
-        case Operation.RAISE | Operation.LOWER:
+        case Operation.START | Operation.RAISE:
+            raised = aim(flag, plan.variant, action)
+            assert raised is not None
+            return raised
+        case Operation.LOWER:
             return with_rollout(flag, plan.variant, action.weight)
         case Operation.OFF:
             return with_on(flag, False)

@@ -13,7 +13,10 @@ from downhaul.rollout.plan import Plan, Step, Strategy
 
 @st.composite
 def flags_to_raise(draw, **of_flags):
-    """A flag and a plan whose steps lie above what the flag serves, in what its split can keep."""
+    """A flag and a plan whose steps lie above what the flag serves, in what its split can keep.
+
+    Of the flags' ``segments`` (keys), the plan may name some.
+    """
     flag = draw(flags(**of_flags))
     variants = [one for one in flag.variants if one != flag.off_variant]
     assume(variants)
@@ -31,5 +34,27 @@ def flags_to_raise(draw, **of_flags):
         audience = tuple(draw(st.sets(targeting_keys, max_size=3)))
         preview = (Step(present, 60.0, 180.0, preview=True),) if audience else ()
         steps = (*preview, steps[-1])
+    elif strategy is Strategy.RELEASE:
+        steps = (draw(_named(present, of_flags.get("segments", ()))), *steps)
+    elif strategy is Strategy.RINGS:
+        rings = st.lists(_named(present, of_flags.get("segments", ())), min_size=1, max_size=3)
+        steps = (*draw(rings), *steps[-2:])
+    held = draw(st.sampled_from([0, 0, unit, 10 * unit]))
+    below = max((one.weight for one in steps[:-1]), default=present)
+    if held and steps[-1].weight == WHOLE and WHOLE - held > below:
+        steps = (
+            *steps[:-1],
+            Step(WHOLE - held, 60.0, 180.0),
+            Step(WHOLE, 0.0, 0.0),
+        )
     plan = Plan(flag.key, variant, steps, strategy, unguarded="an example", audience=audience)
     return flag, plan
+
+
+@st.composite
+def _named(draw, present, segments):
+    """A step that names users, or segments, or both."""
+    targets = draw(st.lists(targeting_keys, max_size=3, unique=True))
+    within = draw(st.lists(st.sampled_from(segments), max_size=2, unique=True)) if segments else []
+    assume(targets or within)
+    return Step(present, 60.0, 180.0, preview=True, targets=tuple(targets), segments=tuple(within))

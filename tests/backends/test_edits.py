@@ -7,16 +7,28 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from strategies import flags
 
-from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
+from downhaul.backends.edits import (
+    serves_segment,
+    weight_of_variant,
+    with_on,
+    with_rollout,
+    with_segments,
+    with_targets,
+    without_segments,
+)
 from downhaul.documents import check_flag
 from downhaul.errors import Refused
 from downhaul.evaluator.bucketing import bucket_of
 from downhaul.flag import (
     WHOLE,
     Bucketing,
+    Clause,
     Flag,
     FlagKind,
+    Gate,
     NoKey,
+    Operator,
+    Rule,
     Scheme,
     Split,
     Target,
@@ -231,3 +243,57 @@ def test_the_other_variants_keep_the_keys_that_were_not_taken():
 def test_keys_that_are_none_are_refused(keys):
     with pytest.raises(Refused):
         with_targets(Flag.boolean("a"), "on", keys)
+
+
+# --- rules for segments
+
+STAFF = Clause("", Operator.IN_SEGMENT, ("staff",))
+HALF = Flag.boolean("a", percent=50)
+
+
+@pytest.mark.rule("E7", "P5")
+@given(flags(segments=["staff", "beta"]), st.data())
+def test_rules_for_segments_come_last_once_and_go_again(flag, data):
+    variant = data.draw(st.sampled_from(list(flag.variants)))
+    named = data.draw(st.lists(st.sampled_from(["staff", "beta", "qa"]), max_size=4))
+    after = with_segments(flag, variant, named)
+    assert after.rules[: len(flag.rules)] == flag.rules
+    assert replace(after, rules=flag.rules) == flag
+    for one in named:
+        assert any(serves_segment(rule, variant, one) for rule in after.rules)
+    added = after.rules[len(flag.rules) :]
+    assert len({rule.clauses[0].values for rule in added}) == len(added) <= len(set(named))
+    assert with_segments(after, variant, named) == after
+    assert check_flag(replace(after, rules=added)) == check_flag(replace(flag, rules=()))
+    new = [rule.clauses[0].values[0] for rule in added]
+    assert without_segments(after, variant, new) == flag
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("off", (STAFF,)),
+        Rule("on", (replace(STAFF, negate=True),)),
+        Rule("on", (replace(STAFF, values=("staff", "beta")),)),
+        Rule("on", (STAFF, Clause("plan", Operator.PRESENT))),
+        Rule("on", (STAFF,), Gate(50_000)),
+        Rule(percentage("on", 50, rest="off"), (STAFF,)),
+        Rule("on"),
+    ],
+)
+def test_a_rule_for_others_or_for_less_is_not_taken_for_one(rule):
+    flag = replace(HALF, rules=(rule,))
+    assert len(with_segments(flag, "on", ["staff"]).rules) == 2
+    assert without_segments(flag, "on", ["staff"]) == flag
+
+
+def test_a_rule_that_others_stand_behind_stays():
+    behind = Rule("off", (Clause("plan", Operator.PRESENT),))
+    flag = with_segments(HALF, "on", ["staff", "beta"])
+    flag = replace(flag, rules=(*flag.rules[:1], behind, *flag.rules[1:]))
+    assert without_segments(flag, "on", ["staff", "beta"]).rules == flag.rules[:2]
+
+
+def test_a_segment_is_named_for_a_variant_that_there_is():
+    with pytest.raises(Refused, match='no variant "onn"'):
+        with_segments(HALF, "onn", ["staff"])

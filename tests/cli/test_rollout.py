@@ -430,3 +430,25 @@ def test_a_provider_without_a_database_says_where_rollouts_live(shell):
     (shell.folder / "flags.json").write_text(json.dumps({"downhaul": 1, "flags": []}))
     done = shell("rollout", "list", "--url", "file:flags.json", exit_code=6)
     assert "DOWNHAUL_CONTROL_URL" in done.stderr
+
+
+# Named users first
+
+
+def test_a_release_is_planned_started_and_shown_with_who_is_named(flag):
+    named = ("--targets", "ana,ben", "--segments", "staff", "--preview", "30m", *SLOW)
+    refused = flag("rollout", "start", "--flag", "agent", *named, exit_code=6)
+    assert 'release.segments: there is no segment "staff"' in refused.stderr
+    flag("segments", "set", "staff", "--include", "eve")
+    lines = flag("rollout", "plan", "--flag", "agent", *named).stdout.splitlines()
+    assert lines[0] == "agent  on  release"
+    assert "named: ana, ben and segment staff" in lines[2]
+    flag("rollout", "rehearse", "--flag", "agent", *named)
+    flag("rollout", "start", "--flag", "agent", *named)
+    flag("controller", "run", "--once")
+    assert "step 1/4   ana, ben and segment staff" in flag("rollout", "status").stdout
+    first, *_ = flag.json("rollout", "status")["steps"]
+    assert (first["targets"], first["segments"]) == (["ana", "ben"], ["staff"])
+    assert flag.json("eval", "agent", "-c", "targetingKey=eve")["value"] is True
+    flag("rollout", "rollback", "agent", "--reason", "enough")
+    assert flag.json("eval", "agent", "-c", "targetingKey=eve")["value"] is False

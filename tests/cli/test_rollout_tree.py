@@ -8,7 +8,7 @@ import pytest
 from downhaul.analysis.model import Check, Finding, Measure, Verdict
 from downhaul.backends.edits import with_on, with_rollout
 from downhaul.cli import rollout_words as words
-from downhaul.cli.rollout_render import explain_lines, list_rows, rollout_data
+from downhaul.cli.rollout_render import explain_lines, list_rows, rollout_data, stands
 from downhaul.cli.rollout_tree import DRAWN, TYPED, headline, signs_for, tree
 from downhaul.encoding import flag_to_data
 from downhaul.flag import Flag
@@ -470,3 +470,110 @@ def test_percent_is_what_the_flag_serves_or_nothing_where_that_is_unknown():
 def test_a_row_that_somebody_broke_is_shown_all_the_same():
     broken = rollout(desired={"unreadable": "?"})
     assert words.exposed(broken) == "25 %"
+
+
+# --- strategies
+
+
+def steps_of(one):
+    count = len(one.plan.steps)
+    return [line.text[3:].rstrip() for line in tree(one)[1 : count + 1]]
+
+
+HELD_BACK = Plan(
+    "agent",
+    "on",
+    (Step(50_000, 600.0, 1800.0), Step(98_000, 600.0, 1800.0), Step(100_000, 0.0, 0.0)),
+    unguarded="an example",
+)
+
+
+@pytest.mark.parametrize(
+    "fields, shown",
+    [
+        (
+            {"step": 0, "history": (), "desired": desired(50_000)},
+            [
+                "● 50 %    8m 20s of 10m",
+                "○ 98 %    10m             2 % held back",
+                "○ 100 %   at once         lets in the 2 % held back",
+            ],
+        ),
+        (
+            {"phase": Phase.COMPLETED, "step": 2, "history": (baked(0), baked(1), baked(2, 0.0))},
+            [
+                "✔ 50 %    10m of 10m",
+                "✔ 98 %    10m of 10m   2 % held back",
+                "✔ 100 %   at once      lets in the 2 % held back",
+            ],
+        ),
+    ],
+    ids=["begun", "completed"],
+)
+def test_a_holdback_says_what_it_holds_back_and_lets_in(fields, shown):
+    history = tuple(replace(one, findings=()) for one in fields["history"])
+    one = rollout(plan=HELD_BACK, findings=(), **{**fields, "history": history})
+    assert steps_of(one) == shown
+
+
+RELEASE = Plan(
+    "agent",
+    "on",
+    (
+        Step(0, 600.0, 1800.0, preview=True, targets=("ana", "ben"), segments=("staff",)),
+        Step(5_000, 600.0, 1800.0),
+        Step(100_000, 600.0, 1800.0),
+    ),
+    Strategy.RELEASE,
+    unguarded="an example",
+)
+
+
+def test_a_release_says_in_words_who_is_named():
+    one = rollout(plan=RELEASE, step=0, history=(), findings=(), desired=desired(0))
+    assert steps_of(one) == [
+        "● named   8m 20s of 10m   ana, ben and segment staff",
+        "○ 5 %     10m",
+        "○ 100 %   10m",
+    ]
+    assert words.exposed(one) == "ana, ben and segment staff"
+    assert "   ana, ben and segment staff   next 5 % in" in headline(one)
+    some = rollout(plan=RELEASE, step=0, history=(), findings=(), desired=desired(2_000))
+    assert words.exposed(some) == "2 % and ana, ben and segment staff"
+    later = rollout(plan=RELEASE, step=1, history=(baked(0),), desired=desired(5_000))
+    assert words.exposed(later) == "5 %"
+    off = replace(one, state=replace(one.state, desired=desired(0, on=False)))
+    assert words.exposed(off) == "0 %"
+    waiting = replace(STARTING, plan=RELEASE)
+    assert words.coming(waiting) == "ana, ben and segment staff, and the flag is turned on"
+    many = replace(RELEASE.steps[0], targets=("a", "b", "c", "d"), segments=())
+    crowd = replace(RELEASE, steps=(many, *RELEASE.steps[1:]))
+    assert words.exposed(rollout(plan=crowd, step=0, desired=desired(0))) == "4 users"
+
+
+RINGS = replace(
+    RELEASE,
+    strategy=Strategy.RINGS,
+    steps=(
+        Step(0, 600.0, 1800.0, preview=True, targets=("ana", "ben"), name="us"),
+        Step(0, 600.0, 1800.0, preview=True, segments=("staff", "beta")),
+        *RELEASE.steps[1:],
+    ),
+)
+
+
+def test_rings_are_drawn_by_their_names():
+    one = rollout(plan=RINGS, step=1, history=(baked(0),), findings=(), desired=desired(0))
+    assert [text.split("   ")[0] for text in steps_of(one)] == [
+        "✔ ring us",
+        "● ring 2",
+        "○ 5 %",
+        "○ 100 %",
+    ]
+    assert "ana and ben" in steps_of(one)[0]
+    assert steps_of(one)[1].endswith("8m 20s of 10m   segment staff and segment beta")
+    assert words.exposed(one) == "rings us and 2"
+    first = rollout(plan=RINGS, step=0, history=(), findings=(), desired=desired(0))
+    assert words.exposed(first) == "ring us (ana and ben)"
+    assert words.coming(first) == "ring 2 (segment staff and segment beta) in 1m 40s"
+    assert "which serves rings us and 2" in stands(one)

@@ -7,14 +7,32 @@ from hypothesis import given, reject
 from rollout_cases import BEFORE, WHO
 from rollout_strategies import flags_to_raise
 
-from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
+from downhaul.backends.edits import (
+    weight_of_variant,
+    with_on,
+    with_rollout,
+    with_segments,
+    with_targets,
+)
 from downhaul.backends.memory import MemoryProvider
 from downhaul.encoding import flag_from_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused, VersionConflict
-from downhaul.flag import Bucketing, Flag, FlagSet, Scheme, Split, Weight, percentage
+from downhaul.flag import (
+    Bucketing,
+    Clause,
+    Flag,
+    FlagSet,
+    Operator,
+    Rule,
+    Scheme,
+    Split,
+    Weight,
+    percentage,
+)
 from downhaul.provider import Capability
 from downhaul.rollout.acts import (
     aim,
+    as_kept,
     in_buckets_of,
     perform,
     snapshot_data,
@@ -22,6 +40,7 @@ from downhaul.rollout.acts import (
     the_flag,
 )
 from downhaul.rollout.deciding.case import Action, Operation
+from downhaul.rollout.deciding.rising import exposing
 from downhaul.rollout.drift import Drift, drift_of
 
 START = Action(Operation.START, weight=10_000)
@@ -174,15 +193,13 @@ def test_only_what_rises_has_an_aim(action):
 
 
 @pytest.mark.rule("R2")
-@given(flags_to_raise())
+@given(flags_to_raise(segments=["staff", "beta"]))
 def test_every_flag_is_written_as_it_was_aimed_at_and_comes_back_whole(drawn):
     flag, plan = drawn
     place = Place(flag)
     now = the_flag(place.provider, flag.key)
-    for number, step in enumerate(plan.steps):
-        targets = plan.audience if step.preview else None
-        operation = Operation.RAISE if number else Operation.START
-        action = Action(operation, weight=step.weight, targets=targets)
+    for number in range(len(plan.steps)):
+        action = exposing(plan, number, flag, first=number == 0)
         try:
             meant = aim(now, plan.variant, action)
         except Refused:  # a lint refuses the plan
@@ -226,3 +243,69 @@ def test_a_weight_between_two_buckets_of_the_backend_is_not_taken_for_one_of_the
         meant, default=replace(percentage("on", 2, rest="off"), bucketing=Bucketing(total=100))
     )
     assert in_buckets_of(kept, meant) == meant
+
+
+# --- segments
+
+NAMING = replace(START, weight=0, targets=("qa",), segments=("staff",))
+
+
+@pytest.mark.rule("R3")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_segments_are_named_in_one_write_of_what_was_read(at_once):
+    place = Place(DARK)
+    after = place.do(NAMING, at_once=at_once)
+    assert same(after, aim(DARK, "on", NAMING))
+    assert len(place.written) == 1
+    assert [rule.clauses[0].values for rule in after.rules] == [("staff",)]
+    assert same(place.do(NAMING, at_once=at_once), after)
+    assert len(place.written) == 1
+    moved = Place(DARK)
+    read = moved.flag
+    moved.provider.put(replace(read, version="", description="new"), WHO)
+    with pytest.raises(VersionConflict):
+        moved.do(NAMING, read, at_once=at_once)
+
+
+@pytest.mark.rule("E7", "R3")
+def test_a_rule_goes_with_the_write_that_serves_everybody():
+    named = with_segments(RUNNING, "on", ["staff"])
+    everybody = replace(RAISE, weight=100_000, segments=(), obsolete=("staff",))
+    after = Place(named).do(everybody)
+    assert (weight_of_variant(after, "on"), after.rules) == (100_000, ())
+    kept = Place(named).do(replace(everybody, weight=50_000, obsolete=()))
+    assert kept.rules == named.rules
+
+
+@pytest.mark.parametrize(
+    "action, lacking", [(NAMING, 'target "qa", segment "staff"'), (START, None)]
+)
+def test_names_that_do_not_read_back_are_told(action, lacking):
+    class Deaf(MemoryProvider):
+        def put(self, flag, change, *, expected=None):
+            bare = replace(flag, rules=(), targets=())
+            return super().put(bare, change, expected=expected)
+
+    place = Place(DARK, Deaf)
+    if lacking is None:
+        place.do(action, at_once=True)
+    else:
+        with pytest.raises(DownhaulError, match=f"reads back without {lacking}"):
+            place.do(action, at_once=True)
+
+
+@pytest.mark.rule("R2")
+def test_rules_are_known_again_under_the_ids_of_the_backend():
+    own = Rule("on", (Clause("plan", Operator.PRESENT),), id="7f")
+    flag = replace(RUNNING, rules=(own,))
+    meant = with_segments(flag, "on", ["staff", "beta"])
+    ids = ("7f", "80", "81")
+    kept = replace(
+        meant, rules=tuple(replace(one, id=new) for one, new in zip(meant.rules, ids, strict=True))
+    )
+    assert drift_of(meant, kept, "on") is Drift.OTHER
+    assert as_kept(kept, meant) == kept
+    other = replace(kept, rules=(replace(own, id="99"), *kept.rules[1:]))
+    assert drift_of(as_kept(other, meant), other, "on") is Drift.OTHER
+    fewer = replace(kept, rules=kept.rules[:2])
+    assert drift_of(as_kept(fewer, meant), fewer, "on") is Drift.OTHER

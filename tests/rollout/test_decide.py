@@ -15,9 +15,12 @@ from rollout_cases import (
     CANARY,
     CLEAN,
     DRY_RUN,
+    HELD_BACK,
     NO_DATA,
     NOW,
     REGRESSED,
+    RELEASE,
+    RINGS,
     RISES,
     SIGNAL,
     TICK,
@@ -31,7 +34,7 @@ from rollout_cases import (
     state_at,
 )
 
-from downhaul.backends.edits import with_on, with_rollout, with_targets
+from downhaul.backends.edits import with_on, with_rollout, with_segments, with_targets
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
 from downhaul.rollout.decide import decide
@@ -122,7 +125,7 @@ def states_of(plan, before):
     common = {"before": before}
     yield new_state(before)
     yield new_state(before, phase=Phase.PAUSED, because=Because.BY_HAND)
-    for step in {0, last}:
+    for step in {0, last, last - 1 if plan.holdback or plan.strategy is Strategy.RINGS else 0}:
         for seconds in (25.0, BAKE, 4 * BAKE):
             yield state_at(plan, step, baked=seconds, waited=seconds, **common)
     for because in (Because.BY_HAND, Because.DRIFT_LOWERED, Because.UNDECIDED):
@@ -175,7 +178,7 @@ def moments_of(plan, before):
 
 @functools.cache
 def table():
-    """Every moment of a canary, and of a blue-green rollout with other policies."""
+    """Every moment of a canary, of blue-green with other policies, and of other strategies."""
     careful = plan_of(10, 100)
     at_ease = replace(
         plan_of(100, strategy=Strategy.BLUE_GREEN),
@@ -184,7 +187,13 @@ def table():
         metrics_lost_after=0.0,
     )
     off = Flag.boolean("agent", on=False, percent=0)
-    lines = (moments_of(careful, off), moments_of(at_ease, BEFORE))
+    lines = (
+        moments_of(careful, off),
+        moments_of(at_ease, BEFORE),
+        moments_of(HELD_BACK, BEFORE),
+        moments_of(RELEASE, BEFORE),
+        moments_of(RINGS, BEFORE),
+    )
     return tuple(itertools.chain.from_iterable(lines))
 
 
@@ -274,6 +283,28 @@ def test_nothing_but_a_start_and_a_raise_serves_more():
 
 @whole_table
 @pytest.mark.rule("R3")
+def test_nobody_is_named_but_by_a_start_and_a_raise():
+    written = each(lambda one: one.plan in (RELEASE, RINGS) and one.decision.action is not None)
+    for one in written:
+        action, seen = one.decision.action, one.seen
+        after = carried_out(action, seen.flag, seen.snapshot, one.plan)
+        if one.rises:
+            gone = set(one.plan.segments) if action.weight == 100_000 else set()
+            assert named(seen.flag) <= named(after) | gone, one
+            own = one.plan.steps[one.after.step]
+            assert {*own.targets, *own.segments} <= named(after), one
+        else:
+            assert named(after) <= named(seen.flag), one
+
+
+def named(flag):
+    """Return who gets the variant by name: users and segments."""
+    users = {key for one in flag.targets if one.variant == "on" for key in one.keys}
+    return users | {name for rule in flag.rules for name in rule.clauses[0].values}
+
+
+@whole_table
+@pytest.mark.rule("R3")
 def test_on_is_written_at_the_start_and_never_again():
     for one in each(lambda one: one.decision.action is not None):
         operation = one.decision.action.operation
@@ -300,7 +331,14 @@ def test_nothing_goes_on_without_metrics_data_and_an_unchanged_flag():
 @whole_table
 @pytest.mark.rule("R5")
 def test_a_step_is_left_only_for_good_reasons():
-    left = each(lambda one: one.goes_on and one.state.started_at and one.state.entered)
+    left = each(
+        lambda one: (
+            one.goes_on
+            and one.state.started_at
+            and one.state.entered
+            and not one.plan.ends_holdback(one.state.step)  # which baked before it
+        )
+    )
     for one in left:
         assert one.findings in ("clean", "dry run regressed", "undecided"), one
         if one.obeyed is Verb.PROMOTE:
@@ -515,6 +553,34 @@ def test_the_last_bake_completes_the_rollout():
     assert decision.state.ended_at == NOW
     assert [one.step for one in decision.state.history] == [2]
     assert told(decision) == [("completed", True)]
+
+
+@pytest.mark.rule("R3", "R5")
+def test_a_holdback_has_a_control_while_it_bakes_and_is_let_in_by_one_more_write():
+    compared = replace(CANARY.signals[0], limit=None, over_control=0.3)
+    plan = replace(HELD_BACK, signals=(compared,))
+    held, full = at_step(BEFORE, plan, 1), at_step(BEFORE, plan, 2)
+    assert exposure_of(held, "on") == 98_000
+    baked = state_at(plan, 1, baked=BAKE)
+    without = look(baked, held, plan, findings=CLEAN[:2])
+    assert without.state.hold == Because.NO_DATA  # the check with a control was not made
+    checked = (*CLEAN[:2], replace(CLEAN[2], check=compared.name))
+    ended = look(baked, held, plan, findings=checked)
+    assert ended.action == Action(Operation.RAISE, weight=100_000)
+    assert (ended.then.phase, ended.then.step) == (Phase.PROGRESSING, 2)
+    over = look(replace(ended.then, desired=flag_to_data(full)), full, plan, findings=NO_DATA)
+    assert (over.action, over.state.phase) == (None, Phase.COMPLETED)
+    assert [one.step for one in over.state.history] == [1, 2]
+
+
+@pytest.mark.rule("R4", "R5")
+def test_what_was_let_in_at_the_end_is_watched_until_it_is_completed():
+    last = state_at(HELD_BACK, 2, baked=0.0)
+    full = at_step(BEFORE, HELD_BACK, 2)
+    assert look(last, full, HELD_BACK, findings=REGRESSED).action == Action(Operation.OFF)
+    assert look(last, full, HELD_BACK, findings=None).state.hold == Because.METRICS_LOST
+    lower = look(last, at_step(BEFORE, HELD_BACK, 1), HELD_BACK).state
+    assert (lower.phase, lower.because) == (Phase.PAUSED, Because.DRIFT_LOWERED)
 
 
 @pytest.mark.rule("R5")
@@ -980,3 +1046,66 @@ def test_a_backend_that_stays_away_is_told_once_and_counted_anew_next_time():
 def test_tries_come_less_and_less_often_but_always_come():
     waits = [retry_in(State(failures=count)) for count in range(1, 9)]
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+# --- named users, ring by ring
+
+
+@pytest.mark.rule("R2", "R3")
+def test_each_ring_is_one_write_that_names_its_own():
+    started = look(new_state(), BEFORE, RINGS, findings=())
+    assert started.action == Action(Operation.START, targets=("qa",), segments=())
+    assert started.afterwards[0].reason == "step 1 of 5: ring us (qa)"
+    baked = {"baked": BAKE, "waited": BAKE}
+    second = look(state_at(RINGS, 0, **baked), at_step(BEFORE, RINGS, 0), RINGS)
+    assert second.action == Action(Operation.RAISE, segments=("staff",))
+    third = look(state_at(RINGS, 1, **baked), at_step(BEFORE, RINGS, 1), RINGS)
+    assert third.action == Action(Operation.RAISE, targets=("zoe",), segments=("beta",))
+    half = look(state_at(RINGS, 2, **baked), at_step(BEFORE, RINGS, 2), RINGS)
+    assert half.action == Action(Operation.RAISE, weight=50_000, segments=())
+    whole = look(state_at(RINGS, 3, **baked), at_step(BEFORE, RINGS, 3), RINGS)
+    rules = ("staff", "beta")
+    assert whole.action == Action(Operation.RAISE, 100_000, segments=(), obsolete=rules)
+
+
+def test_a_rule_that_was_there_before_is_not_taken_for_ours():
+    before = with_segments(BEFORE, "on", ["beta"])
+    flag = at_step(before, RINGS, 3)
+    baked = state_at(RINGS, 3, before=before, baked=BAKE, waited=BAKE)
+    decision = look(baked, flag, RINGS, snapshot=before)
+    assert decision.action.obsolete == ("staff",)
+    assert carried_out(decision.action, flag, before, RINGS).rules == before.rules
+
+
+@pytest.mark.rule("R3", "R5")
+def test_a_ring_without_data_is_the_last_one():
+    baked = state_at(RINGS, 1, baked=BAKE, waited=3 * BAKE)
+    flag = at_step(BEFORE, RINGS, 1)
+    assert look(replace(baked, waited=BAKE), flag, RINGS, findings=NO_DATA).action is None
+    paused = look(baked, flag, RINGS, findings=NO_DATA).state
+    assert (paused.phase, paused.because) == (Phase.PAUSED, Because.NO_DATA)
+
+
+@pytest.mark.rule("R4", "R8")
+@pytest.mark.parametrize("step", range(5))
+def test_every_ring_is_left_by_the_switch_and_the_snapshot(step):
+    before = with_targets(BEFORE, "on", ["ana"])
+    flag = at_step(before, RINGS, step)
+    state = state_at(RINGS, step, Phase.ROLLING_BACK, before=before)
+    decisions, after = way_back(state, flag, RINGS, before)
+    assert [one.action.operation for one in decisions] == [Operation.OFF, Operation.RESTORE]
+    assert after == before
+
+
+@pytest.mark.rule("R7")
+def test_a_ring_that_was_lowered_and_resumed_names_its_own_again_and_no_other():
+    before = with_rollout(BEFORE, "on", 5_000)
+    plan = replace(
+        RINGS, steps=tuple(replace(one, weight=max(one.weight, 5_000)) for one in RINGS.steps)
+    )
+    flag = at_step(before, plan, 1)
+    lower = with_targets(with_rollout(flag, "on", 2_000), "on", [])
+    paused = look(state_at(plan, 1, before=before), lower, plan, snapshot=before).state
+    assert paused.because == Because.DRIFT_OTHER
+    resumed = look(paused, lower, plan, snapshot=before, asked=asks(Verb.RESUME))
+    assert resumed.action == Action(Operation.RAISE, weight=5_000, segments=("staff",))

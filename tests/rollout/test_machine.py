@@ -18,21 +18,24 @@ from rollout_cases import (
     NO_DATA,
     NOW,
     REGRESSED,
+    RELEASE,
+    RINGS,
     RISES,
     SIGNAL,
     TICK,
     UNDECIDED,
     WHO,
+    held_back,
 )
 from rollout_cases import plan_of as made_plan
 
-from downhaul.backends.edits import with_on, with_rollout, with_targets
+from downhaul.backends.edits import with_on, with_rollout, with_segments, with_targets
 from downhaul.backends.memory import MemoryProvider
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, Unreachable
 from downhaul.evaluator.compile import World
 from downhaul.evaluator.view import View
-from downhaul.flag import Flag
+from downhaul.flag import Flag, Keys, Segment
 from downhaul.overlay import KillRecord, Overlay, Scope
 from downhaul.provider import FlagSet
 from downhaul.rollout.acts import aim, perform
@@ -44,6 +47,11 @@ from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Step, Strategy
 from downhaul.rollout.state import RETURNING, Act, Because, Phase, State, Verb
 
 USERS = ("ben", "eve", "qa", *(f"user-{number}" for number in range(40)))
+SEGMENTS = (
+    Segment("staff", (Keys(frozenset({"ben", "user-1", "user-2"})),)),
+    Segment("beta", (Keys(frozenset({"user-2", "user-3"})),)),
+)
+NAMING = {"release": RELEASE, "rings": RINGS, "rings held back": RINGS}
 KILL = KillRecord(Scope.parse("agent"), 1, killed=True, actor="ben", reason="no")
 FAULTS = ("", "refuses", "answer is lost", "second write fails", "dies before", "dies after")
 GOOD = (CLEAN, DRY_RUN)
@@ -101,7 +109,17 @@ class Rollout(RuleBasedStateMachine):
 
     @initialize(
         percents=st.sampled_from([(10, 50, 100), (20, 40), (100,)]),
-        blue_green=st.booleans(),
+        shape=st.sampled_from(
+            [
+                "canary",
+                "held back",
+                "blue-green",
+                "blue-green held back",
+                "release",
+                "rings",
+                "rings held back",
+            ]
+        ),
         on=st.booleans(),
         before=st.sampled_from([0, 5]),
         undecided=st.sampled_from(OnUndecided),
@@ -110,17 +128,26 @@ class Rollout(RuleBasedStateMachine):
         at_once=st.booleans(),
         bakes=st.sampled_from([0, 1, 1, 2, 4]),
     )
-    def plan_it(self, percents, blue_green, on, before, undecided, lost, limit, at_once, bakes):
+    def plan_it(self, percents, shape, on, before, undecided, lost, limit, at_once, bakes):
         fields = {"on_undecided": undecided, "on_metrics_lost": lost, "max_duration": limit}
         self.plan = made_plan(*percents, metrics_lost_after=30.0, **fields)
-        if blue_green:
+        if shape.startswith("blue-green"):
             preview = Step(before * 1000, BAKE, 3 * BAKE, preview=True)
             steps = (preview, Step(100_000, BAKE, 3 * BAKE))
             self.plan = replace(
                 self.plan, strategy=Strategy.BLUE_GREEN, steps=steps, audience=("qa",)
             )
+        if shape in NAMING:
+            named = tuple(replace(one, weight=before * 1000) for one in NAMING[shape].steps[:-2])
+            self.plan = replace(
+                self.plan,
+                strategy=NAMING[shape].strategy,
+                steps=(*named, *self.plan.steps),
+            )
+        if shape.endswith("held back"):
+            self.plan = held_back(self.plan)
         self.flag = Flag.boolean("agent", on=on, percent=before, deny=["ben"])
-        self.backend = Backend(FlagSet.of([self.flag]))
+        self.backend = Backend(FlagSet.of([self.flag], SEGMENTS))
         self.snapshot = self.backend.snapshot("agent")
         self.before = flag_from_data(self.snapshot.document)
         self.at_once = at_once
@@ -134,7 +161,7 @@ class Rollout(RuleBasedStateMachine):
         self.entered = []  # the steps that were seen at the backend, in order
         self.highest = before * 1000  # what anybody let out so far
         self.taken_off = False  # a person put it off, and the rollout knows
-        self.view = View(World({}, {}))
+        self.view = View(World({}, {one.key: one for one in SEGMENTS}))
         self.answered = {}
         for _ in range(bakes):
             self.bake()
@@ -191,6 +218,13 @@ class Rollout(RuleBasedStateMachine):
     def target_by_hand(self, keys):
         if self.kept is not None:
             self.backend.by_hand(with_targets(self.kept, "on", keys))
+
+    @rule(names=st.sampled_from([(), ("staff",)]))
+    def name_by_hand(self, names):
+        """Name a segment, or take every rule out."""
+        if self.kept is not None:
+            bare = replace(self.kept, rules=())
+            self.backend.by_hand(with_segments(bare, "on", names))
 
     @rule()
     def describe_by_hand(self):
@@ -343,6 +377,7 @@ class Rollout(RuleBasedStateMachine):
             if seen.findings is UNDECIDED and not promoted:
                 assert self.plan.on_undecided is OnUndecided.PROMOTE
             assert promoted or decision.state.baked >= BAKE
+            assert not self.plan.ends_holdback(state.step)
         if state.started_at:
             assert seen.findings is not None
             assert seen.findings is not REGRESSED
@@ -358,6 +393,7 @@ class Rollout(RuleBasedStateMachine):
             assert exposure_of(was, "on") <= exposure_of(self.before, "on")  # it was taken off
             assert decision.then.overwrite or not (self.taken_off and now.on)
             assert decision.then.overwrite or "eve" not in str(was.targets)
+            assert decision.then.overwrite or self.plan.segments or not was.rules
         else:
             assert have <= had
 

@@ -314,7 +314,8 @@ class MetricSource(Protocol):
     ) -> Sample:
         """Return the counts of the window. ``thresholds`` are the latencies to count ``slow`` by.
 
-        ``preview`` counts requests of named targets too, not only those whom a split decided.
+        ``preview`` counts requests of targets and rules too, not only those that a split decided:
+        whom a step names, by key or by segment, is served by them.
         ``users_since``, in microseconds, also counts people, whose firsts are those from then on.
 
         The window of the sample begins where the one that was asked begins. It may end earlier: the

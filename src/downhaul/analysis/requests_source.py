@@ -48,8 +48,8 @@ class RequestsSource:
         preview: bool = False,
         users_since: int | None = None,
     ) -> Sample:
-        """Return the counts of the window; for a preview, those of named targets as well."""
-        served = ("split", "target") if preview else ("split",)
+        """Return the counts of the window; for a preview, those of who was named as well."""
+        served = ("split", "target", "rule") if preview else ("split",)
         arms = self._log.counts(flag, window, thresholds, served, users_since=users_since)
         query = f"requests of {flag} served by {' or '.join(served)}"
         return Sample(window, arms, query)

@@ -11,7 +11,17 @@ from dataclasses import replace
 from typing import Final
 
 from downhaul.errors import Refused
-from downhaul.flag import USER, WHOLE, Flag, Split, Target, Weight
+from downhaul.flag import (
+    USER,
+    WHOLE,
+    Clause,
+    Flag,
+    Operator,
+    Rule,
+    Split,
+    Target,
+    Weight,
+)
 
 _PERCENT: Final = WHOLE // 100
 
@@ -83,6 +93,47 @@ def with_targets(flag: Flag, variant: str, keys: Iterable[str]) -> Flag:
     if not placed:
         targets.append(mine)
     return replace(flag, targets=tuple(targets))
+
+
+def with_segments(flag: Flag, variant: str, segments: Iterable[str]) -> Flag:
+    """Return the flag with a rule for each of these segments that serves the variant to all of it.
+
+    A rule that is there already is enough. New ones come last: what stands before them decides as
+    it did, so nobody loses the variant, and whoever gets it is served what the default would give
+    at 100 %. Raises Refused for an unknown variant.
+    """
+    _require_variant(flag, variant)
+    missing = [
+        Rule(
+            variant,
+            (Clause("", Operator.IN_SEGMENT, (one,)),),
+            description=f"rollout to segment {one}",
+        )
+        for one in dict.fromkeys(segments)
+        if not any(serves_segment(rule, variant, one) for rule in flag.rules)
+    ]
+    return replace(flag, rules=(*flag.rules, *missing)) if missing else flag
+
+
+def without_segments(flag: Flag, variant: str, segments: Iterable[str]) -> Flag:
+    """Return the flag without the last rules, as far as they serve the variant to these segments.
+
+    Where the default serves the variant to everybody, they serve nobody else.
+    """
+    names, rules = set(segments), list(flag.rules)
+    while rules and any(serves_segment(rules[-1], variant, one) for one in names):
+        rules.pop()
+    return flag if len(rules) == len(flag.rules) else replace(flag, rules=tuple(rules))
+
+
+def serves_segment(rule: Rule, variant: str, segment: str) -> bool:
+    """Return whether a rule serves the variant to all of a segment, and to nobody else."""
+    if rule.serve != variant or rule.gate is not None or len(rule.clauses) != 1:
+        return False
+    (clause,) = rule.clauses
+    return (
+        clause.operator is Operator.IN_SEGMENT and clause.values == (segment,) and not clause.negate
+    )
 
 
 def _require_variant(flag: Flag, variant: str) -> None:

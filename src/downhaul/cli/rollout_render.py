@@ -292,6 +292,9 @@ def _steps_data(rollout: Rollout) -> list[dict[str, Any]]:
                 "number": number + 1,
                 "percent": step.percent,
                 "preview": step.preview,
+                "name": step.name,
+                "targets": list(rollout.plan.targets_at(number)),
+                "segments": list(step.segments),
                 "bake": step.bake,
                 "max_bake": step.max_bake,
                 "entered_at": _time(

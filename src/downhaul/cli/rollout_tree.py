@@ -15,6 +15,7 @@ from downhaul.analysis.model import Check, Finding, Verdict
 from downhaul.cli import rollout_words as words
 from downhaul.rollout.plan import Step, Strategy
 from downhaul.rollout.results import Rollout
+from downhaul.rollout.spoken import label, whom
 from downhaul.rollout.state import RETURNING, Act, Baked, Phase
 from downhaul.rollout.units import percent_text, span_text
 
@@ -110,7 +111,7 @@ def _sign_of(rollout: Rollout, signs: Signs) -> str:
 def _steps(rollout: Rollout, signs: Signs) -> Iterator[Line]:
     history = {one.step: one for one in rollout.state.history}
     rows = [
-        [_name(step), *_step_words(rollout, number, step, history)]
+        [label(rollout.plan, number), *_step_words(rollout, number, step, history)]
         for number, step in enumerate(rollout.plan.steps)
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
@@ -118,10 +119,6 @@ def _steps(rollout: Rollout, signs: Signs) -> Iterator[Line]:
         sign, style = _step_sign(rollout, number, signs)
         parts = [f"{sign} {name.ljust(widths[0])}", time.ljust(widths[1]), *rest]
         yield Line("   ".join(parts).rstrip(), style)
-
-
-def _name(step: Step) -> str:
-    return "preview" if step.preview else percent_text(step.weight)
 
 
 def _step_sign(rollout: Rollout, number: int, signs: Signs) -> tuple[str, str | None]:
@@ -144,7 +141,10 @@ def _step_words(
 ) -> Iterator[str]:
     state = rollout.state
     here = number == state.step and number not in history
-    if number in history:
+    if rollout.plan.ends_holdback(number):
+        yield "at once"
+        yield f"lets in the {percent_text(rollout.plan.holdback)} held back"
+    elif number in history:
         left = history[number]
         yield f"{span_text(left.baked)} of {span_text(step.bake)}"
         yield from _findings(rollout, left.findings)
@@ -158,6 +158,10 @@ def _step_words(
         yield "not reached"
     else:
         yield span_text(step.bake)
+    if step.preview:
+        yield whom(rollout.plan, number)
+    if rollout.plan.ends_holdback(number + 1):
+        yield f"{percent_text(rollout.plan.holdback)} held back"
 
 
 def _findings(rollout: Rollout, findings: Sequence[Finding]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from downhaul.encoding import flag_from_data
 from downhaul.rollout.drift import exposure_of
 from downhaul.rollout.plan import OnUndecided, Step, Strategy
 from downhaul.rollout.results import Rollout
+from downhaul.rollout.spoken import served, step_text
 from downhaul.rollout.state import RETURNING, Act, Because, Phase
 from downhaul.rollout.units import percent_text, span_text
 
@@ -76,10 +77,21 @@ def exposure(rollout: Rollout) -> float | None:
 
 
 def exposed(rollout: Rollout) -> str:
-    """Return the same in words: ``25 %``, ``as before``, ``25 % (killed)``."""
+    """Return the same in words: ``25 %``, ``ana and ben``, ``as before``, ``25 % (killed)``."""
     weight = exposure(rollout)
     text = "as before" if weight is None else percent_text(weight)
+    if weight is not None and (named := _named(rollout)):
+        text = f"{text} and {named}" if weight else named
     return f"{text} (killed)" if rollout.state.because == Because.KILLED else text
+
+
+def _named(rollout: Rollout) -> str:
+    """Return whom it serves by name, beside the percentage."""
+    state, plan = rollout.state, rollout.plan
+    if not state.entered or state.act is Act.OFF or state.step >= len(plan.steps):
+        return ""
+    on = bool(state.desired and state.desired.get("on", True))
+    return served(plan, state.step) if on else ""
 
 
 def spoken(phase: Phase) -> str:
@@ -173,9 +185,9 @@ def coming(rollout: Rollout) -> str:  # noqa: PLR0911  (a phase each)
     state, plan = rollout.state, rollout.plan
     match state.phase:
         case Phase.STARTING:
-            return f"{_step_name(plan.steps[0])}, and the flag is turned on"
+            return f"{step_text(plan, 0)}, and the flag is turned on"
         case Phase.PROGRESSING if not state.entered:
-            return _step_name(step_of(rollout))
+            return step_text(plan, state.step)
         case Phase.PROGRESSING:
             return _after_bake(rollout)
         case Phase.PAUSED:
@@ -258,7 +270,7 @@ def _baking(rollout: Rollout) -> list[str]:
 def _after_bake(rollout: Rollout) -> str:
     state, plan = rollout.state, rollout.plan
     last = state.step + 1 >= len(plan.steps)
-    following = "it is completed" if last else _step_name(plan.steps[state.step + 1])
+    following = "it is completed" if last else step_text(plan, state.step + 1)
     left = bake_left(rollout)
     if state.hold:
         return f"{following} once that is so{_limit(rollout)}"
@@ -284,10 +296,6 @@ def _revertible(rollout: Rollout) -> str:
     if rollout.now < until:
         return f"nothing; it can be reverted until {moment(until)}"
     return "nothing: its time to be reverted is over"
-
-
-def _step_name(step: Step) -> str:
-    return "the preview audience" if step.preview else percent_text(step.weight)
 
 
 def _times(count: int) -> str:

@@ -29,15 +29,23 @@ _OPTIONS: Final = {
     "flag": ("KEY", "The flag to raise."),
     "variant": ("NAME", "The variant that rises; the flag's own rising one unless said."),
     "description": ("TEXT", "What this rollout is about."),
-    "strategy": ("NAME", "canary, linear or blue-green."),
+    "strategy": (
+        "NAME",
+        "canary, linear, exponential, blue-green or release; rings are for files.",
+    ),
     "steps": ("LIST", "Percentages that rise: 1,5,25,100."),
     "bake": ("TIME", "How long each step lasts: 10m, or a list with one for each step."),
     "max_bake": ("TIME", "How long a step may last while its checks are undecided."),
-    "start": ("PERCENT", "linear: the first step."),
+    "final_bake": ("TIME", "How long the last step lasts."),
+    "holdback": ("PERCENT", "What the final bake holds back of everybody, for a control."),
+    "start": ("PERCENT", "linear, exponential: the first step."),
     "step": ("PERCENT", "linear: how much each step adds."),
-    "to": ("PERCENT", "linear: the last step."),
+    "factor": ("NUMBER", "exponential: what each step is multiplied by."),
+    "to": ("PERCENT", "linear, exponential: the last step."),
     "audience": ("KEYS", "blue-green: targeting keys that see it first."),
-    "preview": ("TIME", "blue-green: how long they alone see it."),
+    "targets": ("KEYS", "release: targeting keys that get it first."),
+    "segments": ("KEYS", "release: segments that get it first."),
+    "preview": ("TIME", "blue-green, release: how long they alone get it."),
     "error_rate": (
         "PERCENT",
         "Take it back above this; +2%: two points over the control; control: tested against it.",
@@ -327,6 +335,9 @@ def _plan_data(plan: Plan, advice: Sequence[Advice], rehearsed: str) -> dict[str
                 "number": one.number,
                 "percent": one.percent,
                 "preview": one.step.preview,
+                "name": one.step.name,
+                "targets": list(plan.targets_at(one.number - 1)),
+                "segments": list(one.step.segments),
                 "enters": _stamp(one.enters),
                 "enters_latest": _stamp(one.enters_latest),
                 "ends": _stamp(one.ends),
@@ -340,7 +351,7 @@ def _plan_data(plan: Plan, advice: Sequence[Advice], rehearsed: str) -> dict[str
 
 
 def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
-    from downhaul.rollout.units import percent_text, span_text  # noqa: PLC0415
+    from downhaul.rollout.units import span_text  # noqa: PLC0415
 
     steps = _schedule(plan)
     out.line(f"{plan.flag}  {plan.variant}  {plan.strategy.value.replace('_', '-')}")
@@ -349,11 +360,10 @@ def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
         [
             [
                 str(one.number),
-                "preview" if one.step.preview else percent_text(one.step.weight),
+                _exposure(plan, one.number - 1),
                 _stamp(one.enters),
                 _stamp(one.enters_latest),
-                span_text(one.step.bake),
-                span_text(one.step.max_bake),
+                *(span_text(time) if time else "-" for time in (one.step.bake, one.step.max_bake)),
             ]
             for one in steps
         ],
@@ -368,6 +378,13 @@ def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
         out.line(f"  unguarded  {plan.unguarded or 'no reason was given'}")
     way_back = f"rehearsed at {rehearsed}" if rehearsed else "never rehearsed: rollout rehearse"
     out.line(f"  way back   {way_back}")
+
+
+def _exposure(plan: Plan, number: int) -> str:
+    from downhaul.rollout.spoken import label, whom  # noqa: PLC0415
+
+    named = whom(plan, number) if plan.steps[number].preview else ""
+    return f"{label(plan, number)}: {named}" if named else label(plan, number)
 
 
 def _stamp(at: datetime) -> str:

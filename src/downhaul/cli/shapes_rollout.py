@@ -33,11 +33,12 @@ _FINDING: Final = object_of(
     evidence=NUMBER_OR_NULL,
     enough=NUMBER_OR_NULL,
 )
+_STRATEGY: Final = one_of("canary", "linear", "exponential", "blue_green", "release", "rings")
 _PLAN: Final = object_of(
     schema=COUNT,
     flag=TEXT,
     variant=TEXT,
-    strategy=one_of("canary", "linear", "blue_green"),
+    strategy=_STRATEGY,
     steps=list_of(object_of(weight=COUNT, bake=NUMBER, max_bake=NUMBER, preview=FLAG)),
     guardrails=list_of(object_of(measure=TEXT)),
     signals=list_of(object_of(measure=TEXT)),
@@ -47,7 +48,7 @@ _ROLLOUT_SUMMARY: Final[Mapping[str, Shape]] = {
     **HERE,
     "flag": TEXT,
     "variant": TEXT,
-    "strategy": one_of("canary", "linear", "blue_green"),
+    "strategy": _STRATEGY,
     "phase": one_of(
         "starting",
         "progressing",
@@ -84,6 +85,9 @@ _ROLLOUT: Final[Mapping[str, Shape]] = {
             number=COUNT,
             percent=NUMBER,
             preview=FLAG,
+            name=TEXT,
+            targets=list_of(TEXT),
+            segments=list_of(TEXT),
             bake=NUMBER,
             max_bake=NUMBER,
             entered_at=TEXT_OR_NULL,
@@ -121,6 +125,9 @@ _PLANNED: Final[Mapping[str, Shape]] = {
             number=COUNT,
             percent=NUMBER,
             preview=FLAG,
+            name=TEXT,
+            targets=list_of(TEXT),
+            segments=list_of(TEXT),
             enters=TEXT,
             enters_latest=TEXT,
             ends=TEXT,

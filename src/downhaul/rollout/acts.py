@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from downhaul.backends.edits import weight_of_variant, with_on, with_rollout, with_targets
+from downhaul.backends.edits import (
+    serves_segment,
+    weight_of_variant,
+    with_on,
+    with_rollout,
+    with_segments,
+    with_targets,
+    without_segments,
+)
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
 from downhaul.flag import USER, Bucketing, Flag, Split
@@ -32,12 +40,14 @@ def perform(
     """Do what was decided to ``flag``, which was read just now, and return it as it is then.
 
     ``at_once`` raises in one write, and only if the flag is still as it was read: for a backend
-    that compares and sets, so that whoever comes late changes nothing. Raises what the provider's
-    verbs raise: Refused, VersionConflict, Unreachable.
+    that compares and sets, so that whoever comes late changes nothing. So does a plan that names
+    segments, as no narrow verb writes rules. Raises what the provider's verbs raise: Refused,
+    VersionConflict, Unreachable.
     """
     match action.operation:
         case Operation.START | Operation.RAISE:
-            expose = _expose_at_once if at_once else _expose
+            whole = at_once or action.segments is not None
+            expose = _expose_at_once if whole else _expose
             after = expose(provider, flag, variant, action, change)
             return _read_back(provider, after, variant, action)
         case Operation.OFF:
@@ -63,7 +73,24 @@ def aim(flag: Flag, variant: str, action: Action) -> Flag | None:
     raised = with_rollout(flag, variant, action.weight)
     if action.targets is not None:
         raised = with_targets(raised, variant, _audience(flag, variant, action.targets))
+    raised = with_segments(raised, variant, action.segments or ())
+    raised = without_segments(raised, variant, action.obsolete)
     return with_on(raised, True) if action.operation is Operation.START else raised
+
+
+def as_kept(kept: Flag, meant: Flag) -> Flag:
+    """Return what was meant, in the words of a backend that keeps it in its own.
+
+    Such a backend splits by its own hash, and gives rules ids of its own.
+    """
+    meant = in_buckets_of(kept, meant)
+    if len(kept.rules) != len(meant.rules):
+        return meant
+    rules = tuple(
+        replace(mine, id=theirs.id) if not mine.id else mine
+        for mine, theirs in zip(meant.rules, kept.rules, strict=True)
+    )
+    return replace(meant, rules=rules)
 
 
 def in_buckets_of(kept: Flag, meant: Flag) -> Flag:
@@ -132,6 +159,12 @@ def _expose_at_once(
 
 def _read_back(provider: FlagProvider, flag: Flag, variant: str, action: Action) -> Flag:
     """Return the flag if it reads back as it was written. Raises DownhaulError."""
+    if lacking := _lacking(flag, variant, action):
+        raise DownhaulError(
+            f'"{flag.key}" reads back without {lacking}, which was written',
+            flag=flag.key,
+            provider=provider.name,
+        )
     if weight_of_variant(flag, variant) != action.weight or not flag.on:
         raise DownhaulError(
             f'"{flag.key}" reads back as {weight_of_variant(flag, variant) / 1000:g} %'
@@ -142,15 +175,31 @@ def _read_back(provider: FlagProvider, flag: Flag, variant: str, action: Action)
     return flag
 
 
+def _lacking(flag: Flag, variant: str, action: Action) -> str:
+    """Return who was named and is not there, in words."""
+    users = set(action.targets or ()) - _targeted(flag, variant)
+    segments = [
+        one
+        for one in action.segments or ()
+        if one not in action.obsolete
+        and not any(serves_segment(rule, variant, one) for rule in flag.rules)
+    ]
+    found = [f'target "{one}"' for one in sorted(users)]
+    return ", ".join([*found, *(f'segment "{one}"' for one in segments)])
+
+
 def _audience(flag: Flag, variant: str, audience: tuple[str, ...]) -> set[str]:
     """Return the keys that the variant's targets are to hold: who is there already stays."""
-    there = {
+    return _targeted(flag, variant) | set(audience)
+
+
+def _targeted(flag: Flag, variant: str) -> set[str]:
+    return {
         key
         for target in flag.targets
         if target.variant == variant and target.context_kind == USER
         for key in target.keys
     }
-    return there | set(audience)
 
 
 def _with_about(provider: FlagProvider, snapshot: ProviderSnapshot, flag: Flag) -> ProviderSnapshot:

@@ -31,7 +31,7 @@ from downhaul.errors import DownhaulError, VersionConflict
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
-from downhaul.rollout.acts import aim, in_buckets_of, perform, snapshot_from, the_flag
+from downhaul.rollout.acts import aim, as_kept, perform, snapshot_from, the_flag
 from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
@@ -678,7 +678,7 @@ class _Turn:
                     return False
                 meant = flag_from_data(intent.detail["aim"])
                 if not ours:
-                    meant = in_buckets_of(flag, meant)
+                    meant = as_kept(flag, meant)
                 arrived = drift_of(meant, flag, variant) is Drift.NONE
                 before = flag_from_data(self.state.desired)
                 if arrived or (not whole and lies_between(before, meant, flag)):

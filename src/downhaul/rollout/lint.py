@@ -17,6 +17,11 @@ from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import Refused
 from downhaul.flag import WHOLE, Flag, Rule, Scheme, Split
 from downhaul.overlay import KillRecord
+from downhaul.rollout import lint_named
+from downhaul.rollout.advice import error as _error
+from downhaul.rollout.advice import note as _note
+from downhaul.rollout.advice import warning as _warning
+from downhaul.rollout.lint_named import Place
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.results import Advice, Severity
 from downhaul.rollout.schedule import durations
@@ -25,6 +30,7 @@ from downhaul.rollout.units import percent_text, span_text
 SMALL_START: Final = 5_000
 """Thousandths of a percent that a first step adds at most, by the guide."""
 
+_LARGE_HOLDBACK: Final = 10_000
 _TINY: Final = 0.001
 _HALF: Final = 0.5
 _RATES: Final = (Measure.ERROR_RATE, Measure.SUCCESS_RATE, Measure.SLOW_RATE)
@@ -37,11 +43,13 @@ def lint(
     *,
     killed: KillRecord | None = None,
     requests_per_hour: float | None = None,
+    place: Place | None = None,
 ) -> tuple[Advice, ...]:
     """Return all advice on a plan, errors first; empty is a plan with nothing to say about.
 
     ``flag`` is what the plan will move, None where it isn't known. ``killed`` is a kill of it that
-    stands. ``requests_per_hour`` is the traffic of the whole flag, where it is known.
+    stands. ``requests_per_hour`` is the traffic of the whole flag, and ``place`` where it lives,
+    where they are known.
     """
     variant, found = _variant(plan, flag)
     found += [
@@ -50,6 +58,7 @@ def lint(
         *_guards(plan),
         *_checks(plan),
         *_traffic(plan, requests_per_hour),
+        *(lint_named.at_place(plan, flag, place) if place is not None else ()),
     ]
     if flag is None:
         found.append(_note("flag", "the flag was not looked at"))
@@ -63,18 +72,6 @@ def lint(
 def refusing(advice: Iterable[Advice]) -> tuple[Advice, ...]:
     """Return the errors among the advice."""
     return tuple(one for one in advice if one.severity is Severity.ERROR)
-
-
-def _error(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.ERROR, path, message, hint)
-
-
-def _warning(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.WARNING, path, message, hint)
-
-
-def _note(path: str, message: str, hint: str = "") -> Advice:
-    return Advice(Severity.NOTE, path, message, hint)
 
 
 # --- the variant
@@ -111,7 +108,7 @@ def _steps(plan: Plan) -> Iterator[Advice]:
         if not 0 <= step.weight <= WHOLE:
             yield _error(path, f"{step.percent:g} % does not lie between 0 and 100 %")
         elif step.preview:
-            yield from _preview(plan, index)
+            continue
         elif step.weight == 0:
             yield _error(path, "a step at 0 % serves nobody", "begin above it")
         elif step.weight <= before:
@@ -122,23 +119,15 @@ def _steps(plan: Plan) -> Iterator[Advice]:
     if plan.steps and 0 < before < WHOLE:
         message = f"the last step is {percent_text(before)}: there it completes"
         yield _note("steps", message)
-
-
-def _preview(plan: Plan, index: int) -> Iterator[Advice]:
-    path = f"steps[{index}]"
-    if index:
-        yield _error(path, "a preview comes first", "make it the first step")
-    if not plan.audience:
-        hint = "name targeting keys, or leave the preview out"
-        yield _error("blue-green.audience", "nobody is there to see the preview", hint)
-    if len(plan.steps) == 1:
-        yield _error("steps", "nothing follows the preview", "add a step for everybody")
+    yield from lint_named.steps(plan)
 
 
 def _times(plan: Plan) -> Iterator[Advice]:
     short: set[float] = set()  # each length of bake is told about once
     for index, step in enumerate(plan.steps):
         path = f"steps[{index}].bake"
+        if plan.ends_holdback(index):
+            continue
         if not (math.isfinite(step.bake) and step.bake > 0):
             yield _error(path, "a step bakes longer than no time at all", 'such as "10m"')
         elif not step.max_bake >= step.bake:
@@ -208,18 +197,19 @@ def _checks(plan: Plan) -> Iterator[Advice]:
             message = "the mean latency hides the slow tail: one in ten may wait long unseen"
             hint = 'add measure = "slow_rate" with slower_than'
             yield _warning(f"guardrails[{index}]", message, hint)
-    if plan.steps and plan.steps[-1].weight == WHOLE:
+    if plan.steps and plan.steps[-1].weight == WHOLE and not plan.holdback:
         yield from _without_control(plan)
+    if plan.holdback > _LARGE_HOLDBACK:
+        message = f"{percent_text(plan.holdback)} are let in at the end without a bake"
+        yield _warning("holdback", message, "a control needs 1 to 5 %")
 
 
 def _without_control(plan: Plan) -> Iterator[Advice]:
     for name, checks in (("guardrails", plan.guardrails), ("signals", plan.signals)):
         for index, check in enumerate(checks):
             if check.needs_control and not check.dry_run:
-                message = (
-                    "at 100 % there is no control to compare with, so this check is not made there"
-                )
-                hint = "end below 100 %, or add a check with a limit"
+                message = "at 100 % there is no control to compare with: this check is not made"
+                hint = 'holdback = "2 %" keeps one through the final bake; or give a limit as well'
                 yield _warning(f"{name}[{index}]", message, hint)
 
 
@@ -455,10 +445,13 @@ def _exposure(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
             yield _note(path, f"the flag serves {percent_text(present)} already")
         elif plan.strategy is not Strategy.BLUE_GREEN and first.weight - present > SMALL_START:
             message = f"the first step exposes {percent_text(first.weight - present)} at once"
-            yield _warning(path, message, "start with 1 to 5 %")
+            if plan.strategy is Strategy.RINGS:
+                message = f"after the rings come {percent_text(first.weight - present)} at once"
+                yield _note(path, message, "let them come step by step: steps = [10, 50, 100]")
+            else:
+                yield _warning(path, message, "start with 1 to 5 %")
     yield from _resolution(flag, variant, plan, int(present))
-    if plan.audience:
-        yield from _audience(plan, flag, variant)
+    yield from lint_named.on_flag(plan, flag, variant)
 
 
 def _resolution(flag: Flag, variant: str, plan: Plan, present: int) -> Iterator[Advice]:
@@ -478,13 +471,3 @@ def _resolution(flag: Flag, variant: str, plan: Plan, present: int) -> Iterator[
             if error.message not in told:
                 told.add(error.message)
                 yield _error(path, error.message, error.hint or "")
-
-
-def _audience(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
-    audience = set(plan.audience)
-    for target in flag.targets:
-        taken = sorted(audience & target.keys)
-        if target.variant != variant and taken:
-            few = ", ".join(quoted(one) for one in taken[:3])
-            message = f"{few} always gets {quoted(target.variant)} now, and would get the preview"
-            yield _warning("blue-green.audience", message, "until a rollback restores it")

@@ -18,8 +18,10 @@ MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-SCHEMA: Final = 1
-"""The version of a plan's stored form."""
+SCHEMA: Final = 2
+"""The version of a plan's stored form, as far as this code reads it."""
+
+_UNNAMED: Final = 1  # what code reads too that knows no steps for named users of their own
 
 CANARY_PERCENTS: Final = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 """The guide's steps, one a day."""
@@ -31,6 +33,7 @@ DEFAULT_MIN_SAMPLE: Final = 100
 MAX_BAKES: Final = 3.0
 """How often its bake a step may last before it counts as undecided for good."""
 
+_HELD_BACK: Final = 2  # the step that bakes, and the one that lets everybody in
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -39,7 +42,12 @@ class Strategy(StrEnum):
 
     CANARY = "canary"
     LINEAR = "linear"
+    EXPONENTIAL = "exponential"
     BLUE_GREEN = "blue_green"
+    RELEASE = "release"
+    """Named users and segments first, then percentages."""
+    RINGS = "rings"
+    """One named group after the other, and everybody last."""
 
 
 class OnUndecided(StrEnum):
@@ -63,13 +71,19 @@ class Step:
     """One exposure and how long it bakes.
 
     ``weight`` is in thousandths of a percent; ``bake`` and ``max_bake`` are seconds. A ``preview``
-    step serves the plan's audience alone: its weight is that of the flag before.
+    step serves named users alone: its weight is that of the flag before. They are its own
+    ``targets`` (targeting keys) and ``segments``, and the plan's audience. Who was named stays in
+    at the steps that follow. A step may have a
+    ``name`` for people. Only the write that ends a holdback bakes for no time at all.
     """
 
     weight: int
     bake: float
     max_bake: float
     preview: bool = False
+    targets: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def percent(self) -> float:
@@ -83,7 +97,7 @@ class Plan:
 
     ``min_sample`` stands in each check already. ``unguarded`` says why there are no guardrails
     (rule R3). ``max_duration`` (seconds) pauses a rollout that takes longer. ``interval`` is the
-    seconds between two looks. ``audience`` are targeting keys that a preview step serves.
+    seconds between two looks. ``audience`` are targeting keys that every preview step serves.
     ``metrics`` says where counts come from: ``{"source": "requests"}``, or ``{"source": "sql",
     "table": ..., "columns": {...}}``. ``false_alarms`` is how likely chance alone may take a
     healthy rollout back, by all sequential guardrails together and in its whole life: 0.01 is once
@@ -139,9 +153,42 @@ class Plan:
         )
 
     @property
+    def holdback(self) -> int:
+        """What the last bake holds back of everybody, in thousandths of a percent; 0 for nothing.
+
+        So there is a control while it bakes. The last step lets them in and ends the rollout.
+        """
+        if len(self.steps) < _HELD_BACK:
+            return 0
+        baking, last = self.steps[-2:]
+        if last.bake or last.weight < WHOLE or baking.preview:
+            return 0
+        return WHOLE - baking.weight
+
+    def ends_holdback(self, step: int) -> bool:
+        """Return whether a step only lets in what the final bake held back."""
+        return self.holdback > 0 and step == len(self.steps) - 1
+
+    @property
     def guarded(self) -> bool:
         """Whether any guardrail decides."""
         return any(not check.dry_run for check in self.guardrails)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The segments that any step serves by name."""
+        return tuple(dict.fromkeys(one for step in self.steps for one in step.segments))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targeting keys that any step serves by name."""
+        numbers = range(len(self.steps))
+        return tuple(dict.fromkeys(one for number in numbers for one in self.targets_at(number)))
+
+    def targets_at(self, step: int) -> tuple[str, ...]:
+        """Return the targeting keys that a step begins to serve by name."""
+        one = self.steps[step]
+        return tuple(dict.fromkeys((*(self.audience if one.preview else ()), *one.targets)))
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -152,19 +199,13 @@ class Plan:
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data, as it is stored."""
         data: dict[str, Any] = {
-            "schema": SCHEMA,
+            "schema": SCHEMA
+            if any(one.targets or one.segments for one in self.steps)
+            else _UNNAMED,
             "flag": self.flag,
             "variant": self.variant,
             "strategy": self.strategy.value,
-            "steps": [
-                {
-                    "weight": step.weight,
-                    "bake": float(step.bake),  # whole numbers read back as floats: one digest
-                    "max_bake": float(step.max_bake),
-                    "preview": step.preview,
-                }
-                for step in self.steps
-            ],
+            "steps": [_step_data(step) for step in self.steps],
             "guardrails": [_check_data(check) for check in self.guardrails],
             "signals": [_check_data(check) for check in self.signals],
             "unguarded": self.unguarded,
@@ -197,15 +238,7 @@ class Plan:
         return cls(
             flag=plan.flag,
             variant=plan.variant,
-            steps=tuple(
-                Step(
-                    int(step["weight"]),
-                    float(step["bake"]),
-                    float(step.get("max_bake", step["bake"] * MAX_BAKES)),
-                    bool(step.get("preview", False)),
-                )
-                for step in data["steps"]
-            ),
+            steps=tuple(_step(step) for step in data["steps"]),
             strategy=Strategy(data.get("strategy", plan.strategy)),
             guardrails=tuple(_check(one) for one in data.get("guardrails", ())),
             signals=tuple(_check(one) for one in data.get("signals", ())),
@@ -227,6 +260,31 @@ class Plan:
         """A hash over all of it, so that an edited plan is seen."""
         text = json.dumps(self.as_mapping(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {
+        "weight": step.weight,
+        "bake": float(step.bake),  # whole numbers read back as floats: one digest
+        "max_bake": float(step.max_bake),
+        "preview": step.preview,
+        # Left out where there are none: such a step has the form, and its plan the digest, of ever.
+        **({"targets": list(step.targets)} if step.targets else {}),
+        **({"segments": list(step.segments)} if step.segments else {}),
+        **({"name": step.name} if step.name else {}),
+    }
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    return Step(
+        weight=int(data["weight"]),
+        bake=float(data["bake"]),
+        max_bake=float(data.get("max_bake", data["bake"] * MAX_BAKES)),
+        preview=bool(data.get("preview", False)),
+        targets=tuple(data.get("targets", ())),
+        segments=tuple(data.get("segments", ())),
+        name=str(data.get("name", "")),
+    )
 
 
 def _check_data(check: Check) -> dict[str, Any]:

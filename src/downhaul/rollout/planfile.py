@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,22 +21,20 @@ from downhaul.documents.reading import LineOf, lines_of, read_data
 from downhaul.documents.sanity import insane
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag
-from downhaul.rollout.plan import CANARY_PERCENTS, MAX_BAKES, Plan, Step, Strategy
+from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planchecks import checks_of
 from downhaul.rollout.planmodel import (
     BLUE_GREEN,
     TABLES,
     PlanTable,
-    StepTable,
     fields_of,
     json_schema,
 )
-from downhaul.rollout.units import weight_from
+from downhaul.rollout.plansteps import implied, steps_of
 
 __all__ = ["ARGUMENTS", "json_schema", "make_plan", "parse_plan", "read_plan", "resolved"]
 
 _FORMATS: Final = {"json": "json", "toml": "toml", "yaml": "yaml", "yml": "yaml"}
-_MOST_STEPS: Final = 100
 _MESSAGES: Final = {
     "bool_type": "should be true or false",
     "dict_type": "should be a table with fields",
@@ -150,12 +148,12 @@ class _Building:
     def __init__(self, table: PlanTable) -> None:
         self.faults: list[Fault] = []
         self._table = table
-        self._strategy = table.strategy or _implied(table)
+        self._strategy = table.strategy or implied(table)
 
     def plan(self) -> Plan:
         """Return the plan; it counts only if there are no faults."""
         table = self._table
-        self._tables_fit()
+        steps = steps_of(table, self._strategy, self.faults)
         guardrails, wrong = checks_of("guardrails", table.guardrails, table.min_sample)
         signals, also_wrong = checks_of("signals", table.signals, table.min_sample)
         self.faults += [*wrong, *also_wrong]
@@ -167,7 +165,7 @@ class _Building:
         return Plan(
             flag=table.flag,
             variant=table.variant,
-            steps=tuple(self._steps()),
+            steps=steps,
             strategy=self._strategy,
             guardrails=guardrails,
             signals=signals,
@@ -184,95 +182,6 @@ class _Building:
             false_alarms=table.false_alarms or FALSE_ROLLBACK,
         )
 
-    # Steps
-
-    def _tables_fit(self) -> None:
-        """Refuse what belongs to another strategy: it would be read by nobody."""
-        table = self._table
-        said = BLUE_GREEN if self._strategy is Strategy.BLUE_GREEN else self._strategy.value
-        for name, there, owner in (
-            ("steps", table.steps, Strategy.CANARY),
-            ("linear", table.linear, Strategy.LINEAR),
-            (BLUE_GREEN, table.blue_green, Strategy.BLUE_GREEN),
-        ):
-            if there is not None and owner is not self._strategy:
-                message = f"the strategy is {said}, which takes no such field"
-                word = BLUE_GREEN if owner is Strategy.BLUE_GREEN else owner.value
-                hint = f'leave it out, or say strategy = "{word}"'
-                self.faults.append(Fault((name,), message, hint))
-
-    def _steps(self) -> Iterator[Step]:
-        tables = list(self._step_tables())
-        bakes = self._bakes(len(tables))
-        for index, (one, bake) in enumerate(zip(tables, bakes, strict=True)):
-            bake = one.bake or bake  # noqa: PLW2901  (its own, where it has one)
-            longest = one.max_bake or self._table.max_bake or bake * MAX_BAKES
-            if longest < bake:
-                place: Place = ("steps", index) if one.max_bake or one.bake else ("max_bake",)
-                message = "the longest bake is shorter than the bake"
-                self.faults.append(Fault(place, message, "raise max_bake, or leave it out"))
-            yield Step(one.percent, bake, longest, preview=self._is_preview(index))
-
-    def _is_preview(self, index: int) -> bool:
-        return self._previews and index == 0
-
-    @property
-    def _previews(self) -> bool:
-        table = self._table.blue_green
-        return table is not None and bool(table.audience or table.preview)
-
-    def _step_tables(self) -> Iterable[StepTable]:
-        table = self._table
-        if self._strategy is Strategy.LINEAR:
-            return self._linear()
-        if self._strategy is Strategy.BLUE_GREEN:
-            preview = StepTable.model_construct(
-                percent=0, bake=table.blue_green.preview if table.blue_green else None
-            )
-            switch = StepTable.model_construct(percent=weight_from(100))
-            return [preview, switch] if self._previews else [switch]
-        if table.steps is None:
-            return [StepTable.model_construct(percent=weight_from(one)) for one in CANARY_PERCENTS]
-        return [
-            one if isinstance(one, StepTable) else StepTable.model_construct(percent=one)
-            for one in table.steps
-        ]
-
-    def _linear(self) -> list[StepTable]:
-        table = self._table.linear or TABLES["linear"]()
-        by, last = table.step, table.to  # type: ignore[attr-defined]
-        first = by if table.start is None else table.start  # type: ignore[attr-defined]
-        if by <= 0:
-            self.faults.append(Fault(("linear", "step"), "should be more than nothing"))
-            return []
-        if first > last:
-            message = "the first step lies above the last"
-            self.faults.append(Fault(("linear", "start"), message, "lower it, or raise to"))
-            return []
-        if (last - first) // by >= _MOST_STEPS:
-            message = f"that makes more than {_MOST_STEPS} steps"
-            self.faults.append(Fault(("linear", "step"), message, "take larger steps"))
-            return []
-        weights = [*range(first, last, by), last]
-        return [StepTable.model_construct(percent=one) for one in weights]
-
-    def _bakes(self, count: int) -> list[float]:
-        bake = self._table.bake
-        if not isinstance(bake, list):
-            return [bake] * count
-        if len(bake) != count:
-            message = f"there are {count} steps and {len(bake)} bakes"
-            self.faults.append(Fault(("bake",), message, "give one for each step, or one for all"))
-        return (bake + bake[-1:] * count)[:count] if bake else [1.0] * count
-
-
-def _implied(table: PlanTable) -> Strategy:
-    if table.linear is not None and table.blue_green is None:
-        return Strategy.LINEAR
-    if table.blue_green is not None and table.linear is None:
-        return Strategy.BLUE_GREEN
-    return Strategy.CANARY
-
 
 # --- from arguments
 
@@ -288,6 +197,8 @@ _SAME: Final = (
     "description",
     "strategy",
     "max_bake",
+    "final_bake",
+    "holdback",
     "unguarded",
     "min_sample",
     "on_undecided",
@@ -300,21 +211,40 @@ _SAME: Final = (
     "metrics",
 )
 _CONTROL: Final = re.compile(r"\s*control\s*(?:\+\s*([0-9.]+\s*%?))?\s*")
-_LINEAR: Final = ("start", "step", "to")
-_BLUE_GREEN: Final = ("audience", "preview")
-ARGUMENTS: Final = (*_SAME, "steps", "bake", *_LINEAR, *_BLUE_GREEN, *_CHECKS)
+_SHARED: Final = ("start", "to")
+_LINEAR: Final = ("step",)
+_EXPONENTIAL: Final = ("factor",)
+_BLUE_GREEN: Final = ("audience",)
+_RELEASE: Final = ("targets",)
+_NAMED: Final = ("segments", "preview")
+_LISTS: Final = ("audience", "targets", "segments")
+_BY_ARGUMENT: Final = (("linear",), ("exponential",), (BLUE_GREEN,), ("release",))
+ARGUMENTS: Final = (
+    *_SAME,
+    "steps",
+    "bake",
+    *_SHARED,
+    *_LINEAR,
+    *_EXPONENTIAL,
+    *_BLUE_GREEN,
+    *_RELEASE,
+    *_NAMED,
+    *_CHECKS,
+)
 """What :func:`make_plan` takes."""
 
 
 def make_plan(**arguments: Any) -> Plan:
     """Return the plan that arguments say: :data:`ARGUMENTS`, each left out or None for its default.
 
-    They are a file's fields, as text or as values. ``steps`` and ``bake`` may be text with commas,
-    as may ``audience``. ``error_rate``, ``success_rate`` (percentages), ``latency`` (a time, or a
-    number of milliseconds) and ``slow`` (``2s:10%``: a time and a share) make a guardrail each; a
-    limit that begins with ``+`` is over the control, and ``control`` or ``control+25%`` is the
-    sequential test against it. Raises DocumentError with every problem, whose
-    path is the argument.
+    They are a file's fields, as text or as values. ``start`` and ``to`` belong to ``exponential``
+    steps where that is the strategy or a ``factor`` is given, else to ``linear`` ones; ``segments``
+    and ``preview`` to ``release``, unless the strategy is blue-green or an ``audience`` is given.
+    ``steps`` and ``bake`` may be text with commas, as may ``audience``, ``targets`` and
+    ``segments``. ``error_rate``, ``success_rate`` (percentages), ``latency`` (a time, or a number
+    of milliseconds) and ``slow`` (``2s:10%``: a time and a share) make a guardrail each; a limit
+    that begins with ``+`` is over the control, and ``control`` or ``control+25%`` is the sequential
+    test against it. Raises DocumentError with every problem, whose path is the argument.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     faults = [
@@ -328,11 +258,7 @@ def make_plan(**arguments: Any) -> Plan:
             data[name] = read(given[name])
     if isinstance(data.get("min_sample"), str) and data["min_sample"].strip().isdecimal():
         data["min_sample"] = int(data["min_sample"])
-    for table, names in (("linear", _LINEAR), (BLUE_GREEN, _BLUE_GREEN)):
-        if found := {name: given[name] for name in names if name in given}:
-            data[table] = found
-    if "audience" in given:
-        data[BLUE_GREEN]["audience"] = _listed(given["audience"])
+    data |= _tables(given)
     checks = {name: _check_data(name, given[name]) for name in _CHECKS if name in given}
     if checks:
         data["guardrails"] = list(checks.values())
@@ -343,12 +269,43 @@ def make_plan(**arguments: Any) -> Plan:
     return plan
 
 
+def _tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of strategies that arguments say."""
+    strategy = given.get("strategy")
+    grows = "factor" in given or _is(strategy, Strategy.EXPONENTIAL)
+    linear = _LINEAR if grows else (*_SHARED, *_LINEAR)
+    exponential = (*_SHARED, *_EXPONENTIAL) if grows else ()
+    released = strategy is not None and _is(strategy, Strategy.RELEASE)
+    if strategy is None and "audience" not in given:
+        released = any(name in given for name in ("targets", "segments"))
+    blue_green = _BLUE_GREEN if released else (*_BLUE_GREEN, *_NAMED)
+    release = (*_RELEASE, *_NAMED) if released else _RELEASE
+    found = {
+        table: {name: given[name] for name in names if name in given}
+        for table, names in (
+            ("linear", linear),
+            ("exponential", exponential),
+            (BLUE_GREEN, blue_green),
+            ("release", release),
+        )
+    }
+    for fields in found.values():
+        fields |= {name: _listed(fields[name]) for name in _LISTS if name in fields}
+    if "factor" in given:
+        found["exponential"]["factor"] = _number(given["factor"])
+    return {table: fields for table, fields in found.items() if fields}
+
+
+def _is(said: Any, strategy: Strategy) -> bool:
+    return isinstance(said, str) and said.strip().lower().replace("-", "_") == strategy.value
+
+
 def _of_argument(fault: Fault, checks: tuple[str, ...]) -> Fault:
     """Return the fault at the argument that it comes from."""
     place = fault.place
     if place[:1] == ("guardrails",) and len(place) > 1 and isinstance(place[1], int):
         place = (checks[place[1]],)
-    elif place[:1] in (("linear",), (BLUE_GREEN,)) and len(place) > 1:
+    elif place[:1] in _BY_ARGUMENT and len(place) > 1:
         place = place[1:]
     return Fault(place, fault.message, fault.hint)
 
@@ -359,6 +316,14 @@ def _listed(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, Mapping):
         return list(value)
     return [value]
+
+
+def _number(value: Any) -> Any:
+    """Return the number that a text says; what says none is found out later."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _one_or_many(value: Any) -> Any:

@@ -52,6 +52,10 @@ QUANTILE_PATTERN: Final = r"^\s*[pP]([1-9][0-9]?(\.[0-9]+)?)\s*$"
 LINEAR_STEP: Final = 10_000
 """Thousandths of a percent."""
 
+EXPONENTIAL_START: Final = 1_000
+EXPONENTIAL_FACTOR: Final = 2.0
+_LARGEST_FACTOR: Final = 100
+
 
 def told(message: str, hint: str | None = None) -> PydanticCustomError:
     """Return the error that says this of a value, with what to do about it."""
@@ -115,6 +119,16 @@ def _chance(value: Any) -> float:
     return chance
 
 
+def _growth(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = f"should be a number, not {quoted(value)}"
+        raise ValueError(message)  # noqa: TRY004  (one error for one value, whatever is wrong)
+    if not 1 < value <= _LARGEST_FACTOR:
+        message = f"should be more than 1, and {_LARGEST_FACTOR} at most, not {value!r}"
+        raise ValueError(message)
+    return float(value)
+
+
 def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
     def chosen(value: Any) -> Any:
         word = value.strip().lower().replace("-", "_") if isinstance(value, str) else ""
@@ -158,6 +172,13 @@ Slow = Annotated[
     WithJsonSchema({"anyOf": [*_LIMIT["anyOf"], {"type": "string", "pattern": QUANTILE_PATTERN}]}),
 ]
 
+Factor = Annotated[
+    float,
+    BeforeValidator(_reading(_growth)),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 1, "maximum": _LARGEST_FACTOR}),
+]
+"""What each step is multiplied by."""
+
 ControlMargin = Annotated[
     str,
     BeforeValidator(_with_unit),
@@ -180,7 +201,7 @@ FalseAlarms = Annotated[
 _StrategyName = Annotated[
     Strategy,
     BeforeValidator(_choice("strategy", _STRATEGIES)),
-    WithJsonSchema({"enum": [Strategy.CANARY.value, Strategy.LINEAR.value, BLUE_GREEN]}),
+    WithJsonSchema({"enum": [one.value.replace("_", "-") for one in Strategy]}),
 ]
 _MeasureName = Annotated[
     Measure,
@@ -283,6 +304,17 @@ class LinearTable(_Model):
     """the last step; left out, 100"""
 
 
+class ExponentialTable(_Model):
+    """Steps that grow by a factor each."""
+
+    start: Percent = EXPONENTIAL_START
+    """the first step; left out, 1"""
+    factor: Factor = EXPONENTIAL_FACTOR
+    """what each step is multiplied by; left out, 2"""
+    to: Percent = 100_000
+    """the last step; left out, 100"""
+
+
 class BlueGreenTable(_Model):
     """A preview for an audience, then everybody in one write."""
 
@@ -290,6 +322,32 @@ class BlueGreenTable(_Model):
     """targeting keys that get the variant first"""
     preview: Seconds | None = None
     """how long they alone get it; left out, the `bake` of the plan"""
+
+
+class ReleaseTable(_Model):
+    """Named users and segments first, then the steps."""
+
+    targets: list[Annotated[str, Field(min_length=1)]] = []
+    """targeting keys that get the variant first"""
+    segments: list[Annotated[str, Field(min_length=1)]] = []
+    """segments that get it with them"""
+    preview: Seconds | None = None
+    """how long they alone get it; left out, the `bake` of the plan"""
+
+
+class RingTable(_Model):
+    """One ring: who gets the variant next, by name."""
+
+    name: str = ""
+    """what it is called"""
+    targets: list[Annotated[str, Field(min_length=1)]] = []
+    """targeting keys that are in it"""
+    segments: list[Annotated[str, Field(min_length=1)]] = []
+    """segments that are in it"""
+    bake: Seconds | None = None
+    """how long it lasts; left out, the `bake` of the plan"""
+    max_bake: Seconds | None = None
+    """how long it may last while its checks are undecided; left out, that of the plan"""
 
 
 class MetricsTable(BaseModel):
@@ -312,13 +370,21 @@ class PlanTable(_Model):
     strategy: _StrategyName | None = None
     """left out, the one whose table is there, else `canary`"""
     steps: Annotated[list[_Step], Field(min_length=1, max_length=100)] | None = None
-    """for `canary`: percentages that rise"""
+    """for `canary`, `release` and `rings`: percentages that rise"""
     linear: LinearTable | None = None
+    exponential: ExponentialTable | None = None
     blue_green: Annotated[BlueGreenTable | None, Field(alias=BLUE_GREEN)] = None
+    release: ReleaseTable | None = None
+    rings: Annotated[list[RingTable], Field(min_length=1, max_length=100)] | None = None
+    """who gets the variant, one ring after the other; everybody comes after them"""
     bake: _Bake = DEFAULT_BAKE
     """how long each step lasts, or a list with a time for each step"""
     max_bake: Seconds | None = None
     """how long a step may last while its checks are undecided; left out, three times its bake"""
+    final_bake: Seconds | None = None
+    """how long the last step lasts; left out, as the others"""
+    holdback: Percent | None = None
+    """what the final bake holds back of everybody, for a control; then 100 % are let in"""
     guardrails: list[CheckTable] = []
     """checks that roll back"""
     signals: list[CheckTable] = []
@@ -346,7 +412,10 @@ class PlanTable(_Model):
 TABLES: Final[dict[str, type[BaseModel]]] = {
     "steps": StepTable,
     "linear": LinearTable,
+    "exponential": ExponentialTable,
     BLUE_GREEN: BlueGreenTable,
+    "release": ReleaseTable,
+    "rings": RingTable,
     "guardrails": CheckTable,
     "signals": CheckTable,
     "metrics": MetricsTable,

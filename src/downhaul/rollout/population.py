@@ -38,9 +38,15 @@ _NESTED: Final = 8
 
 
 def population(
-    flag: Flag, segments: Mapping[str, Segment], audience: Iterable[str] = ()
+    flag: Flag,
+    segments: Mapping[str, Segment],
+    audience: Iterable[str] = (),
+    within: Iterable[str] = (),
 ) -> list[Any]:
-    """Return contexts that ask much of the flag: strangers first, then whom it names."""
+    """Return contexts that ask much of the flag: strangers first, then whom it names.
+
+    ``audience`` are keys and ``within`` segments that somebody is about to name.
+    """
     buckets = [
         serve.bucketing
         for serve in (flag.default, *(rule.serve for rule in flag.rules))
@@ -57,6 +63,10 @@ def population(
         own = _bucketings(rule.serve, rule.gate)
         for number in range(_PER_RULE):
             found.append(_meeting(rule.clauses, segments, own, f"rule-{number}"))
+    for one in within:
+        clause = Clause("", Operator.IN_SEGMENT, (one,))
+        for number in range(_PER_RULE):
+            found.append(_meeting((clause,), segments, buckets, f"{one}-{number}"))
     found.append(Context())
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from downhaul.backends.edits import with_on, with_rollout
+from downhaul.backends.edits import with_on, with_rollout, with_segments
 from downhaul.context import as_context
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import Refused
@@ -36,7 +36,7 @@ from downhaul.flag import (
 )
 from downhaul.result import Result
 from downhaul.rollout.acts import aim
-from downhaul.rollout.deciding.case import Action, Operation
+from downhaul.rollout.deciding.rising import exposing
 from downhaul.rollout.drift import exposure_of
 from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planfile import resolved
@@ -58,10 +58,13 @@ def rehearse(
     the flag can't take, InvalidContext for what is no context.
     """
     plan = resolved(plan, flag)
+    _require_segments(plan, others)
     asked = list(
-        made_population(flag, others.segments, plan.audience) if population is None else population
+        made_population(flag, others.segments, plan.targets, plan.segments)
+        if population is None
+        else population
     )
-    stage = _Stage(flag, others, now or utc_clock())
+    stage = _Stage(with_segments(flag, plan.variant, plan.segments), others, now or utc_clock())
     before = stage.answers(flag, asked)
     after = stage.answers(_restored(flag), asked)
     cases = _Cases(asked)
@@ -93,16 +96,12 @@ def rehearse(
 
 def _climbing(plan: Plan, flag: Flag) -> Iterator[tuple[int, Flag]]:
     """Yield the flag as each step leaves it, beginning with the flag as it is."""
-    for number, step in enumerate(plan.steps, start=1):
-        action = Action(
-            Operation.START if number == 1 else Operation.RAISE,
-            weight=step.weight,
-            targets=plan.audience if step.preview else None,
-        )
-        aimed = aim(flag, plan.variant, action)
+    before = flag
+    for number in range(len(plan.steps)):
+        aimed = aim(flag, plan.variant, exposing(plan, number, before, first=number == 0))
         assert aimed is not None  # noqa: S101  (both operations raise it)
         flag = aimed
-        yield number, flag
+        yield number + 1, flag
 
 
 def _first_act(plan: Plan, before: Flag, flag: Flag) -> Flag:
@@ -144,6 +143,16 @@ class _Stage:
         rest = iter([decide(one) for one in contexts if type(one) is not str])
         texts = iter(results_of(shape, decide, plain))
         return [next(texts) if type(one) is str else next(rest) for one in contexts]
+
+
+def _require_segments(plan: Plan, others: FlagSet) -> None:
+    missing = [f'"{one}"' for one in plan.segments if one not in others.segments]
+    if missing:
+        raise Refused(
+            f"there is no segment {', '.join(missing)} to rehearse with",
+            flag=plan.flag,
+            hint="make it, or name targeting keys",
+        )
 
 
 def _needed(flag: Flag, others: FlagSet) -> tuple[dict[str, Flag], dict[str, Segment]]:

@@ -45,6 +45,7 @@ from downhaul.store.rollouts import ALIVE, EventRow, NewRollout, RolloutRow, Rol
 
 if TYPE_CHECKING:
     from downhaul.rollout.forecast import Forecast
+    from downhaul.rollout.lint_named import Place
 
 _log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000
@@ -109,8 +110,13 @@ class Rollouts:
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (only here and at the start)
 
         flag = self._operator.provider.get(plan.flag)
-        killed = None if flag is None else self._kill_of(flag)
-        advice = lint(plan, flag, killed=killed, requests_per_hour=requests_per_hour)
+        advice = lint(
+            plan,
+            flag,
+            killed=None if flag is None else self._kill_of(flag),
+            requests_per_hour=requests_per_hour,
+            place=self._place(plan),
+        )
         return (*self._metrics_advice(plan), *advice)
 
     def resolve(self, plan: Plan) -> Plan:
@@ -167,7 +173,8 @@ class Rollouts:
             )
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
 
-        wrong = [one for one in lint(plan, flag) if one.severity is Severity.ERROR]
+        advice = lint(plan, flag, place=self._place(plan))
+        wrong = [one for one in advice if one.severity is Severity.ERROR]
         if wrong:
             problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
             raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
@@ -466,6 +473,15 @@ class Rollouts:
         from downhaul.rollout.latencies import with_latencies  # noqa: PLC0415  (few plans)
 
         return with_latencies(plan, metric_source(self._operator, plan), _LATELY)
+
+    def _place(self, plan: Plan) -> Place:
+        """Return where the flag lives; its segments are only asked for where some are named."""
+        from downhaul.rollout.lint_named import Place  # noqa: PLC0415  (as the lint)
+
+        provider = self._operator.provider
+        known = bool(plan.segments) and Capability.SEGMENTS in provider.capabilities
+        segments = provider.list().segments if known else {}
+        return Place(provider.name, provider.capabilities, segments)
 
     def _kill_of(self, flag: Flag) -> Any:
         control = self._operator.control

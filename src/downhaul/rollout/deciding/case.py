@@ -32,11 +32,18 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One write at the provider: the variant's ``weight`` and named ``targets``, or a restore."""
+    """One write at the provider: the variant's ``weight`` and who is named, or a restore.
+
+    ``targets`` are targeting keys and ``segments`` segments that get the variant beside those that
+    do already. ``obsolete`` are segments whose rules go, because everybody is served. A plan that
+    names segments has ``segments`` in all of its acts, if only none: they are written whole.
+    """
 
     operation: Operation
     weight: int = 0
     targets: tuple[str, ...] | None = None
+    segments: tuple[str, ...] | None = None
+    obsolete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Final
 
 from downhaul.analysis.model import Finding, Verdict
+from downhaul.backends.edits import with_segments
+from downhaul.flag import WHOLE, Flag
 from downhaul.rollout.deciding.case import SECOND, Action, Case, Decision, Happening, Operation
 from downhaul.rollout.deciding.moves import (
     ended_as,
@@ -17,6 +19,7 @@ from downhaul.rollout.deciding.moves import (
 )
 from downhaul.rollout.deciding.wayback import begin_return, go_back
 from downhaul.rollout.plan import OnUndecided, Plan
+from downhaul.rollout.spoken import step_text
 from downhaul.rollout.state import Act, Because, Phase, State
 
 ABSENT_AFTER: Final = 60.0
@@ -52,21 +55,36 @@ def _enter(case: Case, state: State, *told_before: Happening) -> Decision:
         limit_at=state.limit_at or time_limit(plan, now),
         act=Act.EXPOSED,
     )
-    percent = f"{step.percent:g} %"
     told = Happening(
         "started" if first else "raised",
-        f"step {state.step + 1} of {len(plan.steps)}: "
-        + ("the preview audience" if step.preview else percent),
+        f"step {state.step + 1} of {len(plan.steps)}: {step_text(plan, state.step)}",
         detail={"step": state.step, "percent": step.percent},
         announce=True,
     )
-    operation = Operation.START if first else Operation.RAISE
-    targets = plan.audience if step.preview else None
-    return case.end(
-        plan.interval,
-        Action(operation, weight=step.weight, targets=targets),
-        then,
-        (*told_before, told),
+    action = exposing(plan, state.step, case.seen.snapshot, first=first)
+    return case.end(plan.interval, action, then, (*told_before, told))
+
+
+def exposing(plan: Plan, number: int, before: Flag, *, first: bool) -> Action:
+    """Return the write that puts a step's exposure at the provider; ``before`` is the snapshot.
+
+    Each step names its own users and segments, and leaves those of earlier steps as they are: whom
+    a person took out by hand, and then resumed, stays out. Rules for segments that were there
+    before the rollout stay, too.
+    """
+    step = plan.steps[number]
+    obsolete: tuple[str, ...] = ()
+    if step.weight == WHOLE:
+        kept = [
+            one for one in plan.segments if with_segments(before, plan.variant, [one]) == before
+        ]
+        obsolete = tuple(one for one in plan.segments if one not in kept)
+    return Action(
+        Operation.START if first else Operation.RAISE,
+        weight=step.weight,
+        targets=plan.targets_at(number) or None,
+        segments=step.segments if plan.segments else None,
+        obsolete=obsolete,
     )
 
 
@@ -78,6 +96,8 @@ def bake_on(case: Case) -> Decision:
         return hold(case, Because.METRICS_LOST, seen.metrics_error)
     _passed(case, counts=True)
     state = case.state
+    if plan.ends_holdback(state.step):
+        return _advance(case)  # its bake is over already
     step = plan.steps[state.step]
     left = step.bake - state.baked
     if left > 0 and not case.promoted:
