@@ -121,7 +121,7 @@ def forecast(plan: Plan, traffic: Traffic) -> Forecast | None:
 
 def _steps(plan: Plan, courses: list[_Course], traffic: Traffic) -> Iterator[StepSight]:
     for index, step in enumerate(plan.steps):
-        if step.preview:
+        if step.preview or not step.bake:
             continue
         yield StepSight(
             number=index + 1,
@@ -146,7 +146,7 @@ class _Course:
 
     def is_made_at(self, index: int) -> bool:
         step = self._plan.steps[index]
-        return not step.preview and self._check in self._plan.checks_at(index)
+        return not step.preview and step.bake > 0 and self._check in self._plan.checks_at(index)
 
     def sight(self, index: int) -> Sight:
         return Sight(self._check.name, self._least(index), self._clear(index))
