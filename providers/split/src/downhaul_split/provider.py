@@ -14,6 +14,7 @@ from downhaul.vendors.managing import ManagingProvider
 from downhaul_split.admin import Admin
 from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.contexts import asked_of, their_attributes, their_key
+from downhaul_split.recording import recorder_of
 from downhaul_split.session import Connection, Session
 from downhaul_split.settings import ADMIN_URL, DEADLINE, REFRESH
 from downhaul_split.values import CONTROL, value_for, values_of
@@ -58,7 +59,7 @@ class SplitProvider(ManagingProvider[Session, Admin]):
         if known is None:
             return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
         about = asked_of(context, known.traffic_type)
-        last = session.recorder.last
+        last = recorder_of(client).last
         last.label = None
         try:
             treatment, configuration = client.get_treatment_with_config(
