@@ -13,6 +13,23 @@ from case import FLAGS
 
 Results = Mapping[str, Any]
 
+ABOVE = {"native": (0.05, 1.5), "portable": (0.30, 8.0)}
+"""Above a vendor's SDK: the part of its own time, or the microseconds, that are allowed on top."""
+
+VENDORS = ("launchdarkly", "split", "unleash")
+
+
+def allowed(way: str) -> str:
+    """Return in words how much a way of rolling out may cost above an SDK."""
+    share, most = ABOVE[way]
+    return f"{share:.0%} or {most:g} µs"
+
+
+def met(way: str, bare: float, more: float) -> bool:
+    """Return whether so many microseconds above so many of the SDK's are allowed."""
+    share, most = ABOVE[way]
+    return more <= most or more <= share * bare
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -31,7 +48,9 @@ class Goal:
 def judged(results: Results) -> list[Goal]:
     """Return every goal with what was measured."""
     return [
-        goal for part in (_deciding, _importing, _loading, _following) for goal in part(results)
+        goal
+        for part in (_deciding, _importing, _loading, _following, _above)
+        for goal in part(results)
     ]
 
 
@@ -167,6 +186,20 @@ def _following(results: Results) -> Iterator[Goal]:
     )
     for what, part, way, which, limit in asked:
         yield _at_most(f"{label}: {what}", part.get(way, {}).get(which), limit, " ms", 1)
+
+
+def _above(results: Results) -> Iterator[Goal]:
+    for vendor in VENDORS:
+        for way in ABOVE:
+            what = f"`evaluate` above the SDK: {vendor}, {way}"
+            goal = f"at most {allowed(way)} more"
+            one = results.get("sdks", {}).get(vendor, {}).get(way)
+            if one is None:
+                yield Goal(what, goal, "not measured", None)
+                continue
+            bare, (more, low, high) = one["sdk_us"][0], one["more_us"]
+            measured = f"{more:+.2f} µs ({low:+.2f} to {high:+.2f})"
+            yield Goal(what, goal, measured, met(way, bare, more))
 
 
 def missed(goals: list[Goal]) -> list[Goal]:

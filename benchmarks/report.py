@@ -23,7 +23,13 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
         (one["what"], one["goal"], one["measured"], _STATES[one["met"]]) for one in results["goals"]
     ]
     yield ("what", "goal", "measured", ""), rows
-    for table in (_contestants(results), _ours(results), _following(results), _imports(results)):
+    for table in (
+        _contestants(results),
+        _ours(results),
+        _following(results),
+        _above(results),
+        _imports(results),
+    ):
         if table[1]:
             yield table
     if volume := results.get("volume"):
@@ -63,6 +69,21 @@ def _following(results: Mapping[str, Any]) -> Table:
                 figures = (f"{one[name]:.1f}" for name in ("p50_ms", "p99_ms", "max_ms"))
                 rows.append((f"{store}: {what}", *figures, str(found["changes"])))
     return ("from process to process", "p50 ms", "p99 ms", "most ms", "of"), rows
+
+
+def _above(results: Mapping[str, Any]) -> Table:
+    rows = [
+        (f"{vendor}, {way}", *(_spread(one[name]) for name in ("sdk_us", "ours_us", "more_us")))
+        for vendor, found in results.get("sdks", {}).items()
+        if vendor != "absent"
+        for way, one in found.items()
+    ]
+    return ("above the vendors' SDKs", "SDK µs", "Downhaul µs", "more µs"), rows
+
+
+def _spread(figures: Sequence[float]) -> str:
+    middle, low, high = figures
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _imports(results: Mapping[str, Any]) -> Table:

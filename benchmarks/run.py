@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import above
 import goals
 import imports
 import machine
@@ -27,7 +28,7 @@ import rounds
 import stores
 import volume
 
-PARTS = ("deciding", "import", "volume", "propagation")
+PARTS = ("deciding", "import", "volume", "propagation", "sdks")
 _MISSED, _ABSENT = 3, 4
 
 Progress = Callable[[str], None]
@@ -42,10 +43,11 @@ class Size:
     loads: int
     flags: int
     changes: int
+    turns: int
 
 
-FULL = Size(rounds.FULL, imports=21, loads=3, flags=10_000, changes=200)
-QUICK = Size(rounds.QUICK, imports=5, loads=1, flags=500, changes=10)
+FULL = Size(rounds.FULL, imports=21, loads=3, flags=10_000, changes=200, turns=16)
+QUICK = Size(rounds.QUICK, imports=5, loads=1, flags=500, changes=10, turns=2)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,6 +84,8 @@ def measure(size: Size, parts: list[str], progress: Progress) -> dict[str, Any]:
             results["volume"] = _volume(size, folder, environment, progress)
         if "propagation" in parts:
             results["propagation"] = _propagation(size, folder, postgres, environment, progress)
+        if "sdks" in parts:
+            results["sdks"] = above.run(size.turns, environment, progress)
     results["goals"] = [one.as_data() for one in goals.judged(results)]
     return results
 
@@ -136,6 +140,8 @@ def _propagation(
 def _concluded(results: Mapping[str, Any], *, check: bool, allow_missing: bool) -> int:
     contestants = results.get("contestants", {})
     absent = {name: one["absent"] for name, one in contestants.items() if "absent" in one}
+    if "absent" in results.get("sdks", {}):
+        absent["an SDK to be above of"] = results["sdks"]["absent"]
     for name, why in absent.items():
         print(f"\nABSENT: {name} ({why})")
     if absent:

@@ -35,8 +35,11 @@ def after(change: str, before: list[str]) -> list[str]:
     while (again == before or again != now) and time.monotonic() < until:
         time.sleep(0.05)  # until it is heard, and not in the middle of asking
         now, again = again, served()
-    lost = 0 if len(now) < len(before) else len(set(before) - set(now))
-    print(f"{change}: {len(now)} users, the first {', '.join(now[:3]) or 'nobody'}; {lost} lost it")
+    kept = len(set(before) & set(now))
+    who = f"{len(now)} users, the first {', '.join(now[:3])}" if now else "nobody"
+    if before:
+        who += f"; of the {len(before)} who had it before, {kept} have it"
+    print(f"{change}: {who}")
     return now
 
 

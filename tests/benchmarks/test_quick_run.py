@@ -22,6 +22,9 @@ def test_a_quick_run_measures_what_there_is_and_says_who_is_absent(tmp_path):
     assert results["contestants"]["downhaul, a million"]["equal"] is True
     assert results["import"]["heavy_modules"] == []
     assert results["propagation"]["sqlite"]["kill, busy"]["p50_ms"] > 0
+    sdks = results["sdks"]
+    assert "absent" in sdks or sdks["split"]["portable"]["sdk_us"][0] > 0
+    assert ("absent" in sdks) is ("ABSENT: an SDK to be above of" in said.stdout)
     for name in results["peers"]:
         one = results["contestants"][name]
         assert "absent" in one or 0.27 < one["decided"]["on"] / one["decided"]["of"] < 0.35

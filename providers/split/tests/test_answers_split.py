@@ -179,7 +179,7 @@ STRANGE = [
         lambda admin: admin.rollout("agent", "on", 10_000, ANA),
         lambda admin: admin.put(Flag.boolean("agent"), ANA, None),
         lambda admin: admin.snapshot("agent"),
-        lambda admin: admin.delete("agent", None),
+        lambda admin: admin.delete("agent", ANA, None),
     ],
     ids=["get", "switch", "rollout", "put", "snapshot", "delete"],
 )

@@ -12,7 +12,7 @@ from splitio.client import factory as sdk
 
 from downhaul import Flags
 from downhaul.provider import State
-from downhaul.result import ErrorCode
+from downhaul.result import ErrorCode, Reason
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 PATIENCE = 20  # seconds until a child that hangs is ended
@@ -91,6 +91,23 @@ def test_a_child_of_a_child_still_answers_from_what_its_grandparent_had(service)
             assert not provider._session.own
             with held(*locks_of(provider)):
                 return exit_code_of(grandchild) == 0
+
+        assert exit_code_of(child) == 0
+
+
+@pytest.mark.rule("P3", "E8")
+def test_a_child_tells_what_decided_while_its_own_client_is_not_ready(service):
+    service.put("half", boolean(percent=50))
+    provider = SplitProvider(connection(service))
+    with Flags.over(provider, ready_within=10) as flags:
+        assert flags.evaluate("half", "ada").reason is Reason.SPLIT
+        service.stop()
+
+        def child():
+            wait_for(lambda: provider._session._factory is not None)
+            keyless = flags.evaluate("half", {"plan": "gold"}, default=True)
+            told = flags.evaluate("half", "ada").reason is Reason.SPLIT
+            return told and keyless.error_code is ErrorCode.TARGETING_KEY_MISSING
 
         assert exit_code_of(child) == 0
 

@@ -7,7 +7,7 @@ import pytest
 from connected_split import connection, wait_for
 from downhaul_emulators.split import SplitEmulator, boolean
 from downhaul_split.provider import SplitProvider
-from downhaul_split.threads import begin_end
+from downhaul_split.threads import begin_end, end, listens
 from splitio import get_factory
 
 from downhaul import Flags
@@ -100,6 +100,18 @@ def test_a_second_client_and_one_that_is_closed_are_no_news(service, ours, said)
         assert second.is_enabled("agent", "ada")
     with Flags.over(SplitProvider(connection(service, streaming=False)), ready_within=10) as third:
         assert third.is_enabled("agent", "ada")
+    assert not said()
+
+
+def test_a_stream_that_is_closing_is_not_told_to_close_again(service, said):
+    provider = SplitProvider(connection(service))
+    with Flags.over(provider, ready_within=10):
+        manager = provider._session._factory._sync_manager
+        wait_for(lambda: listens(manager))
+        manager._push._sse_client._client._shutdown_requested = True
+        end(manager)
+        assert listens(manager)
+        manager._push._sse_client._client._shutdown_requested = False
     assert not said()
 
 

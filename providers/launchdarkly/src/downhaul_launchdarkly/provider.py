@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -10,15 +10,11 @@ from urllib.parse import unquote, urlsplit
 from downhaul.config import RolloutMode
 from downhaul.context import Context
 from downhaul.errors import ConfigError
-from downhaul.flag import Flag, FlagKind, FlagSet, Segment
-from downhaul.provider import (
-    Capability,
-    Change,
-    Listener,
-    ProviderSnapshot,
-)
+from downhaul.flag import FlagKind, Segment
+from downhaul.provider import Capability, Change, Listener
 from downhaul.result import ErrorCode, Result
-from downhaul.vendors.life import VendorProvider, error_of
+from downhaul.vendors.life import error_of
+from downhaul.vendors.managing import ManagingProvider
 from downhaul_launchdarkly.admin import Admin
 from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.contexts import their_context
@@ -50,7 +46,7 @@ _CODES: Final[Mapping[str, ErrorCode]] = {
 _NO_KEY: Final = "a share of users is served by their key, and the context has none"
 
 
-class LaunchDarklyProvider(VendorProvider[Session]):
+class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
     """Evaluates through LaunchDarkly's SDK, which streams flags. Manages through the REST API.
 
     The SDK is started in a thread, closed within the caller's time, and made anew in a forked
@@ -63,11 +59,8 @@ class LaunchDarklyProvider(VendorProvider[Session]):
     publishes_within = 2.0
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
-        super().__init__()
+        super().__init__(admin, MANAGING)
         self._connection = connection
-        self._desk = admin
-        if admin is not None:
-            self.capabilities = self.capabilities | MANAGING
         self._last: tuple[Context | None, Mapping[str, Any], TheirContext | None] = (None, {}, None)
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
@@ -106,64 +99,17 @@ class LaunchDarklyProvider(VendorProvider[Session]):
             return _result(key, detail, known, outcome, keyless=context.targeting_key is None)
         return given
 
-    # Managing
-
-    def _admin(self, needed: Capability = Capability.WRITE) -> Admin:
-        if self._desk is None:
-            raise self._unsupported(needed)
-        return self._desk
-
-    def get(self, key: str) -> Flag | None:
-        """Return the flag as LaunchDarkly keeps it now, or None."""
-        return self._admin(Capability.READ).get(key)
-
-    def list(self) -> FlagSet:
-        """Return the flags of the project as LaunchDarkly keeps them now."""
-        return self._admin(Capability.READ).everything()
-
-    def switch_on(self, key: str, change: Change) -> Flag:
-        """Turn the flag on."""
-        return self._admin().switch(key, change, on=True)
-
-    def switch_off(self, key: str, change: Change) -> Flag:
-        """Turn the flag off, with a safe off variation."""
-        return self._admin().switch(key, change, on=False)
-
-    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
-        """Serve ``variant`` to a share of users and the off variant to the rest."""
-        return self._admin().rollout(key, variant, weight, change)
-
-    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
-        """Make ``keys`` the targets of one variant; they leave the others."""
-        return self._admin().targets(key, variant, keys, change)
-
-    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Write a whole flag, in one patch that tests the version it was planned on."""
-        return self._admin().put(flag, change, expected)
-
-    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Archive a flag, in all environments of the project: nothing of it is lost."""
-        self._admin().delete(key, change, expected)
+    # Segments, beside the verbs that every vendor has
 
     def put_segment(
         self, segment: Segment, change: Change, *, expected: str | None = None
     ) -> Segment:
         """Write a whole segment of the environment."""
-        return self._admin(Capability.SEGMENTS).put_segment(segment, change, expected)
+        return self._managed(Capability.SEGMENTS).put_segment(segment, change, expected)
 
     def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
         """Remove a segment that nothing names."""
-        self._admin(Capability.SEGMENTS).delete_segment(key, expected)
-
-    def snapshot(self, key: str) -> ProviderSnapshot:
-        """Return what can be brought back of a flag."""
-        return self._admin(Capability.SNAPSHOT).snapshot(key)
-
-    def restore(
-        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
-    ) -> Flag:
-        """Bring a snapshot back, in one patch."""
-        return self._admin(Capability.SNAPSHOT).restore(snapshot, change, expected)
+        self._managed(Capability.SEGMENTS).delete_segment(key, expected)
 
 
 def _result(

@@ -152,7 +152,7 @@ class Admin:
                 self._place.describe(asking, flag.key, flag.description, list(flag.tags))
             return self._read_back(asking, flag.key, wanted)
 
-    def delete(self, key: str, expected: str | None) -> None:
+    def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Remove the definition from this environment; SDKs forget the flag."""
         with self._api.begin() as asking:
             self._compare(key, self._read(asking, key), expected)

@@ -51,7 +51,10 @@ def their_attributes(context: Context, about: Context) -> dict[str, Any] | None:
     """
     made: dict[str, Any] = {}
     for name, value in about.attributes.items():
-        _put(made, name, value)
+        if value is None or isinstance(value, dt.datetime):
+            _put(made, name, value)
+        else:
+            made[name] = value
     for kind, one in (context.kinds or {}).items():
         if kind != about.kind:
             _put(made, kind, one.targeting_key)

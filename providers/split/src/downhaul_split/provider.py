@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from downhaul.config import RolloutMode
 from downhaul.errors import ConfigError
-from downhaul.provider import (
-    Capability,
-    Change,
-    Listener,
-    ProviderSnapshot,
-)
+from downhaul.provider import Capability, Listener
 from downhaul.result import ErrorCode, Reason, Result
-from downhaul.vendors.life import VendorProvider, error_of
+from downhaul.vendors.life import error_of
+from downhaul.vendors.managing import ManagingProvider
 from downhaul_split.admin import Admin
 from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.contexts import asked_of, their_attributes, their_key
+from downhaul_split.recording import recorder_of
 from downhaul_split.session import Connection, Session
 from downhaul_split.settings import ADMIN_URL, DEADLINE, REFRESH
 from downhaul_split.values import CONTROL, value_for, values_of
@@ -26,7 +22,7 @@ from downhaul_split.values import CONTROL, value_for, values_of
 if TYPE_CHECKING:
     from downhaul.config import Settings
     from downhaul.context import Context
-    from downhaul.flag import Flag, FlagKind, FlagSet
+    from downhaul.flag import FlagKind
     from downhaul_split.known import Known
 
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
@@ -35,8 +31,8 @@ _NO_KEY: Final = "a share of users is served by their key, and the context has n
 _UNSUPPORTED: Final = "targeting rule type unsupported by sdk"
 
 
-class SplitProvider(VendorProvider[Session]):
-    """Evaluates through Split's SDK, which follows a stream, or polls where none is heard.
+class SplitProvider(ManagingProvider[Session, Admin]):
+    """Evaluates through Split's SDK, which follows a stream or polls. Manages by the admin API.
 
     The SDK is started in a thread, closed within the caller's time, and made anew in a forked
     child, which goes on with the flags of its parent until its own come.
@@ -47,16 +43,11 @@ class SplitProvider(VendorProvider[Session]):
     publishes_within = 2.0  # what the admin API took reaches SDKs by way of a cache
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
-        super().__init__()
+        super().__init__(admin, MANAGING)
         self._connection = connection
-        self._desk = admin
-        if admin is not None:
-            self.capabilities = self.capabilities | MANAGING
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
         return Session(self._connection, listener, before)
-
-    # Evaluating
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask the SDK for one flag. Raises nothing, and never answers with ``control``."""
@@ -68,7 +59,7 @@ class SplitProvider(VendorProvider[Session]):
         if known is None:
             return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
         about = asked_of(context, known.traffic_type)
-        last = session.recorder.last
+        last = recorder_of(client).last
         last.label = None
         try:
             treatment, configuration = client.get_treatment_with_config(
@@ -88,55 +79,6 @@ class SplitProvider(VendorProvider[Session]):
             result = _result(known, kind, treatment, configuration, label, keyless=keyless)
             known.results[outcome] = result
         return result
-
-    # Managing
-
-    def _admin(self, needed: Capability = Capability.WRITE) -> Admin:
-        if self._desk is None:
-            raise self._unsupported(needed)
-        return self._desk
-
-    def get(self, key: str) -> Flag | None:
-        """Return the flag as Split keeps it now, or None."""
-        return self._admin(Capability.READ).get(key)
-
-    def list(self) -> FlagSet:
-        """Return the flags of the environment as Split keeps them now."""
-        return self._admin(Capability.READ).everything()
-
-    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Write a flag whole, or make it."""
-        return self._admin().put(flag, change, expected)
-
-    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Remove the flag from this environment."""
-        self._admin().delete(key, expected)
-
-    def switch_on(self, key: str, change: Change) -> Flag:
-        """End the kill of a flag at Split."""
-        return self._admin().switch(key, change, on=True)
-
-    def switch_off(self, key: str, change: Change) -> Flag:
-        """Kill the flag at Split, with a safe default treatment."""
-        return self._admin().switch(key, change, on=False)
-
-    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
-        """Serve ``variant`` to a share of users and the off variant to the rest."""
-        return self._admin().rollout(key, variant, weight, change)
-
-    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
-        """Make ``keys`` the targets of one variant; they leave the others."""
-        return self._admin().targets(key, variant, keys, change)
-
-    def snapshot(self, key: str) -> ProviderSnapshot:
-        """Return what can be brought back of a flag."""
-        return self._admin(Capability.SNAPSHOT).snapshot(key)
-
-    def restore(
-        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
-    ) -> Flag:
-        """Bring a snapshot back whole."""
-        return self._admin(Capability.SNAPSHOT).restore(snapshot, change, expected)
 
 
 def _result(

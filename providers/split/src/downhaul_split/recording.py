@@ -37,5 +37,11 @@ class Recorder(StatsRecorder):  # type: ignore[misc]  # the SDK has no types
         return self._passed_to is None or self._passed_to.record_track_stats(events, latency)
 
 
+def recorder_of(client: Any) -> Recorder:
+    """Return the recorder of a client of ours: in a forked child it may be the parent's."""
+    found: Recorder = client._recorder  # noqa: SLF001  (the SDK does not tell)
+    return found
+
+
 class _Last(threading.local):
     label: str | None = None

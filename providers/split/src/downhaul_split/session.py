@@ -22,7 +22,7 @@ from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
 from downhaul_split.heard import Heard, Trouble, reason_of, watch_file
 from downhaul_split.known import Known, known_of
-from downhaul_split.recording import Recorder
+from downhaul_split.recording import Recorder, recorder_of
 from downhaul_split.settings import REFRESH
 from downhaul_split.threads import begin_end, bound, end, listens, preparing, silence
 
@@ -75,7 +75,6 @@ class Session:
         self._factory: Any = None
         self.own = False
         """Whether its own factory has had a payload, and answers."""
-        self.recorder = Recorder(None)
         self.client: Client | None = None
         self.known: Mapping[str, Known] = {}
         if before is not None:
@@ -110,8 +109,8 @@ class Session:
             return
         for name in _RENEWED:
             client._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
-        before.recorder.passes_nothing_on()  # nothing here sends what it records
-        self.client, self.known, self.recorder = client, before.known, before.recorder
+        recorder_of(client).passes_nothing_on()  # nothing here sends what it records
+        self.client, self.known = client, before.known
 
     def start(self) -> None:
         """Make the factory, in a thread: whatever it does at once, nobody waits for it."""
@@ -233,8 +232,7 @@ class Session:
     def _recorded(self, factory: Any) -> Any:
         """Return the factory with our recorder, which is asked first when there are flags."""
         events = self._connection.events and self._connection.file is None
-        self.recorder = Recorder(factory._recorder if events else None)  # noqa: SLF001  (see above)
-        factory._recorder = self.recorder  # noqa: SLF001
+        factory._recorder = Recorder(factory._recorder if events else None)  # noqa: SLF001  (see above)
         factory._labels_enabled = True  # noqa: SLF001  (off by default for files)
         return factory
 

@@ -84,7 +84,9 @@ def bound(manager: Any, closed: Callable[[], bool]) -> None:
     stream = push._sse_client  # noqa: SLF001
     push.stop = _where(lambda: push._running, push.stop)  # noqa: SLF001
     stream.stop = _where(lambda: stream._status.name != "IDLE", stream.stop)  # noqa: SLF001
-    _startable_again(push._sse_client._client)  # noqa: SLF001
+    client = stream._client  # noqa: SLF001
+    client.shutdown = _where(lambda: _is_open(client), client.shutdown)
+    _startable_again(client)
     _unstuck(push._processor._feature_flag_worker, manager._synchronizer)  # noqa: SLF001
 
 
@@ -96,6 +98,13 @@ def _where(runs: Callable[[], bool], stop: Callable[..., None]) -> Callable[...,
             stop(*asked, **more)
 
     return stopped
+
+
+def _is_open(client: Any) -> bool:
+    """Return whether a client of the stream has a connection that it was not told to close."""
+    connection = client._conn  # noqa: SLF001
+    open_still = connection is not None and connection.sock is not None
+    return open_still and not client._shutdown_requested  # noqa: SLF001
 
 
 def _startable_again(client: Any) -> None:

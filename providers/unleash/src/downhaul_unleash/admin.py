@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, ProviderError, Refused
 from downhaul.flag import Flag, FlagKind, FlagSet
-from downhaul.provider import ProviderSnapshot, utc_now
+from downhaul.provider import Change, ProviderSnapshot, utc_now
 from downhaul.vendors.rest import Asking
 from downhaul_unleash.api import NAME, Api, quoted
 from downhaul_unleash.listing import all_segments, everything, features_of, segments_for
@@ -41,6 +41,7 @@ class Admin:
     """Flags of one project in one environment, through the admin API.
 
     ``portable`` are the keys whose rollout is by our own bucket; ``declared`` says off variants.
+    Unleash keeps no reason of a change: what a verb is given of it is Downhaul's to record.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Admin:
 
     # Writing
 
-    def put(self, flag: Flag, expected: str | None) -> Flag:
+    def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
         """Write a flag's switch, default and targets; foreign strategies stay as they are."""
         with self._api.begin() as asking:
             writing = self._writing(asking, flag.key)
@@ -113,7 +114,7 @@ class Admin:
                 asking.put(f"{self._features}/{quoted(flag.key)}", body, flag.key)
             return self._flag(writing.apply(before, wanted, on=flag.on))
 
-    def delete(self, key: str, expected: str | None) -> None:
+    def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Archive a flag. Raises FlagNotFound; Refused while another flag depends on it."""
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
@@ -132,7 +133,7 @@ class Admin:
                     f'Unleash did not archive flag "{key}"', flag=key, hint="archive it in Unleash"
                 )
 
-    def switch(self, key: str, *, on: bool) -> Flag:
+    def switch(self, key: str, change: Change, *, on: bool) -> Flag:
         """Switch a flag, and let Unleash add no strategy to it."""
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
@@ -151,7 +152,7 @@ class Admin:
                 after = after.with_segments(segments_for(asking, [after]))
             return self._flag(after)
 
-    def set_rollout(self, key: str, variant: str, weight: int) -> Flag:
+    def rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
         """Set the percentage of our rollout strategy; made at 0 % where there is none."""
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
@@ -177,7 +178,7 @@ class Admin:
                 ]
             return self._flag(writing.apply(before, wanted, on=before.enabled))
 
-    def set_targets(self, key: str, variant: str, keys: Iterable[str]) -> Flag:
+    def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set who always gets the flag (its variant), or never does (its off variant)."""
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
@@ -218,7 +219,7 @@ class Admin:
             document = {**flag_to_data(self._flag(state)), NAME: own}
             return ProviderSnapshot(key, NAME, state.version, document, utc_now())
 
-    def restore(self, snapshot: ProviderSnapshot, expected: str | None) -> Flag:
+    def restore(self, snapshot: ProviderSnapshot, change: Change, expected: str | None) -> Flag:
         """Bring a snapshot back. Raises Refused for one of elsewhere, or what it can't undo."""
         key, document = snapshot.flag, snapshot.document.get(NAME, {})
         place = document.get("environment")

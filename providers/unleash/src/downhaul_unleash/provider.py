@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.context import Context
 from downhaul.errors import InvalidContext
-from downhaul.flag import Flag, FlagKind, FlagSet
-from downhaul.provider import (
-    Capability,
-    Change,
-    Listener,
-    ProviderSnapshot,
-)
+from downhaul.flag import FlagKind
+from downhaul.provider import Capability, Listener
 from downhaul.result import ErrorCode, Reason, Result
-from downhaul.vendors.life import VendorProvider, error_of
+from downhaul.vendors.life import error_of
+from downhaul.vendors.managing import ManagingProvider
 from downhaul_unleash.asked import asked_with
 from downhaul_unleash.known import Known
 from downhaul_unleash.session import Connection, Serving, Session
@@ -30,18 +26,17 @@ if TYPE_CHECKING:
 
 NAME: Final = "unleash"
 _PLAIN: Final = frozenset({bool, str, int, float})
-READING: Final = frozenset({Capability.RESOLVE, Capability.WATCH})
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
 
 
-class UnleashProvider(VendorProvider[Session]):
+class UnleashProvider(ManagingProvider[Session, "Admin"]):
     """Evaluates through Unleash's SDK; manages where ``admin`` is given.
 
     ``declared`` are the declarations of a configuration: Unleash has no off variants.
     """
 
     name: str = NAME
-    capabilities: frozenset[Capability] = READING | MANAGING
+    capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
     # The server looks for news once a second (up to 0.63 s was measured), and may be busy.
     publishes_within = 2.0
 
@@ -52,17 +47,13 @@ class UnleashProvider(VendorProvider[Session]):
         admin: Admin | None = None,
         declared: Mapping[str, Declaration] | None = None,
     ) -> None:
-        super().__init__()
-        self.capabilities = READING if admin is None else READING | MANAGING
+        super().__init__(admin, MANAGING)
         self._connection = connection
-        self._admin = admin
         self._off = {key: one.off for key, one in (declared or {}).items() if one.off is not None}
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
         # In a forked child: the parent's client has no thread here, and maybe a held lock.
         return Session(self._connection, listener, None if before is None else before.inheritance)
-
-    # Evaluating
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask Unleash's engine for one flag. Raises nothing, and waits for nothing."""
@@ -134,55 +125,6 @@ class UnleashProvider(VendorProvider[Session]):
         if declared is not None and kind is FlagKind.STRING:
             return _result(known, declared, declared, reason)
         return _nothing(known, reason)
-
-    # Managing
-
-    def get(self, key: str) -> Flag | None:
-        """Return the flag as Unleash has it now, or None."""
-        return self._managing(Capability.READ).get(key)
-
-    def list(self) -> FlagSet:
-        """Return all flags of the project as Unleash has them now."""
-        return self._managing(Capability.READ).everything()
-
-    def put(self, flag: Flag, change: Change, *, expected: str | None = None) -> Flag:
-        """Write a whole flag; strategies that were made by hand stay."""
-        return self._managing(Capability.WRITE).put(flag, expected)
-
-    def delete(self, key: str, change: Change, *, expected: str | None = None) -> None:
-        """Archive the flag."""
-        self._managing(Capability.WRITE).delete(key, expected)
-
-    def switch_on(self, key: str, change: Change) -> Flag:
-        """Turn the flag on in this environment, and let Unleash add nothing to it."""
-        return self._managing(Capability.WRITE).switch(key, on=True)
-
-    def switch_off(self, key: str, change: Change) -> Flag:
-        """Turn the flag off in this environment."""
-        return self._managing(Capability.WRITE).switch(key, on=False)
-
-    def set_rollout(self, key: str, variant: str, weight: int, change: Change) -> Flag:
-        """Set the percentage of the strategy that Downhaul keeps."""
-        return self._managing(Capability.WRITE).set_rollout(key, variant, weight)
-
-    def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
-        """Set who always, or never, gets the flag."""
-        return self._managing(Capability.WRITE).set_targets(key, variant, keys)
-
-    def snapshot(self, key: str) -> ProviderSnapshot:
-        """Return the flag's state in this environment."""
-        return self._managing(Capability.SNAPSHOT).snapshot(key)
-
-    def restore(
-        self, snapshot: ProviderSnapshot, change: Change, *, expected: str | None = None
-    ) -> Flag:
-        """Bring a snapshot's state back."""
-        return self._managing(Capability.SNAPSHOT).restore(snapshot, expected)
-
-    def _managing(self, capability: Capability) -> Admin:
-        if self._admin is None:
-            raise self._unsupported(capability)
-        return self._admin
 
 
 def create(settings: Settings) -> UnleashProvider:
