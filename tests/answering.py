@@ -56,14 +56,14 @@ class Answering:
             def do_GET(self) -> None:
                 answering._handle(self)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815  (the name that http.server calls)
 
             def log_message(self, *parts: object) -> None:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = "http://127.0.0.1:%d" % self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:

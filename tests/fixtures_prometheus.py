@@ -104,7 +104,7 @@ class Exporter:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Page)
         self._server.daemon_threads = True
-        self.address = "127.0.0.1:%d" % self._server.server_address[1]
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def _page(self) -> str:

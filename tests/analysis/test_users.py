@@ -121,6 +121,18 @@ def store(request, upgraded):
     return request.param(upgraded)
 
 
+def slower_than(limit):
+    return lambda _error, _failed, latency: (latency or 0) > limit
+
+
+def firsts(named, window, is_so):
+    found = {}
+    for at, subject, *rest in sorted(named, key=lambda one: one[0]):
+        if is_so(*rest):
+            found.setdefault(subject, at)
+    return sum(window.since <= at for at in found.values())
+
+
 def expected(events, window, users_since):
     """Return what is to be counted, by looking at each event in turn."""
     arms = {}
@@ -134,21 +146,13 @@ def expected(events, window, users_since):
         if not inside:
             continue
         named = [one for one in own if one[1] and users_since <= one[0] < window.until]
-
-        def first(is_so, named=named):
-            firsts = {}
-            for at, subject, *rest in sorted(named, key=lambda one: one[0]):
-                if is_so(*rest):
-                    firsts.setdefault(subject, at)
-            return sum(window.since <= at for at in firsts.values())
-
         arms[variant] = (
             len({one[1] for one in inside if one[1]}),
-            first(lambda *_: True),
-            first(lambda error, *_: error),
-            first(lambda _error, failed, _latency: failed),
-            {limit: first(lambda *one, limit=limit: (one[2] or 0) > limit) for limit in LIMITS},
-            sum(not one[1] for one in inside),
+            firsts(named, window, lambda *_: True),
+            firsts(named, window, lambda error, *_: error),
+            firsts(named, window, lambda _error, failed, _latency: failed),
+            {limit: firsts(named, window, slower_than(limit)) for limit in LIMITS},
+            len([one for one in inside if not one[1]]),
         )
     return arms
 

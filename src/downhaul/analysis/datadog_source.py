@@ -56,7 +56,8 @@ class DatadogSource:
             raise ConfigError(message, hint="name the distribution of latencies")
         odd = self._web.look(lambda asking: list(self._metrics(asking)))
         until = self.watermark()
-        sample = self.sample(flag, Window(until - _LOOKED_AT * _SECOND, until), thresholds)
+        looked_at = min(_LOOKED_AT, _MOST_POINTS * self._options.interval)
+        sample = self.sample(flag, Window(until - looked_at * _SECOND, until), thresholds)
         if not odd and not sample.arms:
             odd.append(f"nothing was counted lately: are all tags right? {sample.query}")
         return odd

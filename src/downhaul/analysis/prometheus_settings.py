@@ -99,7 +99,7 @@ def _matchers(given: Any) -> tuple[Matcher, ...]:
 
 
 def _metric(name: Any) -> Any:
-    if isinstance(name, str) and not _NAME.fullmatch(name):
+    if isinstance(name, str) and name and not _NAME.fullmatch(name):
         hint = "its name alone: labels stand in where"
         raise told(f"{quoted(name)} is no name of a metric", hint)
     return name

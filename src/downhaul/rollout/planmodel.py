@@ -356,7 +356,8 @@ class MetricsTable(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
 
     source: str = "requests"
-    """`requests`, the log that `observe` fills, or `sql`, any table"""
+    """`requests` (the log that `observe` fills), `sql`, `prometheus`, `http`, `datadog`, `memory`,
+    or one of a plugin"""
 
 
 class PlanTable(_Model):

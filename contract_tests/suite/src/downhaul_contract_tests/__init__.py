@@ -14,6 +14,8 @@ A third party binds them in a test module of its own::
         def backend(self):
             return AcmeBackend()
 
+A metric source is bound in the same way: see :mod:`downhaul_contract_tests.metric_sources`.
+
 What a provider declares must work, and what it doesn't must refuse by name (rule P4). Each group
 of the contract is a class of its own too; see :mod:`downhaul_contract_tests.contract`.
 
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
     from downhaul_contract_tests.flags import FlagsContract
     from downhaul_contract_tests.kills import KillsContract
     from downhaul_contract_tests.listening import Recorder
+    from downhaul_contract_tests.metric_sources import (
+        MetricSourceContract,
+        MetricsPlace,
+        Request,
+    )
     from downhaul_contract_tests.segments import SegmentsContract
     from downhaul_contract_tests.watching import WatchingContract
 
@@ -46,8 +53,11 @@ __all__ = [
     "FlagsContract",
     "KillsContract",
     "MakeProvider",
+    "MetricSourceContract",
+    "MetricsPlace",
     "ProviderContract",
     "Recorder",
+    "Request",
     "SegmentsContract",
     "WatchingContract",
     "write_all",
@@ -60,8 +70,11 @@ _HOMES = {
     "FlagsContract": "flags",
     "KillsContract": "kills",
     "MakeProvider": "base",
+    "MetricSourceContract": "metric_sources",
+    "MetricsPlace": "metric_sources",
     "ProviderContract": "contract",
     "Recorder": "listening",
+    "Request": "metric_sources",
     "SegmentsContract": "segments",
     "WatchingContract": "watching",
     "write_all": "backend",
@@ -86,6 +99,7 @@ pytest.register_assert_rewrite(
             "lifecycle",
             "listening",
             "machine",
+            "metric_sources",
             "names",
             "outages",
             "percentages",
