@@ -161,6 +161,10 @@ class Busy:
         self.looks = looks
         self.errors = errors
         self.delivered = 0
+        self.kills_looked_after = 0
+
+    def look_after_kills(self):
+        self.kills_looked_after += 1
 
     def tick(self):
         self.looks -= 1
@@ -179,7 +183,7 @@ def test_once_goes_on_until_nothing_is_due(flag, monkeypatch):
     busy = Busy(3)
     monkeypatch.setattr("downhaul.rollout.service.controller_for", lambda *_a, **_k: busy)
     assert flag("controller", "run", "--once").stdout == "75 looks, 3 writes\n"
-    assert busy.delivered == 1
+    assert (busy.delivered, busy.kills_looked_after) == (1, 1)
 
 
 def test_once_says_each_error_once_and_fails(flag, monkeypatch):

@@ -234,7 +234,7 @@ def test_a_dry_run_shows_whom_a_kill_takes_what_from(agent):
     agent("rollout", "start", "--flag", "agent", "--unguarded", "test", "--steps", "50,100")
     tells(agent)
     done = agent("kill", "--tag", "agents", "--reason", "x", "--dry-run").stdout
-    assert "  affects  1 flags for everybody, 1 for a part, 1 that serve nobody now" in done
+    assert "  affects  3 flags: 1 for everybody, 1 for a part, 1 for nobody now" in done
     assert "  flag     whole  on for all  -> off  owner team-a" in done
     assert "  flag     agent  on at 25 %  -> off" in done
     assert "  ends     rollout " in done

@@ -24,6 +24,14 @@ WHO = Change("tester")
 DAY = 86_400.0
 
 
+class Sink:
+    def __init__(self):
+        self.events = []
+
+    def send(self, event):
+        self.events.append(event)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request, tmp_path):
     if request.param == "sqlite":
@@ -92,10 +100,17 @@ def test_a_real_drill_takes_the_flag_and_gives_it_back_as_it_was(operator, follo
     asking = threading.Thread(target=ask)
     asking.start()
     before = operator.get("agent")
-    result = operator.drill("agent", "game day", real=True)
+    sink = Sink()
+    with Operator(operator.provider, operator.control, actor="ana", alerts=[sink]) as ana:
+        result = ana.drill("agent", "game day", real=True)
     stop.set()
     asking.join()
     assert result.passed
+    assert [(one.what, one.subject) for one in sink.events] == [
+        ("killed", "agent"),
+        ("revived", "agent"),
+    ]
+    assert sink.events[0].reason.endswith(": game day")
     assert False in seen
     assert follower.is_enabled("agent", user)
     assert operator.get("agent") == before

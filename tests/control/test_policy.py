@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
+from downhaul import Flags
 from downhaul.backends.memory import MemoryControl, MemoryProvider
-from downhaul.config import PolicySettings
+from downhaul.config import PolicySettings, resolve
 from downhaul.control import Operator
+from downhaul.control.service import connect_operator
 from downhaul.errors import Refused
 from downhaul.flag import Flag, Segment
 from downhaul.provider import FlagSet
@@ -301,3 +303,21 @@ def test_no_policy_stands_in_the_way_of_taking_exposure_away(actor, tmp_path, pl
     here.kill_local("agent", "errors")
     assert {str(each.scope) for each in one.kills()} == {"agent", "tag:agents", "*"}
     assert not one.get("whole").on
+
+
+@pytest.mark.rule("K5", "X4")
+def test_the_operator_of_a_client_is_held_to_the_same(tmp_path):
+    url = f"sqlite:///{tmp_path / 'flags.db'}"
+    policy = {"may_revive": ["cy"], "may_promote_full": ["cy"]}
+    with connect_operator(resolve(url, environ={}, cache_dir=False), "ana", create=True) as ana:
+        ana.create(Flag.boolean("agent", percent=5))
+    with Flags.connect(url, cache_dir=False, policy=policy) as flags:
+        ana = flags.operator("ana")
+        ana.kill("agent", "errors")
+        for refused in (
+            lambda: ana.revive("agent", "fixed"),
+            lambda: ana.percent("agent", 100),
+        ):
+            with pytest.raises(Refused, match="ana may not"):
+                refused()
+        flags.operator("cy").revive("agent", "fixed")

@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from downhaul.backends.file import FileProvider
 from downhaul.backends.memory import MemoryProvider
+from downhaul.config import PolicySettings
 from downhaul.control import Operator
 from downhaul.errors import (
     DocumentError,
@@ -69,7 +70,81 @@ def test_a_killed_flag_is_not_rolled_out(world, scope):
     with pytest.raises(Refused, match='"agent" is killed') as caught:
         world.rollouts.start(plan_for("agent"), "")
     assert "revive it first" in caught.value.hint
+    assert f"downhaul revive {'--all' if scope == '*' else scope}" in caught.value.hint
     assert world.rollouts.list() == []
+
+
+@pytest.mark.rule("K5")
+@pytest.mark.parametrize("scope", ["agent", "tag:agents", "*"])
+def test_one_that_began_in_the_moment_of_the_kill_serves_nobody(world, scope, monkeypatch):
+    world.flag(tags=("agents",))
+    monkeypatch.setattr(Rollouts, "_kill_of", lambda *_: None)  # it looked before the kill
+    world.control.record_kill(Scope.parse(scope), WHO, killed=True)
+    world.clock.advance(0.001)
+    world.rollouts.start(plan_for("agent"), "")
+    world.tick(0)
+    assert (world.phase(), world.state().because) == ("stopped", "killed")
+    assert world.percent() == 0
+
+
+# A policy
+
+
+def under(world, **policy):
+    """The rollouts of somebody whose name is only that of the login, under a policy."""
+    operator = Operator(
+        world.provider,
+        world.control,
+        actor="ben",
+        marked=True,
+        environment=world.store.environment,
+        policy=PolicySettings(**policy),
+    )
+    return Rollouts(operator)
+
+
+@pytest.mark.rule("X4")
+def test_taking_a_rollout_to_everybody_by_hand_is_for_who_may(here):
+    here.flag()
+    ben = under(here, may_promote_full=("ana",))
+    with pytest.raises(Refused, match="ben may not give"):
+        ben.start(plan_for("agent", 100), "at once")
+    ben.start(plan_for("agent", 10, 50, 100), "step by step")
+    here.tick(0)
+    ben.promote("agent", "to 50")
+    here.tick(0)
+    assert here.percent() == 50
+    with pytest.raises(Refused, match="ben may not give"):
+        ben.promote("agent", "to all")
+    here.tick(0)
+    assert here.percent() == 50
+    here.go_to("completed")  # its own steps need nobody's right
+    assert here.percent() == 100
+
+
+@pytest.mark.rule("X4", "R4")
+def test_a_login_name_moves_no_rollout_up_and_any_down(here):
+    rollout = begin(here, 10, 50)
+    ben = under(here, refuse_login_names=True)
+    for move in (
+        lambda: ben.start(plan_for("agent"), ""),
+        lambda: ben.resume("agent"),
+        lambda: ben.promote("agent"),
+    ):
+        with pytest.raises(Refused, match="only the login name"):
+            move()
+    ben.pause("agent", "wait")
+    assert here.phase() == "paused"
+    ben.rollback("agent", "worse")
+    assert here.phase() == "rolled_back"
+    assert here.rollouts.get(rollout.id).state.ended_at
+    begin(here, 100, flag="other")
+    here.go_to("completed", "other")
+    ben.revert("other", "worse after all")
+    assert here.phase("other") == "reverted"
+    begin(here, 10, 50, flag="third")
+    ben.cancel("third", "by hand")
+    assert here.phase("third") == "stopped"
 
 
 @pytest.mark.rule("R3", "X1")

@@ -106,8 +106,8 @@ def _blast_lines(blast: Blast) -> list[str]:
     nobody = len(blast.flags) - blast.everybody - blast.part
     if len(blast.flags) > 1:
         lines.append(
-            f"  affects  {blast.everybody} flags for everybody, {blast.part} for a part, "
-            f"{nobody} that serve nobody now"
+            f"  affects  {len(blast.flags)} flags: {blast.everybody} for everybody, "
+            f"{blast.part} for a part, {nobody} for nobody now"
         )
     for one in sorted(blast.flags, key=lambda one: -one.percent)[:_SHOWN]:
         owner = f"  owner {one.owner}" if one.owner else ""

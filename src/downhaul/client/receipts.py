@@ -15,7 +15,6 @@ import atexit
 import logging
 import os
 import random
-import socket
 import sys
 import threading
 import time
@@ -46,7 +45,8 @@ _LEAST_SPREAD: Final = 0.05
 _GAP: Final = 0.2  # seconds between two writes of one process, at least
 _GRACE: Final = 15.0  # seconds beyond a heartbeat's time, until a process counts as silent
 _LONGEST: Final = 30.0  # seconds between two tries at a store that is away
-_NO_RIGHT: Final = 600.0  # seconds until a right, or a table, that was missing is looked for again
+_NO_RIGHT: Final = 600.0  # seconds until a right that was missing is asked for again
+_NO_TABLES: Final = 60.0  # seconds until a table that was missing is looked for again
 _NAME: Final = 120  # characters of a name that are kept
 _AT_EXIT: Final = 1.0
 
@@ -88,6 +88,7 @@ class Receipts:
         self._thread: threading.Thread | None = None
         self._who: Follower | None = None
         self._told = False
+        self._deaf = False
         self._fleet = 1
         self._failures = 0
         self._forks = 0
@@ -143,8 +144,7 @@ class Receipts:
         while not self._closing.is_set():
             self._wake.clear()
             again_in, written = self._tell(register), time.monotonic()
-            # Without the right to it, a kill is no reason to ask again.
-            (self._closing if self._warned and not self._told else self._wake).wait(again_in)
+            (self._closing if self._deaf else self._wake).wait(again_in)
             gap = max(0.0, written + _GAP - time.monotonic())
             self._closing.wait(gap + self._lot())
         self._leave(register)
@@ -158,7 +158,7 @@ class Receipts:
         assert self._obeyed is not None  # noqa: S101  (who has obeyed nothing yet has no thread)
         sequence, since = self._obeyed
         every = max(BEAT, _BEATS * self._fleet)
-        told, self._told = self._told, False
+        told, self._told, self._deaf = self._told, False, False
         try:
             if self._who is None:
                 self._who = _follower(self._application)
@@ -171,11 +171,11 @@ class Receipts:
                 again_in=every + _GRACE,
                 forks=0 if register.writes_after_fork else self._forks,
             )
-        except (NoRight, SchemaMissing) as error:
-            if not self._warned:
-                _log.warning("this process obeys kills, and can't tell that it does: %s", error)
-            self._warned = True
-            return _NO_RIGHT
+        except NoRight as error:
+            self._deaf = True  # a kill is no reason to ask again for a right
+            return self._cannot(error, _NO_RIGHT)
+        except SchemaMissing as error:
+            return self._cannot(error, _NO_TABLES)
         except Exception as error:  # noqa: BLE001  (receipts are worth no application)
             # Of a store that is away, the thread that follows it tells.
             _log.info("which kills are obeyed can't be told: %s", error)
@@ -183,6 +183,12 @@ class Receipts:
             return min(_LONGEST, 2.0**self._failures) * random.uniform(0.5, 1.0)  # noqa: S311
         self._told, self._warned, self._failures = True, False, 0
         return every * random.uniform(0.8, 1.0)  # noqa: S311
+
+    def _cannot(self, error: Exception, again_in: float) -> float:
+        if not self._warned:
+            _log.warning("this process obeys kills, and can't tell that it does: %s", error)
+        self._warned = True
+        return again_in
 
     def _leave(self, register: Register) -> None:
         if not self._told or self._who is None:
@@ -199,7 +205,7 @@ def _follower(application: str) -> Follower:
     return Follower(
         id=uuid.uuid4().hex,
         process=_process(),
-        host=socket.gethostname()[:_NAME],
+        host=os.uname().nodename[:_NAME],
         pid=os.getpid(),
         application=application,
         version=__version__,

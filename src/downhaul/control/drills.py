@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.control import receipts
+from downhaul.control.alerts import AlertEvent
 from downhaul.control.desk import Desk
 from downhaul.control.policy import need_a_name
 from downhaul.control.receipts import Receipts
 from downhaul.errors import DownhaulError, Refused
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
-from downhaul.provider import ControlStore
+from downhaul.provider import ControlStore, utc_now
 
 if TYPE_CHECKING:
     from downhaul.store.drills import DrillRow  # SQLAlchemy stands behind it
@@ -97,6 +98,8 @@ def drill(
             hint="it stays killed; drill another time",
             flag=name,
         )
+    if real:
+        _announce(desk, "killed", record)
     over: KillRecord | None = None
     try:
         killed = receipts.look(desk, record, wait) or Receipts()
@@ -107,6 +110,8 @@ def drill(
         warning = f'"{scope}" was killed by somebody else during the drill, and stays killed'
         result = dataclasses.replace(result, warnings=(warning,))
     else:
+        if real:
+            _announce(desk, "revived", over)
         result = dataclasses.replace(result, lifted=receipts.look(desk, over, wait))
     return _recorded(store, result, change.id, desk)
 
@@ -173,6 +178,21 @@ def _need_peace(store: ControlStore, flag: Flag) -> None:
             hint="drill another flag, or without --real: that touches no flag",
             flag=flag.key,
         )
+
+
+def _announce(desk: Desk, what: str, record: KillRecord) -> None:
+    """Tell people that a flag is gone, and why it is no emergency (rule K6)."""
+    desk.alerts.send(
+        AlertEvent(
+            what=what,
+            subject=str(record.scope),
+            actor=desk.actor,
+            reason=record.reason,
+            environment=record.environment,
+            at=record.at or utc_now(),
+            after=record.as_mapping(),
+        )
+    )
 
 
 def _recorded(store: Any, result: DrillResult, change: str, desk: Desk) -> DrillResult:

@@ -24,7 +24,7 @@ from downhaul.errors import (
     Refused,
 )
 from downhaul.flag import WHOLE, Flag
-from downhaul.overlay import KillRegister
+from downhaul.overlay import EVERYTHING, KillRecord, KillRegister
 from downhaul.provider import Capability, Change
 from downhaul.rollout.acts import snapshot_data
 from downhaul.rollout.controller import Controller, Points
@@ -168,7 +168,7 @@ class Rollouts:
         if kill is not None:
             raise Refused(
                 f'"{flag.key}" is killed by {kill.scope} ({kill.actor}: "{kill.reason}")',
-                hint="a rollout lifts no kill: revive it first",
+                hint=f"a rollout lifts no kill: revive it first ({_revive(kill)})",
                 flag=flag.key,
             )
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
@@ -567,6 +567,12 @@ def _need_reason(reason: str, verb: str) -> None:
     if not reason.strip():
         message = f"a {verb} needs a reason, which everybody reads who meets it"
         raise Refused(message, hint='add --reason "what happened"')
+
+
+def _revive(kill: KillRecord) -> str:
+    what = "--all" if kill.scope == EVERYTHING else str(kill.scope)
+    everywhere = " --all-environments" if kill.environment == "*" else ""
+    return f"downhaul revive {what}{everywhere}"
 
 
 def _after_the_end(row: RolloutRow) -> str:
