@@ -12,8 +12,16 @@ from contextlib import closing
 import pytest
 from alert_servers import BlackHole, Web, served
 
+from downhaul import Flags
+
 PLANTED = "s3cr3t-Planted"
 PYTHON = (sys.executable, "-m", "downhaul")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Try again at once, in this process."""
+    monkeypatch.setattr("downhaul.control.dispatcher.retry_in", lambda _attempts: 0.01)
 
 
 @pytest.fixture
@@ -275,6 +283,7 @@ def test_a_controller_says_at_its_start_which_sinks_it_can_not_tell(configured, 
 # Processes
 
 
+@pytest.mark.fault
 @pytest.mark.rule("K6")
 def test_a_process_whose_sink_never_answers_kills_at_once_and_ends_by_itself(configured):
     with served(BlackHole()) as hole:
@@ -298,6 +307,45 @@ def test_a_process_whose_sink_never_answers_kills_at_once_and_ends_by_itself(con
     assert stderr.count("it waits in the store for a controller") == 2
     assert said_after < took  # what it did was said before anybody was waited for
     assert took < 40
+
+
+@pytest.mark.fault
+@pytest.mark.rule("K6")
+def test_of_a_controller_and_those_who_press_each_event_is_told_to_each_sink_once(configured, web):
+    shell = configured(*two(web))
+    started = [
+        subprocess.Popen([*PYTHON, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for words in (
+            ("controller", "run"),
+            ("kill", "flag-0", "--reason", "errors"),
+            ("kill", "flag-1", "--reason", "errors"),
+        )
+    ]
+    controller, *kills = started
+    try:
+        assert [one.wait(90) for one in kills] == [0, 0]
+        web.heard.wait_for(4, timeout=90)
+    finally:
+        controller.terminate()
+        controller.wait(60)
+    told = [one.json for one in web.heard.all]
+    hooked = [one["subject"] for one in told if "what" in one]
+    chatted = [one["title"] for one in told if "what" not in one]
+    assert sorted(hooked) == ["flag-0", "flag-1"]
+    assert sorted(chatted) == [
+        f"[critical] {flag} is killed in default" for flag in ("flag-0", "flag-1")
+    ]
+    assert {state for _, state in deliveries(shell)} == {"delivered"}
+
+
+@pytest.mark.rule("K6")
+def test_an_application_that_kills_tells_the_configured_sinks(configured, web):
+    shell = configured(*two(web))
+    with Flags.connect(cache_dir=None) as flags, flags.operator("sam") as operator:
+        operator.kill("agent", "refund loop")
+        told = [one.json for one in web.heard.wait_for(2)]
+    assert sorted("what" in one for one in told) == [False, True]
+    assert {sink for sink, _ in deliveries(shell)} == {"hook", "json"}
 
 
 @pytest.mark.fault
