@@ -17,6 +17,8 @@ CODES = {
     # Only a controller carries these out, and here is none.
     "rollout resume": Exit.UNREACHABLE,
     "rollout promote": Exit.UNREACHABLE,
+    # Nobody listens there.
+    "alerts test": Exit.CHECK_FAILED,
     # A part of the contract is no certificate.
     "contract run": Exit.CHECK_FAILED,
 }
@@ -74,6 +76,8 @@ RUNS = {
     "db check": [()],
     "db sql": [("--url", "sqlite:///new.db")],
     "db roles": [("--url", "postgresql://db/flags")],
+    "alerts list": [()],
+    "alerts test": [("--config", "alerts.toml"), ("--config", "alerts.toml", "--sink", "own")],
     "doctor": [()],
     "emulate": [("launchdarkly", "--for", "10ms"), ("split", "--for", "10ms")],
     "completion": [("bash",)],
@@ -88,6 +92,8 @@ def full(agent):
     agent("segments", "set", "beta", "--include", "u1")
     document = {"downhaul": 1, "flags": [{"key": "new", "on": True, "default": "on"}]}
     (agent.folder / "flags.json").write_text(json.dumps(document))
+    sinks = '[alerts.sinks.own]\nurl = "http://127.0.0.1:9/x"\n'
+    (agent.folder / "alerts.toml").write_text(sinks)
     return agent
 
 

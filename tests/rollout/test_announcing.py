@@ -6,15 +6,19 @@ import time
 from dataclasses import replace
 
 import pytest
+from alert_servers import BlackHole, served
 from rollout_world import WHO, plan_for
 from sqlalchemy import update
 
 from downhaul.backends.memory import MemoryProvider
+from downhaul.config import Secret
 from downhaul.control import MemoryAlert, Operator
 from downhaul.control import courier as couriers
 from downhaul.control import dispatcher as dispatchers
+from downhaul.control.apprise_sink import AppriseAlert
 from downhaul.control.courier import Courier, event_of
 from downhaul.control.hearing import Hearing
+from downhaul.control.webhook import WebhookAlert
 from downhaul.errors import Unreachable
 from downhaul.overlay import Scope
 from downhaul.store import writing
@@ -455,6 +459,40 @@ def test_a_sink_that_hangs_delays_no_kill_and_the_end_by_its_time_only(here, ope
     assert killed_after < 5
     assert '"hanging" is not told of "killed agent" yet (no answer yet)' in caplog.text
     hanging.released.set()
+
+
+def times_of(operator, prefix, count=40):
+    """How long each of so many kills took, in seconds."""
+    taken = []
+    for number in range(count):
+        began = time.perf_counter()
+        operator.kill(f"{prefix}-{number}", "it burns")
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)
+
+
+@pytest.mark.rule("K6")
+def test_kills_take_as_long_with_sinks_that_are_black_holes_as_without(here, operator_of):
+    with served(BlackHole()) as hole:
+        sinks = [
+            WebhookAlert(Secret(hole.url()), name="webhook"),
+            AppriseAlert(Secret(f"{hole.url('json')}?rto=60"), name="chat"),
+            Hanging(),
+        ]
+        times_of(operator_of(here), "warm")
+        before = times_of(operator_of(here), "without")
+        told = operator_of(here, *sinks)
+        told.kill("first", "it burns")  # Apprise is imported once, beside it
+        assert sinks[-1].entered.wait(10)
+        until = time.monotonic() + 30
+        while len(hole.taken) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(hole.taken) >= 2  # both are in the hole
+        after = times_of(told, "with")
+        middle = len(before) // 2
+        assert after[middle] < 2 * before[middle] + 0.01, (before[middle], after[middle])
+        assert after[-1] < before[-1] + 1.0
+        sinks[-1].released.set()
 
 
 def world_is_killed(world):

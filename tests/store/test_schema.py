@@ -85,6 +85,22 @@ def test_kills_from_before_revives_could_wait_are_read_and_older_code_goes_on_wr
     assert (two.killed, two.waits) == (True, False)
 
 
+@pytest.mark.rule("K6")
+def test_before_the_tables_are_upgraded_kills_work_and_their_announcements_wait(writer, change):
+    with writer.database.writing() as connection:
+        connection.execute(text("DROP TABLE downhaul_outbox_deliveries"))
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0003'"))
+    kill = writer.control.record_kill(Scope.parse("one"), change, killed=True)
+    assert writer.control.kills() == [kill]
+    outbox = writer.control.outbox
+    row = outbox.find(change.id)
+    with pytest.raises(SchemaMissing, match="downhaul db upgrade"):
+        outbox.claim(row.id, "chat", 60)
+    schema.upgrade(writer.database)
+    assert outbox.claim(row.id, "chat", 60) == 1
+    assert outbox.claim(row.id, "chat", 60) is None
+
+
 def make_newer(database):
     """Do what a later migration would: add a column, a table, and its revision."""
     version = schema.VERSION_TABLE

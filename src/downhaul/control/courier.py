@@ -87,6 +87,7 @@ class _Lane:
         self._sender = sender
         self._count = count
         self._thread: threading.Thread | None = None
+        self._said = ""  # why it waits
 
     @property
     def name(self) -> str:
@@ -115,8 +116,11 @@ class _Lane:
         try:
             while self._serve():  # what came meanwhile, too
                 pass
+            self._said = ""
         except DownhaulError as error:
-            _LOG.warning("alert %s waits for the store: %s", self.name, error)
+            if error.message != self._said:
+                _LOG.warning("alert %s waits for the store: %s", self.name, error)
+            self._said = error.message
         except Exception:  # noqa: BLE001  (the other sinks are served all the same)
             _LOG.exception("alert %s could not be served", self.name)
 

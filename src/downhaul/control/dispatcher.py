@@ -104,7 +104,7 @@ class Dispatcher:
         return all(lane.flush(until) for lane in self._lanes)
 
     def untold(self) -> list[Untold]:
-        """Return what sinks did not take, and what they still have in hand."""
+        """Return what sinks did not take since the last time, and what they still have in hand."""
         return [one for lane in self._lanes for one in lane.untold()]
 
 
@@ -129,7 +129,8 @@ class _Lane:
         except queue.Full:
             return False
         with self._starting:
-            if self._thread is None:
+            # One that was started before a fork is not there in the child.
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name=f"downhaul-alerts-{self._sender.name}", daemon=True
                 )
@@ -154,7 +155,8 @@ class _Lane:
             waiting.insert(0, in_hand)
         kept = self._outbox is not None
         still = [Untold(self._sender.name, one, "no answer yet", kept) for one in waiting]
-        return [*self._untold, *still]
+        failed, self._untold = self._untold, []
+        return [*failed, *still]
 
     def _run(self) -> None:
         while True:

@@ -34,7 +34,7 @@ class Sender:
         self._hanging = [one for one in self._hanging if one.is_alive()]
         if len(self._hanging) >= _MOST_HANGING:
             return self._noted(event, "it hangs on what it was given before")
-        said: list[str] = []
+        said: list[tuple[str, bool]] = []
         call = threading.Thread(
             target=self._call, args=(event, said), name=f"downhaul-sink-{self.name}", daemon=True
         )
@@ -43,20 +43,20 @@ class Sender:
         if call.is_alive():
             self._hanging.append(call)
             return self._noted(event, f"no answer within {PATIENCE:g} s")
-        return self._noted(event, said[0])
+        why, self.hopeless = said[0]
+        return self._noted(event, why)
 
-    def _call(self, event: AlertEvent, said: list[str]) -> None:
+    def _call(self, event: AlertEvent, said: list[tuple[str, bool]]) -> None:
         try:
             self.alert.send(event)
         except DownhaulError as error:
-            self.hopeless = isinstance(error, ConfigError)
-            said.append(str(error))
+            said.append((str(error), isinstance(error, ConfigError)))
         except Exception as error:  # noqa: BLE001  (whatever a sink does, the others are served)
             if not self._failing:
                 _LOG.exception("alert %s failed for %s", self.name, event.subject)
-            said.append(f"{type(error).__name__}: {error}")
+            said.append((f"{type(error).__name__}: {error}", False))
         else:
-            said.append("")
+            said.append(("", False))
 
     def _noted(self, event: AlertEvent, why: str) -> str:
         if why and why != self._failing:
