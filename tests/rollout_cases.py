@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from downhaul.analysis.model import Check, Finding, Measure, Verdict
-from downhaul.backends.edits import with_on, with_rollout
+from downhaul.backends.edits import with_on
 from downhaul.encoding import flag_to_data
 from downhaul.flag import Flag
 from downhaul.provider import Change
-from downhaul.rollout.acts import aim
+from downhaul.rollout.acts import aim, lowered
 from downhaul.rollout.deciding.case import SECOND, Action, Asked, Operation, Seen
 from downhaul.rollout.deciding.rising import exposing
 from downhaul.rollout.drift import with_about
@@ -137,7 +137,7 @@ def carried_out(action: Action, flag: Flag, before: Flag, plan: Plan) -> Flag:
             assert raised is not None
             return raised
         case Operation.LOWER:
-            return with_rollout(flag, plan.variant, action.weight)
+            return lowered(flag, plan.variant, action)
         case Operation.OFF:
             return with_on(flag, False)
         case Operation.RESTORE:

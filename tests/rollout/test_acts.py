@@ -34,6 +34,7 @@ from downhaul.rollout.acts import (
     aim,
     as_kept,
     in_buckets_of,
+    lowered,
     perform,
     snapshot_data,
     snapshot_from,
@@ -309,3 +310,36 @@ def test_rules_are_known_again_under_the_ids_of_the_backend():
     assert drift_of(as_kept(other, meant), other, "on") is Drift.OTHER
     fewer = replace(kept, rules=kept.rules[:2])
     assert drift_of(as_kept(fewer, meant), fewer, "on") is Drift.OTHER
+
+
+# --- a lowering that takes names with it
+
+SHOWN = with_segments(with_targets(RUNNING, "on", ["qa", "ana"]), "on", ["staff"])
+LOWER_ALL = replace(LOWER, leaving=("qa",), obsolete=("staff",))
+
+
+@pytest.mark.rule("R8", "R9")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_lowering_takes_the_names_of_the_rollout_and_no_others(at_once):
+    behind = replace(SHOWN, rules=(*SHOWN.rules, Rule("off", (Clause("x", Operator.PRESENT),))))
+    for flag in (SHOWN, behind):
+        place = Place(flag)
+        after = place.do(LOWER_ALL, at_once=at_once)
+        assert same(after, lowered(flag, "on", LOWER_ALL))
+        assert [one.keys for one in after.targets if one.variant == "on"] == [{"ana"}]
+        assert after.rules == flag.rules[1:]
+        assert after.on
+        assert same(place.do(LOWER_ALL, at_once=at_once), after)
+
+
+@pytest.mark.rule("R8", "R9")
+@pytest.mark.parametrize("at_once, on", [(True, True), (False, False)])
+def test_a_backend_that_refuses_a_percentage_beside_rules_is_lowered_whole_or_put_off(at_once, on):
+    class Strict(MemoryProvider):
+        def set_rollout(self, key, variant, weight, change):
+            raise Refused("it has a rule of its own", flag=key)
+
+    place = Place(SHOWN, Strict)
+    after = place.do(LOWER, at_once=at_once)
+    assert after.on is on
+    assert weight_of_variant(after, "on") == (0 if on else 10_000)

@@ -281,3 +281,69 @@ def test_a_bad_ring_is_taken_back_with_all_before_it(world, step):
     world.traffic.arms["on"].errors = 0.2
     world.go_to("rolled_back")
     assert replace(world.kept(), version="") == replace(before, version="")
+
+
+# --- blue-green: preview, looked at, switch, looked at, armed, back
+
+
+def blue_green(**fields):
+    plan = plan_for("agent", 100, strategy=Strategy.BLUE_GREEN, audience=("qa",), **fields)
+    preview = Step(0, BAKE, 3 * BAKE, preview=True, segments=("staff",))
+    return replace(plan, steps=(preview, *plan.steps))
+
+
+@pytest.mark.rule("R9")
+def test_a_preview_may_be_for_a_segment_and_ends_with_the_switch(world):
+    world.provider.put_segment(STAFF, WHO)
+    before = world.flag()
+    world.rollouts.start(blue_green())
+    world.tick(0)
+    assert (world.percent(), named(world)) == (0, {"qa", "staff"})
+    written = len(world.provider.history("agent"))
+    world.go(lambda: world.percent() == 100)
+    assert len(world.provider.history("agent")) == written + 1  # the switch
+    assert named(world) == {"qa"}
+    world.go_to("completed")
+    assert world.store.now() - world.state().ended_at < 3600 * 1e6
+    world.clock.advance(71 * 3600)
+    world.rollouts.revert("agent", "blue was better")
+    assert replace(world.kept(), version="") == replace(before, version="")
+    assert all(one.after["on"] for one in world.provider.history("agent") if "on" in one.after)
+
+
+@pytest.mark.rule("R4", "R9")
+def test_a_preview_that_is_bad_is_never_switched(world):
+    world.provider.put_segment(STAFF, WHO)
+    before = world.flag()
+    world.rollouts.start(blue_green(guardrails=(ERRORS,)))
+    world.tick(0)
+    world.traffic.arms["on"].errors = 0.2
+    world.go_to("rolled_back")
+    assert max(climbed(world)) == 0
+    assert replace(world.kept(), version="") == replace(before, version="")
+
+
+@pytest.mark.rule("R8", "R9")
+def test_a_bad_preview_serves_nobody_while_a_person_is_asked_about_the_flag(world):
+    world.provider.put_segment(STAFF, WHO)
+    world.flag()
+    world.rollouts.start(blue_green(guardrails=(ERRORS,)))
+    world.tick(0)
+    world.provider.set_targets("agent", "off", {"zoe"}, WHO)
+    world.traffic.arms["on"].errors = 0.2
+    world.go_to("latched")
+    assert world.kept().on
+    assert not named(world)
+    assert {key for one in world.kept().targets for key in one.keys} == {"zoe"}
+
+
+@pytest.mark.rule("R4", "R9")
+def test_green_is_watched_after_the_switch_and_blue_takes_over_in_one_write(world):
+    world.provider.put_segment(STAFF, WHO)
+    before = world.flag()
+    world.rollouts.start(blue_green(guardrails=(ERRORS,)))
+    world.go(lambda: world.percent() == 100)
+    world.traffic.arms["on"].errors = 0.2
+    world.go_to("rolled_back")
+    assert climbed(world) == [0, 100, 0]
+    assert replace(world.kept(), version="") == replace(before, version="")

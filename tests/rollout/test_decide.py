@@ -16,6 +16,7 @@ from rollout_cases import (
     CLEAN,
     DRY_RUN,
     HELD_BACK,
+    NAMED,
     NO_DATA,
     NOW,
     REGRESSED,
@@ -1109,3 +1110,60 @@ def test_a_ring_that_was_lowered_and_resumed_names_its_own_again_and_no_other():
     assert paused.because == Because.DRIFT_OTHER
     resumed = look(paused, lower, plan, snapshot=before, asked=asks(Verb.RESUME))
     assert resumed.action == Action(Operation.RAISE, weight=5_000, segments=("staff",))
+
+
+# --- blue-green, where somebody changed the flag meanwhile
+
+SHOWN = replace(NAMED, segments=("staff",), targets=())
+PREVIEWED = replace(BLUE_GREEN, steps=(SHOWN, *BLUE_GREEN.steps), audience=("qa",))
+
+
+@pytest.mark.rule("R8", "R9")
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_audience_of_a_preview_is_not_left_with_green_under_a_latch(step):
+    before = with_targets(BEFORE, "on", ["ana"])
+    changed = with_targets(at_step(before, PREVIEWED, step), "off", ["eve"])
+    state = state_at(PREVIEWED, step, Phase.ROLLING_BACK, before=before)
+    decisions, flag = way_back(state, changed, PREVIEWED, before)
+    assert {one.action.operation for one in decisions[:-1]} == {Operation.LOWER}
+    assert len(decisions) == 2 + step  # the percentage, the names, the latch
+    latched = decisions[-1].state
+    assert (latched.phase, flag.on) == (Phase.LATCHED, True)
+    assert exposure_of(flag, "on") == 0
+    assert named(flag) == {"ana"}
+    assert any("eve" in one for one in latched.foreign)
+    over = look(
+        latched, flag, PREVIEWED, snapshot=before, asked=asks(Verb.ROLLBACK, overwrite=True)
+    )
+    assert over.action == Action(Operation.RESTORE)
+
+
+@pytest.mark.rule("R7", "R9")
+def test_a_name_that_comes_back_under_the_latch_goes_again_a_few_times():
+    flag = with_targets(at_step(BEFORE, PREVIEWED, 0), "off", ["eve"])
+    state = state_at(PREVIEWED, 0, Phase.LATCHED, act=Act.OFF, foreign=("x",))
+    for _ in range(REASSERTIONS):
+        decision = look(state, flag, PREVIEWED)
+        assert decision.action == Action(Operation.LOWER, leaving=("qa",), obsolete=("staff",))
+        state = decision.then
+    called = look(state, flag, PREVIEWED)
+    assert called.action is None
+    assert told(called) == [("drift", True)]
+
+
+@pytest.mark.rule("R8", "R9")
+def test_names_go_by_themselves_where_the_restore_fails():
+    flag = at_step(BEFORE, PREVIEWED, 0)
+    state = state_at(PREVIEWED, 0, Phase.ROLLING_BACK)
+    restoring = look(state, flag, PREVIEWED, findings=())
+    assert restoring.action == Action(Operation.RESTORE)  # one write takes all of it back
+    kept = failed(restoring.state, "it refuses", NOW)
+    lowering = look(kept, flag, PREVIEWED, findings=())
+    assert lowering.action == Action(Operation.LOWER, leaving=("qa",), obsolete=("staff",))
+    refused = look(kept, flag, PREVIEWED, findings=(), asked=asks(Verb.CANCEL))
+    assert refused.refused  # green is served still
+    bare = carried_out(lowering.action, flag, BEFORE, PREVIEWED)
+    assert drift_of(BEFORE, bare, "on") is Drift.NONE
+    some = with_targets(bare, "on", ["zoe"])
+    cancelled = look(lowering.then, some, PREVIEWED, findings=(), asked=asks(Verb.CANCEL))
+    assert cancelled.state.phase is Phase.STOPPED

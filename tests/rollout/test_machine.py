@@ -29,7 +29,14 @@ from rollout_cases import (
 )
 from rollout_cases import plan_of as made_plan
 
-from downhaul.backends.edits import with_on, with_rollout, with_segments, with_targets
+from downhaul.backends.edits import (
+    names_segment,
+    targeted,
+    with_on,
+    with_rollout,
+    with_segments,
+    with_targets,
+)
 from downhaul.backends.memory import MemoryProvider
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, Unreachable
@@ -42,6 +49,7 @@ from downhaul.rollout.acts import aim, perform
 from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import SECOND, Asked, Operation, Seen
 from downhaul.rollout.deciding.moves import failed
+from downhaul.rollout.deciding.wayback import REASSERTIONS
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Step, Strategy
 from downhaul.rollout.state import RETURNING, Act, Because, Phase, State, Verb
@@ -115,6 +123,7 @@ class Rollout(RuleBasedStateMachine):
                 "held back",
                 "blue-green",
                 "blue-green held back",
+                "blue-green to a segment",
                 "release",
                 "rings",
                 "rings held back",
@@ -132,7 +141,8 @@ class Rollout(RuleBasedStateMachine):
         fields = {"on_undecided": undecided, "on_metrics_lost": lost, "max_duration": limit}
         self.plan = made_plan(*percents, metrics_lost_after=30.0, **fields)
         if shape.startswith("blue-green"):
-            preview = Step(before * 1000, BAKE, 3 * BAKE, preview=True)
+            segments = ("staff",) if shape.endswith("segment") else ()
+            preview = Step(before * 1000, BAKE, 3 * BAKE, preview=True, segments=segments)
             steps = (preview, Step(100_000, BAKE, 3 * BAKE))
             self.plan = replace(
                 self.plan, strategy=Strategy.BLUE_GREEN, steps=steps, audience=("qa",)
@@ -364,6 +374,8 @@ class Rollout(RuleBasedStateMachine):
             if asked.verb is Verb.RESUME and asked.id not in decision.refused:
                 self.taken_off = False
         action = decision.action
+        if action is None and decision.state.phase is Phase.LATCHED:
+            self.check_latch(seen, decision.state)
         if action is None or action.operation not in RISES:
             return
         assert not self.killed
@@ -381,6 +393,14 @@ class Rollout(RuleBasedStateMachine):
         if state.started_at:
             assert seen.findings is not None
             assert seen.findings is not REGRESSED
+
+    def check_latch(self, seen, state):
+        """See that what a latch lets be serves nobody whom the rollout named."""
+        flag = seen.flag
+        if flag is None or seen.unreachable or not flag.on or state.reasserted >= REASSERTIONS:
+            return
+        assert not (targeted(flag, "on") - targeted(self.before, "on")) & {*self.plan.targets}
+        assert not any(names_segment(flag, "on", one) for one in self.plan.segments)
 
     def check_write(self, decision, was, now):
         """See what a write did to the users, whether or not it was seen to arrive."""

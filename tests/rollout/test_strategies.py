@@ -473,3 +473,25 @@ def test_what_a_lint_says_of_rings():
     says(told(plan, capabilities=can), Severity.ERROR, "rings", "no rules for segments")
     denied = replace(OPEN, targets=(Target("off", frozenset({"ben"})),))
     says(told(plan, denied), Severity.WARNING, "rings", '"ben" always gets "off" now')
+
+
+# --- blue-green for a segment
+
+
+@pytest.mark.rule("R9")
+def test_the_audience_of_a_preview_may_be_a_segment():
+    text = 'flag = "a"\nbake = "1h"\n[blue-green]\nsegments = ["staff"]\npreview = "2h"'
+    plan = parse_plan(text, "toml")
+    assert plan.strategy is Strategy.BLUE_GREEN
+    assert plan.steps[0] == Step(0, 2 * HOUR, 6 * HOUR, True, segments=("staff",))
+    both = make_plan(flag="a", audience="qa-1", segments="staff", bake="1h")
+    assert (both.strategy, both.audience, both.segments) == (
+        Strategy.BLUE_GREEN,
+        ("qa-1",),
+        ("staff",),
+    )
+    again = make_plan(flag="a", strategy="blue-green", segments="staff", bake="1h", preview="2h")
+    assert again == plan
+    guarded = replace(plan, unguarded="an example", variant="on")
+    missing = told(guarded, OPEN, Segment("other"))
+    says(missing, Severity.ERROR, "blue-green.segments", 'no segment "staff"')

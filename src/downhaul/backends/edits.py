@@ -95,6 +95,16 @@ def with_targets(flag: Flag, variant: str, keys: Iterable[str]) -> Flag:
     return replace(flag, targets=tuple(targets))
 
 
+def targeted(flag: Flag, variant: str) -> frozenset[str]:
+    """Return the targeting keys of kind ``user`` that the variant's targets hold."""
+    return frozenset(
+        key
+        for target in flag.targets
+        if target.variant == variant and target.context_kind == USER
+        for key in target.keys
+    )
+
+
 def with_segments(flag: Flag, variant: str, segments: Iterable[str]) -> Flag:
     """Return the flag with a rule for each of these segments that serves the variant to all of it.
 
@@ -110,20 +120,31 @@ def with_segments(flag: Flag, variant: str, segments: Iterable[str]) -> Flag:
             description=f"rollout to segment {one}",
         )
         for one in dict.fromkeys(segments)
-        if not any(serves_segment(rule, variant, one) for rule in flag.rules)
+        if not names_segment(flag, variant, one)
     ]
     return replace(flag, rules=(*flag.rules, *missing)) if missing else flag
 
 
-def without_segments(flag: Flag, variant: str, segments: Iterable[str]) -> Flag:
+def without_segments(
+    flag: Flag, variant: str, segments: Iterable[str], *, anywhere: bool = False
+) -> Flag:
     """Return the flag without the last rules, as far as they serve the variant to these segments.
 
-    Where the default serves the variant to everybody, they serve nobody else.
+    Where the default serves the variant to everybody, those serve nobody else. With ``anywhere``
+    the rules before others go too, and whom those others decide for may get another variant.
     """
-    names, rules = set(segments), list(flag.rules)
-    while rules and any(serves_segment(rules[-1], variant, one) for one in names):
-        rules.pop()
-    return flag if len(rules) == len(flag.rules) else replace(flag, rules=tuple(rules))
+    names = set(segments)
+    named = [any(serves_segment(rule, variant, one) for one in names) for rule in flag.rules]
+    if not anywhere:
+        last = next((at for at in reversed(range(len(named))) if not named[at]), -1)
+        named[: last + 1] = [False] * (last + 1)
+    rules = tuple(rule for rule, gone in zip(flag.rules, named, strict=True) if not gone)
+    return flag if len(rules) == len(flag.rules) else replace(flag, rules=rules)
+
+
+def names_segment(flag: Flag, variant: str, segment: str) -> bool:
+    """Return whether a rule of the flag serves the variant to all of a segment."""
+    return any(serves_segment(rule, variant, segment) for rule in flag.rules)
 
 
 def serves_segment(rule: Rule, variant: str, segment: str) -> bool:

@@ -294,7 +294,8 @@ def _limit(rollout: Rollout) -> str:
 def _revertible(rollout: Rollout) -> str:
     until = revert_until(rollout)
     if rollout.now < until:
-        return f"nothing; it can be reverted until {moment(until)}"
+        armed = "blue stays armed, and " if rollout.plan.strategy is Strategy.BLUE_GREEN else ""
+        return f"nothing; {armed}it can be reverted until {moment(until)}"
     return "nothing: its time to be reverted is over"
 
 

@@ -44,7 +44,7 @@ _OPTIONS: Final = {
     "to": ("PERCENT", "linear, exponential: the last step."),
     "audience": ("KEYS", "blue-green: targeting keys that see it first."),
     "targets": ("KEYS", "release: targeting keys that get it first."),
-    "segments": ("KEYS", "release: segments that get it first."),
+    "segments": ("KEYS", "blue-green, release: segments that get it first."),
     "preview": ("TIME", "blue-green, release: how long they alone get it."),
     "error_rate": (
         "PERCENT",

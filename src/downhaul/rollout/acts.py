@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from downhaul.backends.edits import (
-    serves_segment,
+    names_segment,
+    targeted,
     weight_of_variant,
     with_on,
     with_rollout,
@@ -21,7 +22,7 @@ from downhaul.backends.edits import (
 )
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.errors import DownhaulError, FlagNotFound, Refused
-from downhaul.flag import USER, Bucketing, Flag, Split
+from downhaul.flag import Bucketing, Flag, Split
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
 from downhaul.rollout.deciding.case import Action, Operation
 from downhaul.rollout.drift import with_about
@@ -53,14 +54,18 @@ def perform(
         case Operation.OFF:
             return provider.switch_off(flag.key, change) if flag.on else flag
         case Operation.LOWER:
-            try:
-                return provider.set_rollout(flag.key, variant, action.weight, change)
-            except Refused:
-                # Somebody reshaped the split. Taking the exposure off is never refused (rule R8).
-                return provider.switch_off(flag.key, change)
+            return _lower(provider, flag, variant, action, change, at_once=at_once)
         case Operation.RESTORE:
             back = _with_about(provider, snapshot, flag)
             return provider.restore(back, change, expected=flag.version or None)
+
+
+def lowered(flag: Flag, variant: str, action: Action) -> Flag:
+    """Return how the flag will look after an act that lowers it. Raises Refused."""
+    after = with_rollout(flag, variant, action.weight)
+    if action.leaving:
+        after = with_targets(after, variant, targeted(flag, variant) - set(action.leaving))
+    return without_segments(after, variant, action.obsolete, anywhere=True)
 
 
 def aim(flag: Flag, variant: str, action: Action) -> Flag | None:
@@ -157,6 +162,38 @@ def _expose_at_once(
     return provider.put(raised, change, expected=flag.version)
 
 
+def _lower(
+    provider: FlagProvider,
+    flag: Flag,
+    variant: str,
+    action: Action,
+    change: Change,
+    *,
+    at_once: bool,
+) -> Flag:
+    """Lower the exposure as far as the backend can say it, or else put the flag off.
+
+    Somebody may have reshaped the split, or the backend knows no percentage beside the rules that
+    are there. Taking the exposure off is never refused (rule R8).
+    """
+    if not action.obsolete:
+        try:
+            after = provider.set_rollout(flag.key, variant, action.weight, change)
+            if action.leaving:
+                left = targeted(after, variant) - set(action.leaving)
+                after = provider.set_targets(flag.key, variant, left, change)
+        except Refused:
+            if not at_once:
+                return provider.switch_off(flag.key, change)
+        else:
+            return after
+    try:
+        after = lowered(flag, variant, action)
+        return provider.put(after, change, expected=flag.version) if after != flag else flag
+    except Refused:
+        return provider.switch_off(flag.key, change)
+
+
 def _read_back(provider: FlagProvider, flag: Flag, variant: str, action: Action) -> Flag:
     """Return the flag if it reads back as it was written. Raises DownhaulError."""
     if lacking := _lacking(flag, variant, action):
@@ -177,29 +214,19 @@ def _read_back(provider: FlagProvider, flag: Flag, variant: str, action: Action)
 
 def _lacking(flag: Flag, variant: str, action: Action) -> str:
     """Return who was named and is not there, in words."""
-    users = set(action.targets or ()) - _targeted(flag, variant)
+    users = set(action.targets or ()) - targeted(flag, variant)
     segments = [
         one
         for one in action.segments or ()
-        if one not in action.obsolete
-        and not any(serves_segment(rule, variant, one) for rule in flag.rules)
+        if one not in action.obsolete and not names_segment(flag, variant, one)
     ]
     found = [f'target "{one}"' for one in sorted(users)]
     return ", ".join([*found, *(f'segment "{one}"' for one in segments)])
 
 
-def _audience(flag: Flag, variant: str, audience: tuple[str, ...]) -> set[str]:
+def _audience(flag: Flag, variant: str, audience: tuple[str, ...]) -> frozenset[str]:
     """Return the keys that the variant's targets are to hold: who is there already stays."""
-    return _targeted(flag, variant) | set(audience)
-
-
-def _targeted(flag: Flag, variant: str) -> set[str]:
-    return {
-        key
-        for target in flag.targets
-        if target.variant == variant and target.context_kind == USER
-        for key in target.keys
-    }
+    return targeted(flag, variant) | set(audience)
 
 
 def _with_about(provider: FlagProvider, snapshot: ProviderSnapshot, flag: Flag) -> ProviderSnapshot:

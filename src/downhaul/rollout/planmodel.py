@@ -320,6 +320,8 @@ class BlueGreenTable(_Model):
 
     audience: list[Annotated[str, Field(min_length=1)]] = []
     """targeting keys that get the variant first"""
+    segments: list[Annotated[str, Field(min_length=1)]] = []
+    """segments that get it with them"""
     preview: Seconds | None = None
     """how long they alone get it; left out, the `bake` of the plan"""
 

@@ -194,8 +194,9 @@ def _exponential(table: PlanTable, faults: list[Fault]) -> Iterable[_Draft]:
 
 def _blue_green(table: PlanTable, _faults: list[Fault]) -> Iterable[_Draft]:
     said = table.blue_green or BlueGreenTable()
-    if said.audience or said.preview:
-        yield _Draft(0, (BLUE_GREEN,), said.preview, preview=True)
+    if said.audience or said.segments or said.preview:
+        named = _once(said.segments)
+        yield _Draft(0, (BLUE_GREEN,), said.preview, preview=True, segments=named)
     yield _Draft(WHOLE, (BLUE_GREEN,))
 
 

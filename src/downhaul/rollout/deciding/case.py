@@ -26,7 +26,9 @@ class Operation(StrEnum):
     RAISE = "raise"
     OFF = "off"
     LOWER = "lower"
-    """Blue-green: the variant's part as it was before, in one write (rule R9)."""
+    """Blue-green: the variant's part as it was before, in one write (rule R9).
+
+    Where the restore can't follow at once, who was named goes too."""
     RESTORE = "restore"
 
 
@@ -35,8 +37,9 @@ class Action:
     """One write at the provider: the variant's ``weight`` and who is named, or a restore.
 
     ``targets`` are targeting keys and ``segments`` segments that get the variant beside those that
-    do already. ``obsolete`` are segments whose rules go, because everybody is served. A plan that
-    names segments has ``segments`` in all of its acts, if only none: they are written whole.
+    do already. ``leaving`` are targets that go, and ``obsolete`` segments whose rules go: because
+    everybody is served, or because nobody is to be. A plan that names segments has ``segments`` in
+    all of its acts that raise, if only none: those are written whole.
     """
 
     operation: Operation
@@ -44,6 +47,7 @@ class Action:
     targets: tuple[str, ...] | None = None
     segments: tuple[str, ...] | None = None
     obsolete: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

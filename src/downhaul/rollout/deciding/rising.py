@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from downhaul.analysis.model import Finding, Verdict
-from downhaul.backends.edits import with_segments
+from downhaul.backends.edits import names_segment
 from downhaul.flag import WHOLE, Flag
 from downhaul.rollout.deciding.case import SECOND, Action, Case, Decision, Happening, Operation
 from downhaul.rollout.deciding.moves import (
@@ -75,10 +75,9 @@ def exposing(plan: Plan, number: int, before: Flag, *, first: bool) -> Action:
     step = plan.steps[number]
     obsolete: tuple[str, ...] = ()
     if step.weight == WHOLE:
-        kept = [
-            one for one in plan.segments if with_segments(before, plan.variant, [one]) == before
-        ]
-        obsolete = tuple(one for one in plan.segments if one not in kept)
+        obsolete = tuple(
+            one for one in plan.segments if not names_segment(before, plan.variant, one)
+        )
     return Action(
         Operation.START if first else Operation.RAISE,
         weight=step.weight,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from downhaul.backends.edits import names_segment, targeted
 from downhaul.encoding import flag_from_data
 from downhaul.flag import Flag
 from downhaul.rollout.deciding.case import Action, Case, Decision, Happening, Operation
@@ -59,9 +60,10 @@ def go_back(case: Case) -> Decision:
     if _is_exposed(case, seen.flag):
         return _take_off(case, seen.flag)
     case.state = replace(case.state, act=Act.OFF, foreign=_foreign(case, seen.flag))
-    if case.state.foreign and not case.state.overwrite:
-        return _latch(case)
-    return _restore(case)
+    waits = bool(case.state.foreign) and not case.state.overwrite
+    if (waits or case.state.failures) and _named(case, seen.flag):
+        return _take_names_off(case, seen.flag)
+    return _latch(case) if waits else _restore(case)
 
 
 def is_off(case: Case) -> bool:
@@ -69,7 +71,7 @@ def is_off(case: Case) -> bool:
     seen = case.seen
     if seen.unreachable or case.state.act is not Act.OFF:
         return False
-    return seen.flag is None or not _is_exposed(case, seen.flag)
+    return seen.flag is None or not _serves_more(case, seen.flag)
 
 
 def _accept_less(case: Case) -> None:
@@ -90,6 +92,28 @@ def _is_exposed(case: Case, flag: Flag) -> bool:
             case.seen.snapshot, case.plan.variant
         )
     return flag.on
+
+
+def _serves_more(case: Case, flag: Flag) -> bool:
+    """Return whether anybody gets what the rollout let out, by percentage or by name."""
+    return _is_exposed(case, flag) or bool(_named(case, flag))
+
+
+def _named(case: Case, flag: Flag) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the targets and the segments that the rollout named and that are served still.
+
+    Only a flag that is not switched off on the way back goes on serving them.
+    """
+    plan, before = case.plan, case.seen.snapshot
+    if not (_is_lowered_back(case) and flag.on):
+        return None
+    targets = (targeted(flag, plan.variant) - targeted(before, plan.variant)) & {*plan.targets}
+    segments = [
+        one
+        for one in plan.segments
+        if names_segment(flag, plan.variant, one) and not names_segment(before, plan.variant, one)
+    ]
+    return (tuple(sorted(targets)), tuple(segments)) if targets or segments else None
 
 
 def _is_lowered_back(case: Case) -> bool:
@@ -115,6 +139,19 @@ def _off(case: Case) -> Action:
         return Action(Operation.OFF)
     before = exposure_of(case.seen.snapshot, case.plan.variant)
     return Action(Operation.LOWER, weight=int(before))
+
+
+def _off_with_names(case: Case, flag: Flag) -> Action:
+    action, named = _off(case), _named(case, flag)
+    return action if named is None else replace(action, leaving=named[0], obsolete=named[1])
+
+
+def _take_names_off(case: Case, flag: Flag) -> Decision:
+    """Take the variant from who was named, where the restore that does it has to wait (R8, R9)."""
+    state = case.state
+    told = Happening("exposure_off", "nobody gets it by name", detail={"step": state.step})
+    then = replace(state, failures=0, hold="", hold_message="")
+    return case.end(case.plan.interval, _off_with_names(case, flag), then, (told,))
 
 
 def _restore(case: Case) -> Decision:
@@ -161,13 +198,13 @@ def _latch(case: Case) -> Decision:
 def keep_latched(case: Case) -> Decision:
     """Watch that what is off stays off until a person decides (rule R7)."""
     state, seen = case.state, case.seen
-    if seen.unreachable or seen.flag is None or not _is_exposed(case, seen.flag):
+    if seen.unreachable or seen.flag is None or not _serves_more(case, seen.flag):
         return case.end(case.plan.interval)
     if state.reasserted >= REASSERTIONS:
         return _called(case)
     then = replace(state, reasserted=state.reasserted + 1)
     told = Happening("drift", "somebody turned it on; it is off again", announce=True)
-    return case.end(case.plan.interval, _off(case), then, (told,))
+    return case.end(case.plan.interval, _off_with_names(case, seen.flag), then, (told,))
 
 
 def _called(case: Case) -> Decision:
