@@ -428,7 +428,7 @@ def test_a_row_that_is_broken_is_left_as_it_is(world, column):
 
 
 @pytest.mark.rule("R1")
-@pytest.mark.parametrize("column, schema", [("state", 2), ("state", 99), ("plan", 2)])
+@pytest.mark.parametrize("column, schema", [("state", 2), ("state", 99), ("plan", 3)])
 def test_a_row_of_a_newer_version_is_left_alone_for_one_that_can_read_it(world, column, schema):
     started(world, 10, 50)
     row = world.store.live_of("agent")

@@ -52,6 +52,8 @@ def test_kills_from_before_revives_could_wait_are_read_and_older_code_goes_on_wr
     kill = writer.control.record_kill(Scope.parse("one"), change, killed=True)
     with writer.database.writing() as connection:
         connection.execute(text("ALTER TABLE downhaul_kills DROP COLUMN waits"))
+        for made_later in ("rollout_signoffs", "rollout_hook_calls"):
+            connection.execute(text(f"DROP TABLE downhaul_{made_later}"))
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0002'"))
     with pytest.raises(SchemaMissing, match="downhaul db upgrade"):
         writer.control.kills()

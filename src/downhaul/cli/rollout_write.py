@@ -276,6 +276,7 @@ def _plan_data(plan: Plan, advice: Sequence[Advice], rehearsed: str) -> dict[str
 
 
 def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
+    from downhaul.cli.gate_words import plan_lines  # noqa: PLC0415  (the engine)
     from downhaul.rollout.units import percent_text, span_text  # noqa: PLC0415
 
     steps = _schedule(plan)
@@ -302,6 +303,8 @@ def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
             out.line(f"  {name.ljust(9)}  {', '.join(one.name for one in checks)}")
     if not plan.guarded:
         out.line(f"  unguarded  {plan.unguarded or 'no reason was given'}")
+    for word, said in plan_lines(plan):
+        out.line(f"  {word.ljust(9)}  {said}")
     way_back = f"rehearsed at {rehearsed}" if rehearsed else "never rehearsed: rollout rehearse"
     out.line(f"  way back   {way_back}")
 

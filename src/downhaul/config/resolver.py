@@ -24,6 +24,7 @@ from downhaul.config.settings import (
     ControlSettings,
     Declaration,
     ProviderSettings,
+    RolloutSettings,
     Settings,
     secrets_in,
     with_secrets,
@@ -193,6 +194,10 @@ def _settings(draft: Draft, document: Document) -> Settings:
             kill_names=control.kill,
         ),
         alerts=AlertSettings(document.alerts.webhook),
+        rollout=RolloutSettings(
+            _path(draft, ("rollout", "templates"), document.rollout.templates),
+            {name: tuple(who) for name, who in document.rollout.groups.items()},
+        ),
         environment=document.environment,
         flags={
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})

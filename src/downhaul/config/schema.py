@@ -80,6 +80,13 @@ class AlertsTable(_Table):
     webhook: Annotated[Secret | None, AfterValidator(_web)] = None
 
 
+class RolloutTable(_Table):
+    """``[rollout]``."""
+
+    templates: str = "rollout-templates"
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+
+
 class DeclarationTable(_Table):
     """``[flags."key"]``."""
 
@@ -105,6 +112,7 @@ class Document(_Table):
     provider: ProviderTable
     control: ControlTable = Field(default_factory=ControlTable)
     alerts: AlertsTable = Field(default_factory=AlertsTable)
+    rollout: RolloutTable = Field(default_factory=RolloutTable)
     flags: dict[str, DeclarationTable] = Field(default_factory=dict)
 
 
@@ -169,6 +177,7 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
             "provider": ProviderTable,
             "control": ControlTable,
             "alerts": AlertsTable,
+            "rollout": RolloutTable,
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)

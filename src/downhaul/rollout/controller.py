@@ -36,10 +36,13 @@ from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.gates import observing
+from downhaul.rollout.gates.facts import NOTHING, Facts
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
 from downhaul.store.control import SqlControl
+from downhaul.store.gates import NewCall
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
@@ -390,7 +393,31 @@ class Controller:
             metrics_error=case.metrics_error,
             asked=asked,
             put_off=case.put_off,
+            gates=self._gates(case, around, flag),
         )
+
+    def _gates(self, case: _Turn, around: _Around, flag: Flag | None) -> Facts:
+        """Return what the gates are looked at with. No way back looks at any."""
+        if not case.plan.gates or case.state.phase in RETURNING:
+            return NOTHING
+        known = observing.Around(
+            around.kills,
+            lambda: self._answers(case),
+            observing.anybody_told(self._alerts),
+        )
+        row = case.claim.row
+        return observing.facts_of(self._store, row, case.plan, flag, around.gates, known)
+
+    def _answers(self, case: _Turn) -> bool:
+        """Return whether the metric source answers; before the start nobody measured yet."""
+        if case.state.started_at:
+            return case.findings is not None
+        try:
+            self._source(case.plan).watermark()
+        except Exception as error:  # noqa: BLE001  (a defect in a source is no answer either)
+            _log.warning("the metric source of rollout %s: %s", case.claim.row.id, error)
+            return False
+        return True
 
     def _recognise(self, case: _Turn, flag: Flag | None) -> None:
         """Find what an earlier controller had sent when it ended, and whether it arrived."""
@@ -544,7 +571,8 @@ class Controller:
         flags: Mapping[str, Flag | DownhaulError] | None = None
         if isinstance(self._provider, SqlProvider):
             flags = self._provider.get_many(claim.row.flag for claim in claims)
-        return _Around(commands, kills, flags)
+        gates = observing.kept_of(self._store, (claim.row for claim in claims))
+        return _Around(commands, kills, flags, gates)
 
     def _source(self, plan: Plan) -> MetricSource:
         key = repr(sorted(plan.metrics.items(), key=str))
@@ -643,6 +671,7 @@ class _Around:
     commands: Mapping[str, list[CommandRow]]
     kills: Sequence[KillRecord]
     flags: Mapping[str, Flag | DownhaulError] | None
+    gates: observing.Kept
     watermarks: dict[int, int] = field(default_factory=dict)
 
 
@@ -685,6 +714,7 @@ class _Turn:
         self.settled: dict[str, str] = {}
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
+        self._calls: tuple[NewCall, ...] = ()
         self.acts_left = False
 
     def holds(self, evidence: Evidence | None) -> None:
@@ -730,6 +760,9 @@ class _Turn:
         self.state = decision.state
         self.due_in = decision.due_in
         self._events += decision.happened
+        self._calls = tuple(
+            NewCall(one.hook, one.door.step, one.door.since) for one in decision.calls
+        )
         if self.put_off and self.state.act is Act.OFF:
             self.put_off = False
             detail = {"step": self.state.step}
@@ -801,6 +834,7 @@ class _Turn:
             done=self._done,
             settled=self.settled,
             keep=self.acts_left and self.state.phase in RETURNING,
+            calls=self._calls,
         )
 
 

@@ -17,6 +17,7 @@ from downhaul.documents.faults import did_you_mean, quoted
 from downhaul.errors import Refused
 from downhaul.flag import WHOLE, Flag, Rule, Scheme, Split
 from downhaul.overlay import KillRecord
+from downhaul.rollout.gates.lint import gate_advice
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.results import Advice, Severity
 from downhaul.rollout.schedule import durations
@@ -50,6 +51,7 @@ def lint(
         *_guards(plan),
         *_checks(plan),
         *_traffic(plan, requests_per_hour),
+        *gate_advice(plan),
     ]
     if flag is None:
         found.append(_note("flag", "the flag was not looked at"))

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from downhaul.analysis.model import Check, Measure
 from downhaul.flag import WHOLE
+from downhaul.rollout.gates.model import NO_GATES, Gates
 
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-SCHEMA: Final = 1
-"""The version of a plan's stored form."""
+SCHEMA: Final = 2
+"""The version of a plan's stored form, as far as this code reads it."""
+
+_WITHOUT_GATES: Final = 1  # what code before gates reads too; it must not move a plan that has some
 
 CANARY_PERCENTS: Final = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 """The guide's steps, one a day."""
@@ -84,7 +87,8 @@ class Plan:
     (rule R3). ``max_duration`` (seconds) pauses a rollout that takes longer. ``interval`` is the
     seconds between two looks. ``audience`` are targeting keys that a preview step serves.
     ``metrics`` says where counts come from: ``{"source": "requests"}``, or ``{"source": "sql",
-    "table": ..., "columns": {...}}``.
+    "table": ..., "columns": {...}}``. ``template`` is the name and version of the template that it
+    was made of, as ``guide@1``.
     """
 
     flag: str
@@ -103,6 +107,8 @@ class Plan:
     audience: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     description: str = ""
+    gates: Gates = NO_GATES
+    template: str = ""
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -129,7 +135,7 @@ class Plan:
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data, as it is stored."""
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMA if self.gates else _WITHOUT_GATES,
             "flag": self.flag,
             "variant": self.variant,
             "strategy": self.strategy.value,
@@ -154,6 +160,8 @@ class Plan:
             "audience": list(self.audience),
             "metrics": dict(self.metrics),
             "description": self.description,
+            **self.gates.as_mapping(),  # nothing where there are none: the digest is what it was
+            **({"template": self.template} if self.template else {}),
         }
 
     @classmethod
@@ -192,6 +200,8 @@ class Plan:
             audience=tuple(data.get("audience", ())),
             metrics=dict(data.get("metrics", {})),
             description=str(data.get("description", "")),
+            gates=Gates.from_mapping(data),
+            template=str(data.get("template", "")),
         )
 
     @property

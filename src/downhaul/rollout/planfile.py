@@ -19,6 +19,7 @@ from downhaul.documents.reading import LineOf, lines_of, read_data
 from downhaul.documents.sanity import insane
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag
+from downhaul.rollout.gates.tables import gates_of
 from downhaul.rollout.plan import CANARY_PERCENTS, MAX_BAKES, Plan, Step, Strategy
 from downhaul.rollout.planmodel import (
     BLUE_GREEN,
@@ -178,6 +179,8 @@ class _Building:
             audience=tuple(dict.fromkeys(audience)),
             metrics=metrics,
             description=table.description,
+            gates=gates_of(table, self.faults),
+            template=table.template.strip(),
         )
 
     # Steps
@@ -370,6 +373,12 @@ _SAME: Final = (
     "revert_window",
     "interval",
     "metrics",
+    "checklist",
+    "approvals",
+    "freeze",
+    "hooks",
+    "starts_at",
+    "template",
 )
 _LINEAR: Final = ("start", "step", "to")
 _BLUE_GREEN: Final = ("audience", "preview")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,13 +14,22 @@ from downhaul.control.alerts import Alert
 from downhaul.control.desk import did_you_mean
 from downhaul.control.operator import Operator
 from downhaul.encoding import flag_to_data
-from downhaul.errors import DocumentError, DownhaulError, FlagNotFound, Problem, Refused
+from downhaul.errors import (
+    DocumentError,
+    DownhaulError,
+    FlagNotFound,
+    Problem,
+    Refused,
+    VersionConflict,
+)
 from downhaul.flag import Flag
 from downhaul.overlay import KillRegister
 from downhaul.provider import Capability, Change
 from downhaul.rollout.acts import snapshot_data
 from downhaul.rollout.controller import Controller, Points
 from downhaul.rollout.drift import foreign_changes
+from downhaul.rollout.gates import looking, observing, signing
+from downhaul.rollout.gates.signing import NO_GROUPS, Groups
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.results import (
     Advice,
@@ -29,6 +38,7 @@ from downhaul.rollout.results import (
     Rollout,
     RolloutEvent,
     Severity,
+    SignResult,
 )
 from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
@@ -38,6 +48,7 @@ _log: Final = logging.getLogger("downhaul.rollout")
 _SECOND: Final = 1_000_000
 _WAIT: Final = 3.0  # seconds for a controller to take a command that we can't carry out ourselves
 _LOOK: Final = 0.1
+_TRIES: Final = 5  # of signing what a controller moves meanwhile
 _FALLING: Final = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.CANCEL})
 """Verbs that only freeze or lower: whoever asks may carry them out, controller or none."""
 
@@ -137,6 +148,8 @@ class Rollouts:
             raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
         if plan.checks:
             metric_source(operator, plan).probe(plan.flag, plan.thresholds)
+        if plan.gates:  # raises SchemaMissing here, and not at the first signature
+            observing.need_tables(store)
         snapshot = operator.provider.snapshot(flag.key)
         row = store.create(
             NewRollout(
@@ -201,11 +214,12 @@ class Rollouts:
         rows = store.newest(live=live, limit=limit)
         now, controllers = store.now(), store.controllers(ALIVE)
         pending = store.commands(row.id for row in rows)
+        gates = looking.at_rows(self._operator, store, rows)
         found = []
         for row in rows:
             asked = tuple(one.verb for one in pending[row.id])
             try:
-                found.append(_rollout(row, now, controllers, asked))
+                found.append(gates.shown(_rollout(row, now, controllers, asked), row))
             except DownhaulError as error:
                 _log.warning("%s", error)
         return found
@@ -294,7 +308,81 @@ class Rollouts:
         done = now.phase in (Phase.REVERTED, Phase.LATCHED)
         return CommandResult(Verb.REVERT.value, now, done, _outcome(now))
 
+    # Gates
+
+    def approve(
+        self,
+        id_or_flag: str,
+        reason: str,
+        *,
+        step: int | None = None,
+        groups: Groups = NO_GROUPS,
+    ) -> SignResult:
+        """Approve the next step; ``step`` (an index) says which one is meant.
+
+        ``groups`` are who is in the groups that a plan may name. Raises Refused without a reason,
+        for a step that is not the next one or needs no approval, and for who may not approve it.
+        """
+        return self._sign(
+            id_or_flag,
+            "approve",
+            reason,
+            lambda at: signing.approval(at, given=True, step=step, groups=groups),
+        )
+
+    def reject(
+        self,
+        id_or_flag: str,
+        reason: str,
+        *,
+        step: int | None = None,
+        groups: Groups = NO_GROUPS,
+    ) -> SignResult:
+        """Say that the next step must not be entered, until the same person approves it."""
+        return self._sign(
+            id_or_flag,
+            "reject",
+            reason,
+            lambda at: signing.approval(at, given=False, step=step, groups=groups),
+        )
+
+    def check(
+        self, id_or_flag: str, item: str, reason: str = "", *, step: int | None = None
+    ) -> SignResult:
+        """Tick an item of the checklist. Raises Refused where it isn't its time."""
+        return self._sign(
+            id_or_flag, "check", reason, lambda at: signing.tick(at, item, given=True, step=step)
+        )
+
+    def uncheck(
+        self, id_or_flag: str, item: str, reason: str = "", *, step: int | None = None
+    ) -> SignResult:
+        """Take back that an item is done."""
+        return self._sign(
+            id_or_flag, "uncheck", reason, lambda at: signing.tick(at, item, given=False, step=step)
+        )
+
     # Inside
+
+    def _sign(
+        self, id_or_flag: str, verb: str, reason: str, sign: Callable[[signing.At], signing.Signing]
+    ) -> SignResult:
+        """Keep what somebody signs, for the rollout as they see it."""
+        store, change = self._store(verb), self._change(reason)
+        for left in reversed(range(_TRIES)):
+            row = self._row(id_or_flag)
+            plan, state = _read(row)
+            facts = looking.at_rows(self._operator, store, [row]).facts(row, plan, state)
+            signed = sign(signing.At(row.id, plan, state, facts, store.now(), change))
+            try:
+                if not signed.again:
+                    store.gates.sign(row, signed.new(), signed.event(change), change)
+            except VersionConflict:  # a controller looked meanwhile: see whether it still holds
+                if not left:
+                    raise
+                continue
+            return SignResult(verb, self.get(row.id), signed.outcome, written=not signed.again)
+        raise AssertionError  # the last try returned or raised
 
     def _ask(
         self,
@@ -410,9 +498,10 @@ class Rollouts:
     def _shown(self, row: RolloutRow) -> Rollout:
         store = self._store("look")
         pending = store.commands([row.id])[row.id]
-        return _rollout(
+        found = _rollout(
             row, store.now(), store.controllers(ALIVE), tuple(one.verb for one in pending)
         )
+        return looking.at_rows(self._operator, store, [row]).shown(found, row)
 
 
 def _control(operator: Operator, verb: str) -> SqlControl:

@@ -34,6 +34,7 @@ from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflic
 from downhaul.provider import Change, ChangeRecord
 from downhaul.store import reading
 from downhaul.store.database import Database
+from downhaul.store.gates import GateStore, NewCall
 from downhaul.store.writing import Write, dumps, record_change
 
 ENTITY: Final = "rollout"
@@ -166,7 +167,7 @@ class Save:
 
     ``due_in`` is in seconds from the database's now. ``done`` maps commands to their outcome,
     ``settled`` intents to ``confirmed``, ``failed`` or ``superseded``. ``keep`` holds on to the
-    lease.
+    lease. ``calls`` are services that are to be asked from now on.
     """
 
     state: Mapping[str, Any]
@@ -178,6 +179,7 @@ class Save:
     done: Mapping[int, str] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
+    calls: Sequence[NewCall] = ()
 
 
 class RolloutStore:
@@ -187,6 +189,7 @@ class RolloutStore:
         self.database = database
         self.environment = environment
         self._tables = database.tables
+        self.gates = GateStore(database, environment, self._record)
 
     def now(self) -> int:
         """Return the database's time in microseconds since 1970."""
@@ -471,6 +474,7 @@ class RolloutStore:
                 .where(intents.c.id == intent)
                 .values(state=state, settled_at=self._clock)
             )
+        self.gates.ask(connection, claim.row, save.calls)
         self._record(connection, claim.row.id, claim.row.flag, save.events)
 
     # Commands and intents

@@ -99,7 +99,10 @@ def roles(database: Database, *, application: str, operator: str) -> str:
     schema = _quoted(database.schema)
     app, person = _quoted(application), _quoted(operator)
     documents = ", ".join(f"{schema}.{name}" for name in ("environments", "flags", "segments"))
-    names = ("rollouts", "rollout_commands", "rollout_intents", "outbox", "controllers", "requests")
+    names = (
+        *("rollouts", "rollout_commands", "rollout_intents", "outbox", "controllers", "requests"),
+        *("rollout_signoffs", "rollout_hook_calls"),
+    )
     rollouts = ", ".join(f"{schema}.{name}" for name in names)
     return "\n".join(
         [

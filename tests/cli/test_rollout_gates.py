@@ -1,0 +1,127 @@
+"""Gates on the command line: who is asked for what, what they type, and what it opens."""
+
+import json
+
+import pytest
+
+from downhaul.cli.rollout_words import NOBODY
+
+PLAN = """
+flag = "agent"
+steps = [10, 50]
+bake = "50ms"
+max_bake = "1h"
+interval = "20ms"
+unguarded = "a test"
+"""
+APPROVALS = """
+[approvals]
+steps = [2]
+by = ["ben", "leads"]
+not_author = true
+"""
+BEN = {"DOWNHAUL_ACTOR": "ben"}
+
+
+@pytest.fixture
+def begun(shell):
+    """A function that starts a rollout of these tables, and looks until it is held."""
+
+    def begin(tables, *words):
+        shell("flags", "create", "agent", "--on", "--percent", "0")
+        (shell.folder / "plan.toml").write_text(PLAN + tables)
+        shell("rollout", "start", "plan.toml", "--reason", "out it goes", *words)
+        return look(shell)
+
+    return begin
+
+
+def look(shell, most=200):
+    """Look until nothing moves by itself any more."""
+    for _ in range(most):
+        shell("controller", "run", "--once")
+        found = shell.json("rollout", "status", "agent")
+        if found["hold"] or not found["live"]:
+            return found
+    raise AssertionError(found)
+
+
+def gate(found, kind):
+    (one,) = [one for one in found["gates"] if one["kind"] == kind]
+    return one
+
+
+@pytest.mark.rule("R4", "X4")
+def test_who_waits_for_an_approval_is_told_whose_and_what_to_type(shell, begun):
+    found = begun(APPROVALS)
+    rollout = found["id"]
+    said = "step 2 needs an approval by ben or leads, not by ana"
+    command = f'downhaul rollout approve {rollout} --step 2 --reason "..."'
+    assert (found["hold"], found["hold_message"]) == ("approval", said)
+    assert gate(found, "approval") == {
+        "kind": "approval",
+        "name": None,
+        "open": False,
+        "message": said,
+        "hint": None,
+        "until": None,
+        "command": command,
+    }
+    assert found["waits"][:1] == [f"{said}: {command}"]
+    lines = shell("rollout", "status", "agent").stdout.splitlines()
+    assert f"   why      It needs an approval: {said}" in lines
+    assert f"   waits    {said}: {command}" in lines
+    assert "   next     50 % once that is so" in lines
+    explained = shell("rollout", "explain", "agent").stdout
+    assert f"  closed  {said}: {command}" in explained
+    assert f"  {command}" in explained.split("What you can do")[1]
+    refused = shell("rollout", "approve", "agent", "--reason", "mine", exit_code=6)
+    assert "ana is not among those" in refused.stderr
+
+    words = command.replace("...", "no complaints").split("--reason")[0].split()[1:]
+    done = shell(*words, "--reason", "no complaints", env=BEN)
+    assert done.stdout.splitlines()[0] == f"APPROVE  agent  {rollout}: step 2 is approved"
+    assert '   signed   step 2 was approved by ben: "no complaints"' in done.stdout.splitlines()
+    assert NOBODY in done.stderr
+    assert look(shell)["phase"] == "completed"
+    assert "approved" in shell("rollout", "explain", "agent").stdout
+    (record,) = [one for one in shell.json("audit")["records"] if one["action"] == "approved"]
+    assert (record["actor"], record["reason"], record["flag"]) == ("ben", "no complaints", "agent")
+
+
+def test_groups_are_the_configurations(shell, begun):
+    begun(APPROVALS)
+    eve = {"DOWNHAUL_ACTOR": "eve"}
+    words = ("rollout", "approve", "agent", "--reason", "fine")
+    assert "[rollout.groups]" in shell(*words, env=eve, exit_code=6).stderr
+    (shell.folder / "downhaul.toml").write_text('[rollout.groups]\nleads = ["eve"]\n')
+    assert shell.json(*words, env=eve)["written"] is True
+    again = shell.json(*words, env=eve)
+    assert (again["written"], again["outcomes"]) == (
+        False,
+        ["eve said so already: step 2 is approved"],
+    )
+    assert look(shell)["phase"] == "completed"
+
+
+def test_a_rejection_and_its_reason_are_shown(shell, begun):
+    begun(APPROVALS)
+    words = ("rollout", "reject", "agent", "--step", "2", "--reason", "answers got longer")
+    assert "step 2 is rejected" in shell(*words, env=BEN).stdout
+    found = look(shell)
+    assert found["hold_message"] == 'step 2 was rejected by ben: "answers got longer"'
+    early = ("rollout", "approve", "agent", "--step", "3", "--reason", "soon")
+    assert "too early for step 3" in shell(*early, env=BEN, exit_code=6).stderr
+
+
+def test_a_pipeline_that_waits_hears_that_a_person_is_needed(shell, begun):
+    begun(APPROVALS)
+    shell("rollout", "status", "agent", "--wait", "--timeout", "5s", exit_code=4)
+
+
+def test_without_a_reason_nothing_is_signed(shell, begun):
+    begun(APPROVALS)
+    for verb in ("approve", "reject"):
+        shell("rollout", verb, "agent", exit_code=2)
+    done = shell("rollout", "approve", "agent", "--reason", " ", "--json", exit_code=6)
+    assert "needs a reason" in json.loads(done.stdout)["error"]["message"]
