@@ -125,3 +125,68 @@ def test_without_a_reason_nothing_is_signed(shell, begun):
         shell("rollout", verb, "agent", exit_code=2)
     done = shell("rollout", "approve", "agent", "--reason", " ", "--json", exit_code=6)
     assert "needs a reason" in json.loads(done.stdout)["error"]["message"]
+
+
+# Times
+
+
+def test_a_rollout_is_scheduled_and_says_when(shell):
+    shell("flags", "create", "agent", "--on", "--percent", "0")
+    (shell.folder / "plan.toml").write_text(PLAN)
+    at = "2999-09-01T08:00:00+02:00"
+    done = shell("rollout", "start", "plan.toml", "--at", at, "--reason", "after the fair")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("SCHEDULED  agent  ")
+    assert "  starts     at 2999-09-01T06:00:00Z" in lines
+    assert "2999-09-01T06:00:00Z" in lines[3]
+    shell("controller", "run", "--once")
+    found = shell.json("rollout", "status", "agent")
+    assert (found["phase"], found["hold"]) == ("starting", "start_time")
+    assert gate(found, "start_time")["until"] == "2999-09-01T06:00:00Z"
+    assert "it starts at 2999-09-01T06:00:00Z" in found["waits"]
+    assert (
+        "has a live rollout already" in shell("rollout", "start", "plan.toml", exit_code=6).stderr
+    )
+    shell("rollout", "cancel", "agent", "--reason", "not this year")
+    assert shell.json("rollout", "status", "agent")["phase"] == "stopped"
+
+
+@pytest.mark.rule("E11", "X1")
+@pytest.mark.parametrize(
+    "at, code, said",
+    [
+        ("2999-09-01T08:00:00", 2, "has no offset"),
+        ("tomorrow", 2, "is no time"),
+        ("2001-09-01T08:00:00Z", 6, "lies behind"),
+    ],
+)
+def test_a_time_that_is_none_or_lies_behind_starts_nothing(shell, at, code, said):
+    shell("flags", "create", "agent", "--on", "--percent", "0")
+    (shell.folder / "plan.toml").write_text(PLAN)
+    assert said in shell("rollout", "start", "plan.toml", "--at", at, exit_code=code).stderr
+    assert shell.json("rollout", "list")["rollouts"] == []
+
+
+def test_a_freeze_is_shown_in_the_plan_and_where_it_holds(shell, begun):
+    freeze = """
+[[freeze]]
+until = "2999-01-09T00:00:00Z"
+reason = "nobody is there"
+
+[[freeze]]
+weekly = "Fri 16:00 - Mon 08:00 Europe/Berlin"
+"""
+    found = begun(freeze)
+    assert found["hold_message"] == "frozen until 2999-01-09T00:00:00Z: nobody is there"
+    assert shell.json("rollout", "list")["rollouts"][0]["phase"] == "starting"
+    planned = shell("rollout", "plan", "plan.toml").stdout.splitlines()
+    assert "  freeze     now to 2999-01-09T00:00:00Z: nobody is there" in planned
+    assert "  freeze     Fri 16:00 - Mon 08:00 Europe/Berlin" in planned
+    assert "2999-01-09T00:00:00Z" in planned[2]
+
+
+def test_a_freeze_without_an_end_is_refused(shell):
+    shell("flags", "create", "agent")
+    (shell.folder / "plan.toml").write_text(PLAN + '[[freeze]]\nfrom = "2026-01-01T00:00:00Z"\n')
+    done = shell("rollout", "lint", "plan.toml", "--offline", exit_code=3)
+    assert "error    freeze[0]: it never ends (give it an until)" in done.stdout

@@ -1,6 +1,8 @@
 """Gates of rollouts that a controller moves, on real stores: who signs what, and what it opens."""
 
 from dataclasses import replace
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from rollout_world import ERRORS, WHO, plan_for
@@ -11,6 +13,7 @@ from downhaul.errors import Refused, SchemaMissing, VersionConflict
 from downhaul.overlay import Scope
 from downhaul.rollout import service
 from downhaul.rollout.gates.model import Approval, Gates
+from downhaul.rollout.gates.times import SECOND, Window, datetime_of, moment_text, weekly_of
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.service import Rollouts
 
@@ -295,3 +298,110 @@ def test_code_from_before_gates_leaves_a_plan_with_some_alone():
     assert plan.as_mapping()["schema"] == 1
     assert replace(plan, gates=APPROVED).as_mapping()["schema"] == 2
     assert Plan.from_mapping(replace(plan, gates=APPROVED).as_mapping()).gates == APPROVED
+
+
+# Freezes, and a time to start
+
+
+def in_seconds(world, seconds):
+    return world.clock.now() + seconds * SECOND
+
+
+@pytest.mark.rule("X3")
+def test_a_rollout_in_a_freeze_holds_until_its_end_and_says_when(world):
+    freeze = Window(in_seconds(world, -5), in_seconds(world, 20), reason="the fair")
+    later = Window(in_seconds(world, 28), in_seconds(world, 60))
+    begin(world, 10, 50, gates=Gates(freezes=(freeze, later)))
+    assert (world.phase(), waits(world)) == ("starting", "freeze")
+    assert world.state().hold_message == f"frozen until {moment_text(freeze.end)}: the fair"
+    (gate,) = world.rollouts.get("agent").gates
+    assert (gate.open, gate.until) == (False, freeze.end)
+    world.tick(19.0)
+    assert world.percent() == 0
+    world.tick(1.0)
+    assert world.percent() == 10
+    baked(world, 5)
+    assert (world.percent(), waits(world)) == (10, "freeze")
+    baked(world, 3)
+    assert world.percent() == 50
+    assert world.told() == ["planned", "held", "started", "held", "raised"]
+
+
+def test_a_freeze_of_each_week_goes_by_the_clock_of_the_store(world):
+    """Not by a host's: the store's clock may be anywhere."""
+    zone = ZoneInfo("Asia/Kolkata")
+    now = datetime_of(world.clock.now()).astimezone(zone)
+    soon = now + timedelta(minutes=2)
+    weekly = weekly_of(f"{now:%a %H:%M} - {soon:%a %H:%M} Asia/Kolkata")
+    begin(world, 10, 50, gates=Gates(freezes=(Window(weekly=weekly),)))
+    assert waits(world) == "freeze"
+    world.tick(121)
+    assert world.percent() == 10
+
+
+@pytest.mark.rule("R4")
+def test_in_a_freeze_guardrails_take_it_back(world):
+    world.flag()
+    freeze = Window(in_seconds(world, 8), in_seconds(world, 10_000))
+    plan = replace(plan_for("agent", 10, 50, guardrails=(ERRORS,)), gates=Gates(freezes=(freeze,)))
+    world.rollouts.start(plan, "")
+    baked(world, 6)
+    assert waits(world) == "freeze"
+    world.traffic.arms["on"].errors = 0.5
+    world.go_to("rolled_back")
+
+
+def test_a_rollout_starts_at_its_time(world):
+    world.flag()
+    at = in_seconds(world, 3600)
+    rollout = world.rollouts.start(plan_for("agent", 10), "later", at=datetime_of(at))
+    assert rollout.plan.gates.starts_at == at
+    (planned,) = world.rollouts.events("agent")
+    assert planned.detail["starts_at"] == moment_text(at)
+    baked(world, 3)
+    assert (world.phase(), waits(world)) == ("starting", "start_time")
+    assert world.state().hold_message == f"it starts at {moment_text(at)}"
+    assert world.percent() == 0
+    with pytest.raises(Refused, match="has a live rollout already"):
+        world.rollouts.start(plan_for("agent", 20), "now")
+    world.clock.advance(3600)
+    world.tick(0)
+    assert world.percent() == 10
+
+
+def test_one_that_is_scheduled_can_be_cancelled(world):
+    was = world.flag(percent=2)
+    at = datetime_of(in_seconds(world, 3600))
+    world.rollouts.start(plan_for("agent", 10), "later", at=at)
+    done = world.rollouts.cancel("agent", "not today")
+    assert (done.applied, world.phase()) == (True, "stopped")
+    world.clock.advance(7200)
+    world.tick(0)
+    assert world.kept() == was
+    world.rollouts.start(plan_for("agent", 20), "now")
+
+
+@pytest.mark.rule("K5")
+def test_a_kill_ends_one_that_is_scheduled(world):
+    world.flag()
+    world.rollouts.start(plan_for("agent", 10), "", at=datetime_of(in_seconds(world, 3600)))
+    world.control.record_kill(Scope.parse("agent"), WHO, killed=True)
+    world.tick(0)
+    assert world.phase() == "stopped"
+
+
+@pytest.mark.rule("E11")
+def test_a_time_to_start_that_lies_behind_is_refused(here):
+    here.flag()
+    with pytest.raises(Refused, match="lies behind: by the control store it is"):
+        here.rollouts.start(plan_for("agent", 10), "", at=datetime_of(in_seconds(here, -1)))
+    assert here.rollouts.list() == []
+
+
+def test_the_next_look_is_when_the_gate_opens(here):
+    begin(here, 10, gates=Gates(starts_at=in_seconds(here, 7)))
+    row = here.store.live_of("agent")
+    assert row.due_at - here.clock.now() == 5 * SECOND
+    here.tick()
+    row = here.store.live_of("agent")
+    assert row.due_at - here.clock.now() <= 2 * SECOND

@@ -141,8 +141,9 @@ def plan(session: Session, file: str | None, **given: Any) -> None:
 @command("rollout start", example='downhaul rollout start rollout.toml --reason "v2 goes out"')
 @_takes_plan
 @REASON
-def start(session: Session, file: str | None, reason: str, **given: Any) -> None:
-    """Start a rollout. A controller moves it from then on.
+@click.option("--at", metavar="TIME", help="When it begins, at the earliest: 2026-09-01T06:00:00Z.")
+def start(session: Session, file: str | None, reason: str, at: str | None, **given: Any) -> None:
+    """Start a rollout, now or later. A controller moves it from then on.
 
     A plan is a FILE (.toml, .yaml, .json), or is said by options. One with errors is refused, and
     so is a flag that is killed or has a live rollout.
@@ -150,7 +151,7 @@ def start(session: Session, file: str | None, reason: str, **given: Any) -> None
     from downhaul.cli.rollout_render import rollout_data  # noqa: PLC0415
     from downhaul.cli.rollout_words import NOBODY  # noqa: PLC0415
 
-    found = _plan_of(file, given)
+    found, later = _plan_of(file, given), _moment(at)
     out = session.out
     with rollouts_of(session) as rollouts:
         advice = _advice(rollouts, found, None)
@@ -158,14 +159,13 @@ def start(session: Session, file: str | None, reason: str, **given: Any) -> None
         if wrong := _wrong(advice):
             raise PlanRefused(found, wrong)
         rehearsed = rollouts.rehearsed(found.flag)
-        started = rollouts.start(found, reason)
+        started = rollouts.start(found, reason, at=later)
     if session.as_json:
         planned = _plan_data(started.plan, advice, rehearsed)
         out.json({**planned, "rollout": rollout_data(started)})
     else:
-        out.line(
-            f"STARTED  {started.flag}  {started.id}  {started.environment}  by {started.actor}"
-        )
+        said = "SCHEDULED" if started.plan.gates.starts_at > started.now else "STARTED"
+        out.line(f"{said}  {started.flag}  {started.id}  {started.environment}  by {started.actor}")
         _print_plan(out, started.plan, rehearsed)
         out.line(f"  watch      downhaul rollout status {started.id} -w")
         out.line(f'  undo       downhaul rollout rollback {started.id} --reason "..."')
@@ -211,6 +211,16 @@ def _plan_of(file: str | None, given: dict[str, Any]) -> Plan:
         message = "name a plan's file, or say what it holds: --flag KEY --steps 1,10,100 ..."
         raise click.UsageError(message)
     return make_plan(**said)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a time with its offset. Raises BadParameter."""
+    from downhaul.rollout.gates.times import datetime_of, moment_of  # noqa: PLC0415  (the engine)
+
+    try:
+        return None if text is None else datetime_of(moment_of(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--at") from None
 
 
 def _advice(rollouts: Rollouts, plan: Plan, traffic: float | None) -> tuple[Advice, ...]:

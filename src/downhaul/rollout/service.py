@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from downhaul.analysis.model import MetricSource
@@ -30,6 +31,7 @@ from downhaul.rollout.controller import Controller, Points
 from downhaul.rollout.drift import foreign_changes
 from downhaul.rollout.gates import looking, observing, signing
 from downhaul.rollout.gates.signing import NO_GROUPS, Groups
+from downhaul.rollout.gates.times import microseconds_of, moment_text
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.results import (
     Advice,
@@ -115,12 +117,13 @@ class Rollouts:
         """Return the plan with what only the flag can say: its variant. Raises FlagNotFound."""
         return self._resolved(plan, self._operator.get(plan.flag))
 
-    def start(self, plan: Plan, reason: str = "") -> Rollout:
+    def start(self, plan: Plan, reason: str = "", *, at: datetime | None = None) -> Rollout:
         """Record a rollout, for a controller to begin. Nothing is served by this alone.
 
-        Raises FlagNotFound; DocumentError with everything that is wrong with the plan; Refused
-        where the flag is killed, has a live rollout, or the backend can't be rolled out on; and
-        what the metric source says that does not answer.
+        ``at`` is when it begins, at the earliest, in the place of what the plan says. Raises
+        FlagNotFound; DocumentError with everything that is wrong with the plan; Refused
+        where the flag is killed, has a live rollout, or the backend can't be rolled out on, and for
+        an ``at`` that lies behind; and what the metric source says that does not answer.
         """
         operator = self._operator
         store = self._store("start a rollout")
@@ -133,6 +136,8 @@ class Rollouts:
                 )
         flag = operator.get(plan.flag)
         plan = self._resolved(plan, flag)
+        if at is not None:
+            plan = _scheduled(plan, microseconds_of(at), store.now())
         kill = self._kill_of(flag)
         if kill is not None:
             raise Refused(
@@ -175,6 +180,7 @@ class Rollouts:
                     "guarded": plan.guarded,
                     "unguarded": plan.unguarded,
                     "rehearsed": self.rehearsed(flag.key),
+                    "starts_at": moment_text(plan.gates.starts_at) if plan.gates.starts_at else "",
                 },
             ),
         )
@@ -544,6 +550,14 @@ def _rollout(row: RolloutRow, now: int, controllers: int, pending: tuple[str, ..
         pending=pending,
         epoch=row.epoch,
     )
+
+
+def _scheduled(plan: Plan, at: int, now: int) -> Plan:
+    """Return the plan that begins then. Raises Refused for a time that lies behind."""
+    if at < now:
+        message = f"{moment_text(at)} lies behind: by the control store it is {moment_text(now)}"
+        raise Refused(message, hint="name a later time, or leave it out", flag=plan.flag)
+    return replace(plan, gates=replace(plan.gates, starts_at=at))
 
 
 def _need_reason(reason: str, verb: str) -> None:
