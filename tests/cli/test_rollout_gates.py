@@ -190,3 +190,81 @@ def test_a_freeze_without_an_end_is_refused(shell):
     (shell.folder / "plan.toml").write_text(PLAN + '[[freeze]]\nfrom = "2026-01-01T00:00:00Z"\n')
     done = shell("rollout", "lint", "plan.toml", "--offline", exit_code=3)
     assert "error    freeze[0]: it never ends (give it an until)" in done.stdout
+
+
+# Checklists
+
+CHECKLIST = """
+[[checklist]]
+id = "on-call"
+text = "Somebody is on call"
+
+[[checklist]]
+id = "rehearsed"
+text = "The way back is rehearsed"
+auto = "rehearsal"
+limit = "7d"
+
+[[checklist]]
+id = "feedback"
+text = "Nobody complains"
+when = "during"
+
+[[checklist]]
+id = "lessons"
+text = "What was learned is written down"
+when = "after"
+"""
+
+
+def test_a_checklist_is_shown_ticked_and_taken_back(shell, begun):
+    found = begun(CHECKLIST)
+    rollout = found["id"]
+    hint = "downhaul rollout rehearse, with the plan of agent"
+    never = "the way back was never rehearsed"
+    assert found["hold"] == "checklist"
+    assert found["waits"][:2] == [
+        f"on-call (Somebody is on call) is not ticked: downhaul rollout check {rollout} on-call",
+        f"rehearsed (The way back is rehearsed): {never}: {hint}",
+    ]
+    assert shell("rollout", "checklist").stdout.splitlines() == [
+        "before",
+        "  [ ] on-call    Somebody is on call",
+        f"  [ ] rehearsed  The way back is rehearsed (7d): {never} ({hint})",
+        "during",
+        "  [-] feedback   Nobody complains",
+        "after",
+        "  [-] lessons    What was learned is written down",
+    ]
+    shell("rollout", "rehearse", "plan.toml")
+    done = shell("rollout", "check", "agent", "on-call", "--reason", "ben, 24/7").stdout
+    assert f"CHECK  agent  {rollout}: on-call (Somebody is on call) is done" in done
+    assert shell.json("rollout", "uncheck", "agent", "on-call")["written"] is True
+    shell("rollout", "check", "agent", "on-call", "--reason", "ida, 24/7")
+    assert "[x] on-call    Somebody is on call: ana at " in shell("rollout", "checklist").stdout
+    found = look(shell)
+    assert (found["step"], found["percent"], found["hold"]) == (1, 10, "checklist")
+    late = shell("rollout", "check", "agent", "feedback", "--step", "2", exit_code=6)
+    assert "it was meant for step 2" in late.stderr
+    shell("rollout", "check", "agent", "feedback", "--step", "1")
+    assert look(shell)["phase"] == "completed"
+    items = {one["id"]: one for one in shell.json("rollout", "checklist", "agent")["items"]}
+    assert items["lessons"]["mark"] == "open"
+    assert (items["on-call"]["by"], items["on-call"]["reason"]) == ("ana", "ida, 24/7")
+    assert "[ ] lessons" in shell("rollout", "explain", "agent").stdout
+
+
+def test_several_items_are_ticked_at_once(shell, begun):
+    begun(CHECKLIST)
+    refused = shell("rollout", "check", "agent", "on-call", "rehearsed", exit_code=6)
+    assert "rehearsed ticks itself" in refused.stderr
+    items = {one["id"]: one["mark"] for one in shell.json("rollout", "checklist")["items"]}
+    assert items["on-call"] == "done"  # each is a signature of its own
+
+
+def test_a_plan_without_a_checklist_says_so(shell):
+    shell("flags", "create", "agent", "--on", "--percent", "0")
+    (shell.folder / "plan.toml").write_text(PLAN)
+    shell("rollout", "start", "plan.toml")
+    assert "has no checklist" in shell("rollout", "checklist").stderr
+    assert "no checklist" in shell("rollout", "check", "agent", "x", exit_code=6).stderr

@@ -151,6 +151,7 @@ weeklies = st.builds(
     st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Asia/Tehran"]),
 ).filter(lambda one: one.minutes < 7 * 1440)
 moments = st.integers(at("2011-01-01T00:00:00Z"), at("2040-01-01T00:00:00Z"))
+to_come = st.integers(at("2024-01-01T00:00:00Z"), at("2040-01-01T00:00:00Z"))
 
 
 @given(weeklies, moments)
@@ -171,7 +172,7 @@ def test_a_moment_is_frozen_where_the_wall_says_so(weekly, moment):
         assert frozen_at((Window(weekly=weekly),), found.until) is None
 
 
-@given(st.lists(weeklies, max_size=3), moments)
+@given(st.lists(weeklies, max_size=3), to_come)
 def test_what_opens_is_open_and_all_before_it_is_not(found, moment):
     windows = tuple(Window(weekly=one) for one in found)
     opens = open_from(windows, moment)

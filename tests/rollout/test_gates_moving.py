@@ -1,5 +1,6 @@
 """Gates of rollouts that a controller moves, on real stores: who signs what, and what it opens."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -9,10 +10,11 @@ from rollout_world import ERRORS, WHO, plan_for
 from sqlalchemy import text
 
 from downhaul.control import Operator
-from downhaul.errors import Refused, SchemaMissing, VersionConflict
+from downhaul.errors import Refused, SchemaMissing, Unreachable, VersionConflict
 from downhaul.overlay import Scope
 from downhaul.rollout import service
-from downhaul.rollout.gates.model import Approval, Gates
+from downhaul.rollout.gates.model import Approval, Auto, Gates, Item, When
+from downhaul.rollout.gates.standing import Mark
 from downhaul.rollout.gates.times import SECOND, Window, datetime_of, moment_text, weekly_of
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.service import Rollouts
@@ -405,3 +407,193 @@ def test_the_next_look_is_when_the_gate_opens(here):
     here.tick()
     row = here.store.live_of("agent")
     assert row.due_at - here.clock.now() <= 2 * SECOND
+
+
+# Checklists
+
+LIST = Gates(
+    checklist=(
+        Item("on-call", "Somebody is on call"),
+        Item("feedback", "Nobody complains", When.DURING),
+        Item("cake", "There is cake", required=False),
+        Item("lessons", "What was learned is written down", When.AFTER),
+    )
+)
+
+
+def marks(world, flag="agent"):
+    return {one.item.id: one.mark for one in world.rollouts.get(flag).checklist}
+
+
+def test_a_checklist_holds_the_start_and_each_step_and_nothing_after_the_end(world):
+    begin(world, 10, 20, 50, gates=LIST)
+    assert (world.phase(), waits(world)) == ("starting", "checklist")
+    assert world.state().hold_message == "on-call (Somebody is on call) is not ticked"
+    done = acting(world, "ben").check("agent", "on-call", "ben, 24/7")
+    assert (done.written, done.outcome) == (True, "on-call (Somebody is on call) is done")
+    world.tick(0)
+    assert world.percent() == 10
+    for percent in (10, 20):
+        baked(world, 4)
+        assert (world.percent(), waits(world)) == (percent, "checklist")
+        assert marks(world)["feedback"] is Mark.OPEN
+        assert world.rollouts.check("agent", "feedback").written
+        world.tick(0)
+    assert world.percent() == 50
+    world.go_to("completed")
+    assert marks(world) == {
+        "on-call": Mark.DONE,
+        "feedback": Mark.DONE,  # at the last step that needed it
+        "cake": Mark.LATER,
+        "lessons": Mark.OPEN,
+    }
+    assert world.rollouts.check("agent", "lessons", "see the wiki").written
+    assert marks(world)["lessons"] is Mark.DONE
+    ticked = [one for one in world.rollouts.events("agent") if one.action == "ticked"]
+    assert [one.detail["item"] for one in ticked] == ["on-call", "feedback", "feedback", "lessons"]
+    assert ticked[0].actor == "ben"
+
+
+def test_an_item_that_is_taken_back_closes_its_door_again(world):
+    begin(world, 10, 20, gates=LIST)
+    world.rollouts.check("agent", "on-call")
+    acting(world, "eve").uncheck("agent", "on-call", "ben fell ill")
+    world.tick()
+    assert (world.percent(), waits(world)) == (0, "checklist")
+    assert 'eve took it back: "ben fell ill"' in world.state().hold_message
+    again = world.rollouts.uncheck("agent", "on-call")
+    assert (again.written, again.outcome) == (
+        False,
+        "that was so already: on-call (Somebody is on call) is not done",
+    )
+    world.rollouts.check("agent", "on-call")
+    world.tick(0)
+    assert world.percent() == 10
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize(
+    "item, step, said",
+    [
+        ("on-cal", None, 'no item "on-cal"'),
+        ("on-call", None, "not the time for on-call .* the rollout has started"),
+        ("lessons", None, "not the time for lessons .* the rollout is not completed"),
+        ("feedback", 1, "meant for step 2, and the rollout is at step 1"),
+        ("alerts", None, "alerts ticks itself: nobody is told"),
+    ],
+)
+def test_a_tick_at_the_wrong_time_is_refused_and_not_kept(here, item, step, said):
+    told = Item("alerts", "People are told", auto=Auto.ALERTS, required=False)
+    begin(here, 10, 20, gates=replace(LIST, checklist=(*LIST.checklist, told)))
+    here.rollouts.check("agent", "on-call")
+    here.tick(0)
+    rollout = here.rollouts.get("agent")
+    before = here.store.gates.signoffs([rollout.id])
+    with pytest.raises(Refused, match=said):
+        here.rollouts.check("agent", item, step=step)
+    assert here.store.gates.signoffs([rollout.id]) == before
+
+
+def test_items_of_a_step_wait_for_one_that_is_served_and_one_that_follows(here):
+    begin(here, 10, 20, gates=LIST)
+    with pytest.raises(Refused, match="no step is served yet"):
+        here.rollouts.check("agent", "feedback")
+    here.rollouts.check("agent", "on-call")
+    here.tick(0)
+    here.rollouts.check("agent", "feedback")
+    baked(here, 3)
+    assert here.percent() == 20
+    with pytest.raises(Refused, match="no step follows"):
+        here.rollouts.check("agent", "feedback")
+    here.rollouts.rollback("agent", "enough")
+    with pytest.raises(Refused, match="the rollout is rolled back"):
+        here.rollouts.check("agent", "lessons")
+    here.flag("other")
+    here.rollouts.start(plan_for("other", 10), "")
+    with pytest.raises(Refused, match="has no checklist"):
+        here.rollouts.check("other", "on-call")
+
+
+def auto(*kinds, **fields):
+    return Gates(checklist=tuple(Item(one.value, "it is so", auto=one, **fields) for one in kinds))
+
+
+class Pager:
+    """A sink that people read."""
+
+    def send(self, event):
+        """Take it."""
+
+
+def test_what_ticks_itself_is_looked_at_at_every_look(world):
+    gates = auto(Auto.REHEARSAL, Auto.METRICS, Auto.ALERTS, Auto.KILL_SWITCH, Auto.GUARDRAILS)
+    world.flag()
+    plan = replace(plan_for("agent", 10, 50, guardrails=(ERRORS,)), gates=gates)
+    world.rollouts.start(plan, "")
+    world.traffic.error = Unreachable("no answer")
+    world.tick()
+    message = world.state().hold_message
+    assert "rehearsal (it is so): the way back was never rehearsed" in message
+    assert "metrics (it is so): the metric source does not answer" in message
+    assert "alerts (it is so): nobody is told" in message
+    assert "kill_switch (it is so): the kill switch was never used" in message
+    assert "guardrails" not in message
+    world.traffic.error = None
+    world.rollouts.rehearse(plan)
+    world.tick()
+    message = world.state().hold_message
+    assert "rehearsal" not in message
+    assert "metrics" not in message
+    told = world.another("told", alerts=(Pager(),))
+    world.tick(controller=told)
+    assert world.state().hold_message == ("kill_switch (it is so): the kill switch was never used")
+    assert (world.percent(), waits(world)) == (0, "checklist")
+
+
+def test_a_kill_switch_that_was_used_lets_it_start(world):
+    world.flag(tags=("agents",))
+    for killed in (True, False):
+        world.control.record_kill(Scope.parse("tag:agents"), WHO, killed=killed)
+    world.clock.advance(1)
+    plan = replace(plan_for("agent", 10), gates=auto(Auto.KILL_SWITCH))
+    world.rollouts.start(plan, "")
+    world.tick(0)
+    assert world.percent() == 10
+
+
+def test_a_rehearsal_is_forgotten_after_its_time(here):
+    here.flag()
+    plan = replace(plan_for("agent", 10), gates=auto(Auto.REHEARSAL, limit=3600.0))
+    here.rollouts.rehearse(plan)
+    here.clock.advance(3700)
+    here.rollouts.start(plan, "")
+    here.tick(0)
+    assert waits(here) == "checklist"
+    (entry,) = here.rollouts.get("agent").checklist
+    assert entry.mark is Mark.OPEN
+    assert re.fullmatch(r"the way back was rehearsed .+ ago", entry.message)
+
+
+def test_a_source_that_breaks_is_no_answer(here):
+    here.flag()
+    plan = replace(plan_for("agent", 10, guardrails=(ERRORS,)), gates=auto(Auto.METRICS))
+    here.rollouts.start(plan, "")
+    here.traffic.error = ZeroDivisionError("a defect")
+    here.tick(0)
+    assert waits(here) == "checklist"
+
+
+def test_people_hear_where_they_are_needed(world):
+    begin(world, 10, 20, gates=replace(LIST, approvals=(Approval(BY, steps=(2,)),)))
+    world.rollouts.check("agent", "on-call")
+    world.tick(0)
+    world.rollouts.check("agent", "feedback")
+    baked(world, 4)
+    acting(world, "ben").approve("agent", "fine")
+    told = [(one.event["what"], one.event["reason"]) for one in world.store.announcements()]
+    assert told == [
+        ("held", "on-call (Somebody is on call) is not ticked"),
+        ("started", "step 1 of 2: 10 %"),
+        ("held", "step 2 needs an approval by ben or leads"),
+        ("approved", "fine"),
+    ]

@@ -28,6 +28,7 @@ _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturda
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9000  # so that windows after it can be reckoned with
+_SETTLED: Final = 4_102_444_800 * SECOND  # the year 2100: no zone's past plays a part
 _WEEK: Final = 7 * 24 * 60  # minutes
 _MOST: Final = 500  # windows that may follow each other before there is no end to them
 
@@ -197,10 +198,13 @@ def open_from(windows: tuple[Window, ...], moment: int) -> int | None:
 
 
 def never_open(windows: tuple[Window, ...]) -> bool:
-    """Return whether some day nothing is open any more. Raises UnknownZone."""
+    """Return whether some day nothing is open any more, by the rules that zones have by now.
+
+    Raises UnknownZone.
+    """
     ends = [one.end for one in windows if one.end is not None]
     later = [one.begin for one in windows if one.begin is not None]
-    return open_from(windows, max([*ends, *later, 0])) is None
+    return open_from(windows, max([*ends, *later, _SETTLED])) is None
 
 
 def _day(name: str) -> int:
