@@ -1,14 +1,16 @@
 """Checks that the documents are whole and true; `make docs` runs it.
 
 Every rule of docs/specification.md is cited by a test, or planned; every citation names a rule; the
-table of tests is up to date (``--write`` makes it so); links lead somewhere; commands, exit codes
-and variables are documented; docs/compatibility.md is what the reports of the contract say.
+table of tests and the schema of plans are up to date (``--write`` makes them so); links lead
+somewhere; commands, exit codes and variables are documented; docs/compatibility.md is what the
+reports of the contract say.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -216,6 +218,20 @@ def check_settings(root: Path) -> Iterator[str]:
             yield f"docs/command-line.md: exit code {code.value} is not told of"
 
 
+def check_schemas(root: Path, *, write: bool) -> Iterator[str]:
+    """Yield every published schema that is not the one of the code."""
+    from downhaul.rollout.planfile import json_schema  # noqa: PLC0415  (heavy, and only here)
+
+    page = root / "docs" / "rollout-plan.schema.json"
+    wanted = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    if page.exists() and page.read_text(encoding="utf-8") == wanted:
+        return
+    if write:
+        page.write_text(wanted, encoding="utf-8")
+    else:
+        yield f"docs/{page.name}: it is out of date (python docs/check.py --write)"
+
+
 def check_compatibility(root: Path) -> Iterator[str]:
     """Yield what is out of date in the table of what holds where."""
     sys.path.insert(0, str(root / "docs"))
@@ -236,6 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
         *check_links(ROOT),
         *check_index(ROOT),
         *check_settings(ROOT),
+        *check_schemas(ROOT, write=asked.write),
         *check_compatibility(ROOT),
     ]
     for problem in problems:

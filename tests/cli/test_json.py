@@ -58,11 +58,16 @@ RUNS = {
     "rollout rehearse": [(*PLAN,)],
     "rollout start": [(*PLAN, *REASON)],
     "rollout list": [(), ("--live",)],
-    "rollout status": [("moving",), ("done",)],
-    "rollout explain": [("moving",), ("done",)],
+    "rollout status": [("moving",), ("done",), ("gated",)],
+    "rollout explain": [("moving",), ("done",), ("gated",)],
     "rollout pause": [("moving", *REASON)],
     "rollout resume": [("paused",)],
     "rollout promote": [("moving",)],
+    "rollout approve": [("gated", *REASON)],
+    "rollout reject": [("gated", *REASON)],
+    "rollout check": [("gated", "on-call", *REASON)],
+    "rollout uncheck": [("gated", "on-call", *REASON)],
+    "rollout checklist": [("gated",)],
     "rollout rollback": [("moving", *REASON)],
     "rollout revert": [("done", *REASON)],
     "rollout cancel": [("moving", *REASON)],
@@ -97,8 +102,26 @@ def full(agent):
     return agent
 
 
+GATED = """
+flag = "gated"
+bake = "1h"
+unguarded = "test"
+
+[approvals]
+by = ["ana"]
+
+[[checklist]]
+id = "on-call"
+text = "Somebody is on call"
+"""
+
+
 def prepared(full, words):
     """Make the rollouts that a command line names: one that moves, is paused, is completed."""
+    if any("gated" in one for one in words):
+        full("flags", "create", "gated", "--percent", "0")
+        (full.folder / "gated.toml").write_text(GATED)
+        full("rollout", "start", "gated.toml")
     for key in {"moving", "paused", "done"} & {word for one in words for word in one}:
         full("flags", "create", key, "--percent", "0")
         full("rollout", "start", "--flag", key, *(QUICK if key == "done" else SLOW))

@@ -39,13 +39,25 @@ from downhaul.backends.edits import with_on, with_rollout, with_segments, with_t
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
 from downhaul.rollout.decide import decide
-from downhaul.rollout.deciding.case import SECOND, Action, Decision, Operation, Seen
+from downhaul.rollout.deciding.case import SECOND, Action, Call, Decision, Operation, Seen
 from downhaul.rollout.deciding.moves import ALERT_AFTER, failed, retry_in
 from downhaul.rollout.deciding.rising import ABSENT_AFTER
 from downhaul.rollout.deciding.wayback import REASSERTIONS
 from downhaul.rollout.drift import Drift, drift_of, exposure_of
+from downhaul.rollout.gates.facts import NOTHING, Answer, Door, Facts, SignKind, Signoff
+from downhaul.rollout.gates.model import (
+    Approval,
+    Auto,
+    Gates,
+    Hook,
+    HookWhen,
+    Item,
+    TextAt,
+    When,
+)
+from downhaul.rollout.gates.times import Window
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Step, Strategy
-from downhaul.rollout.state import LIVE, RETURNING, Act, Because, Phase, State, Verb
+from downhaul.rollout.state import GATED, LIVE, RETURNING, Act, Because, Phase, State, Verb
 
 # The tests over the table share one that is made once: one worker runs them.
 whole_table = pytest.mark.xdist_group("table of decisions")
@@ -1167,3 +1179,192 @@ def test_names_go_by_themselves_where_the_restore_fails():
     some = with_targets(bare, "on", ["zoe"])
     cancelled = look(lowering.then, some, PREVIEWED, findings=(), asked=asks(Verb.CANCEL))
     assert cancelled.state.phase is Phase.STOPPED
+
+
+# --- gates: the last condition of a raise, and of nothing else
+
+ITEMS = (
+    Item("on-call", "Somebody is on call"),
+    Item("feedback", "Nobody complains", When.DURING),
+    Item("lessons", "What was learned is written down", When.AFTER),
+    Item("told", "Somebody is told", auto=Auto.ALERTS, required=False),
+)
+HOOKS = tuple(Hook(one.value, TextAt("text", "https://gate.test"), one) for one in HookWhen)
+CLOSED = {
+    Because.CHECKLIST: Gates(checklist=ITEMS),
+    Because.APPROVAL: Gates(approvals=(Approval(("ana", "ben"), count=2),)),
+    Because.FREEZE: Gates(freezes=(Window(NOW - SECOND, NOW + 90 * SECOND, reason="weekend"),)),
+    Because.HOOK: Gates(hooks=HOOKS),
+    Because.START_TIME: Gates(starts_at=NOW + 90 * SECOND),
+}
+EVERYTHING = Gates(
+    ITEMS,
+    CLOSED[Because.APPROVAL].approvals,
+    CLOSED[Because.FREEZE].freezes,
+    HOOKS,
+    CLOSED[Because.START_TIME].starts_at,
+)
+LOST = Facts(error="the store did not answer")
+
+
+def closes(gates, one):
+    """Whether these gates, with nothing signed and nobody answering, hold what a moment does."""
+    if not one.rises:
+        return bool(gates.hooks)
+    started = bool(one.state.started_at)
+    return bool(
+        gates.approvals
+        or gates.freezes
+        or gates.hooks
+        or (gates.checklist and (not started or one.after.step > 0))
+        or (gates.starts_at and not started)
+    )
+
+
+def gated(one, gates, facts=NOTHING):
+    """What becomes of a moment with these gates."""
+    return decide(replace(one.plan, gates=gates), one.state, replace(one.seen, gates=facts))
+
+
+def check_closed(one, gates, facts=NOTHING):
+    """See that closed gates hold what would go on, and change nothing of anything else."""
+    decision = gated(one, gates, facts)
+    if not (one.goes_on and (facts.error or closes(gates, one))):
+        assert decision == one.decision, one
+        return None
+    state = decision.state
+    assert decision.action is None, one
+    assert state.phase in (Phase.STARTING, Phase.PROGRESSING), one
+    assert (state.step, state.entered, state.history) == (
+        one.state.step,
+        one.state.entered,
+        one.state.history,
+    ), one
+    assert state.hold in GATED, one
+    assert state.hold_message, one
+    assert 0 < decision.due_in <= one.plan.interval, one
+    assert set(decision.done) == set(one.decision.done), one
+    return decision
+
+
+@whole_table
+@pytest.mark.rule("R4")
+def test_closed_gates_delay_no_way_back_no_pause_no_kill_and_no_lowering():
+    held = [one for one in table() if check_closed(one, EVERYTHING)]
+    assert len(held) > 20
+    assert {one.state.phase for one in held} == {Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED}
+    assert all(check_closed(one, EVERYTHING, LOST) for one in held)
+
+
+@whole_table
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize("because", CLOSED, ids=str)
+def test_each_gate_alone_holds_what_rises_and_nothing_else(because):
+    rising = [one for one in table() if one.goes_on]
+    held = [found for one in rising if (found := check_closed(one, CLOSED[because])) is not None]
+    assert len(held) > 5
+    assert {one.state.hold for one in held} == {because}
+    for one in table()[::17]:
+        check_closed(one, CLOSED[because])
+
+
+@whole_table
+@pytest.mark.rule("R4")
+def test_guardrails_are_looked_at_first_while_a_gate_is_closed():
+    """A step that waits at a gate is taken back as any other is (Flagger's issue 1801 is not)."""
+    waiting = state_at(baked=BAKE, waited=BAKE, hold=Because.APPROVAL, hold_message="ana")
+    flag = at_step(BEFORE, CANARY, 0)
+    plan = replace(CANARY, gates=EVERYTHING)
+    decision = decide(plan, waiting, seen_with(flag, findings=REGRESSED))
+    assert decision.state.phase is Phase.ROLLING_BACK
+    assert decision.action.operation is Operation.OFF
+    assert decision == decide(CANARY, waiting, seen_with(flag, findings=REGRESSED))
+
+
+def waits_at(gates, state, /, **seen):
+    plan = replace(CANARY, gates=gates)
+    return decide(plan, state, seen_with(at_step(BEFORE, CANARY, state.step), **seen))
+
+
+@pytest.mark.rule("R5")
+def test_a_step_whose_gate_opens_late_moves_on_at_the_next_look():
+    gates, state = CLOSED[Because.APPROVAL], state_at(baked=BAKE - TICK, waited=BAKE - TICK)
+    now = NOW
+    for _ in range(500):  # far longer than its longest bake
+        decision = waits_at(gates, state, now=now)
+        assert decision.state.hold == Because.APPROVAL
+        assert decision.state.baked == decision.state.waited == BAKE
+        state, now = decision.state, now + int(TICK * SECOND)
+    door = Door(1, state.entered_at)
+    signed = tuple(
+        Signoff(SignKind.APPROVAL, "", door, True, who, (who,)) for who in ("ana", "ben")
+    )
+    opened = waits_at(gates, state, now=now, gates=Facts(signoffs=signed))
+    assert opened.action == Action(Operation.RAISE, weight=50_000)
+    for findings, because in ((NO_DATA, Because.NO_DATA), (SIGNAL, Because.SIGNAL)):
+        not_clean = waits_at(gates, state, now=now, gates=Facts(signoffs=signed), findings=findings)
+        assert (not_clean.action, not_clean.state.hold) == (None, because)
+    lost = waits_at(gates, state, now=now, gates=Facts(signoffs=signed), findings=None)
+    assert (lost.action, lost.state.hold) == (None, Because.METRICS_LOST)
+
+
+def test_a_gate_is_told_once_and_people_hear_where_they_are_needed():
+    state = state_at(baked=BAKE, waited=BAKE)
+    for because, gates in CLOSED.items():
+        if because is Because.START_TIME:
+            continue
+        first = waits_at(gates, replace(state, step=0))
+        if because is Because.CHECKLIST:
+            assert "feedback (Nobody complains) is not ticked" in first.state.hold_message
+        (told,) = first.happened
+        assert (told.action, told.detail["because"]) == ("held", because)
+        assert told.announce is (because in (Because.CHECKLIST, Because.APPROVAL))
+        assert waits_at(gates, first.state).happened == ()
+
+
+@pytest.mark.rule("R5")
+def test_a_promotion_outlasts_a_gate_and_not_the_step():
+    state = state_at(baked=10.0, waited=10.0)
+    asked = asks(Verb.PROMOTE)
+    held = waits_at(CLOSED[Because.FREEZE], state, asked=asked, findings=UNDECIDED)
+    assert (held.state.hold, held.state.promoted) == (Because.FREEZE, True)
+    again = waits_at(CLOSED[Because.FREEZE], held.state, findings=UNDECIDED)
+    assert again.state.hold == Because.FREEZE
+    thawed = waits_at(
+        CLOSED[Because.FREEZE], again.state, findings=UNDECIDED, now=NOW + 91 * SECOND
+    )
+    assert thawed.state.promoted is False  # nobody looked for too long: the step bakes anew
+    raised = waits_at(Gates(starts_at=1), again.state, findings=UNDECIDED)
+    assert raised.action.operation is Operation.RAISE
+    assert raised.then.promoted is False
+    without = waits_at(Gates(starts_at=1), again.state, findings=NO_DATA)
+    assert (without.action, without.state.hold) == (None, Because.NO_DATA)
+    worse = waits_at(Gates(starts_at=1), again.state, findings=REGRESSED)
+    assert worse.state.phase is Phase.ROLLING_BACK
+
+
+def test_services_are_asked_once_all_else_is_in_order():
+    state = state_at(baked=BAKE, waited=BAKE)
+    door = Door(1, state.entered_at)
+    both = Gates(approvals=(Approval(("ana",)),), hooks=HOOKS)
+    assert waits_at(both, state).calls == ()
+    signed = (Signoff(SignKind.APPROVAL, "", door, True, "ana", ("ana",)),)
+    asked = waits_at(both, state, gates=Facts(signoffs=signed))
+    assert asked.calls == (Call("step", door),)
+    assert asked.state.hold == Because.HOOK
+    waiting = (Answer("step", door, False, 2, "it answered 503"),)
+    again = waits_at(both, asked.state, gates=Facts(signoffs=signed, answers=waiting))
+    assert again.calls == ()
+    assert "it answered 503 (asked 2 times)" in again.state.hold_message
+    said = (Answer("step", door, True, 3),)
+    opened = waits_at(both, again.state, gates=Facts(signoffs=signed, answers=said))
+    assert opened.action.operation is Operation.RAISE
+
+
+@pytest.mark.rule("R1")
+@pytest.mark.parametrize("door", [Door(2, 0), Door(1, 1), Door(0, 0)], ids=str)
+def test_what_was_signed_at_another_door_opens_none(door):
+    state = state_at(baked=BAKE, waited=BAKE)
+    signed = (Signoff(SignKind.APPROVAL, "", door, True, "ana", ("ana",)),)
+    gates = Gates(approvals=(Approval(("ana",)),))
+    assert waits_at(gates, state, gates=Facts(signoffs=signed)).state.hold == Because.APPROVAL

@@ -51,6 +51,9 @@ from downhaul.rollout.deciding.case import SECOND, Asked, Operation, Seen
 from downhaul.rollout.deciding.moves import failed
 from downhaul.rollout.deciding.wayback import REASSERTIONS
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.gates.facts import Answer, Door, Facts, SignKind, Signoff, door_of
+from downhaul.rollout.gates.model import Approval, Gates, Hook, HookWhen, Item, TextAt, When
+from downhaul.rollout.gates.times import Window
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Step, Strategy
 from downhaul.rollout.state import RETURNING, Act, Because, Phase, State, Verb
 
@@ -74,6 +77,21 @@ FINDINGS = {
     "lost": None,
 }
 BACK = RETURNING | {Phase.LATCHED}
+FROZEN = (NOW + 100 * SECOND, NOW + 400 * SECOND)
+EVERY_GATE = Gates(
+    checklist=(Item("on-call", "who"), Item("feedback", "what they say", When.DURING)),
+    approvals=(Approval(("ben", "eve"), at_least=40_000),),
+    freezes=(Window(*FROZEN),),
+    hooks=tuple(Hook(one.value, TextAt("text", "https://x"), one) for one in HookWhen),
+    starts_at=NOW + 20 * SECOND,
+)
+GATES = (
+    Gates(),
+    Gates(),
+    Gates(approvals=EVERY_GATE.approvals),
+    Gates(freezes=EVERY_GATE.freezes, starts_at=EVERY_GATE.starts_at),
+    EVERY_GATE,
+)
 
 
 class Crash(Exception):
@@ -136,8 +154,11 @@ class Rollout(RuleBasedStateMachine):
         limit=st.sampled_from([None, 600.0]),
         at_once=st.booleans(),
         bakes=st.sampled_from([0, 1, 1, 2, 4]),
+        gates=st.sampled_from(GATES),
     )
-    def plan_it(self, percents, shape, on, before, undecided, lost, limit, at_once, bakes):
+    def plan_it(
+        self, *, percents, shape, on, before, undecided, lost, limit, at_once, bakes, gates
+    ):
         fields = {"on_undecided": undecided, "on_metrics_lost": lost, "max_duration": limit}
         self.plan = made_plan(*percents, metrics_lost_after=30.0, **fields)
         if shape.startswith("blue-green"):
@@ -156,6 +177,9 @@ class Rollout(RuleBasedStateMachine):
             )
         if shape.endswith("held back"):
             self.plan = held_back(self.plan)
+        self.plan = replace(self.plan, gates=gates)
+        self.signed = []
+        self.answers_given = {}
         self.flag = Flag.boolean("agent", on=on, percent=before, deny=["ben"])
         self.backend = Backend(FlagSet.of([self.flag], SEGMENTS))
         self.snapshot = self.backend.snapshot("agent")
@@ -203,6 +227,32 @@ class Rollout(RuleBasedStateMachine):
     @rule(verb=st.sampled_from([Verb.RESUME, Verb.PROMOTE, Verb.PAUSE]), late=st.booleans())
     def steer(self, verb, late):
         self.ask(verb, step=self.state.step - late)
+
+    @precondition(lambda self: self.plan.gates.approvals)
+    @rule(who=st.sampled_from(["ben", "ben", "eve", "dan"]), given=st.sampled_from([True, True, 0]))
+    def sign(self, who, given):
+        door = door_of(self.state)
+        if door is not None:
+            sign = Signoff(SignKind.APPROVAL, "", door, bool(given), who, (who,))
+            self.signed.append(sign)
+
+    @precondition(lambda self: self.plan.gates.checklist)
+    @rule(item=st.sampled_from(["on-call", "feedback"]), given=st.sampled_from([True, True, False]))
+    def mark(self, item, given):
+        door = Door(0, 0) if item == "on-call" else door_of(self.state)
+        if door is not None:
+            self.signed.append(Signoff(SignKind.ITEM, item, door, given, "dan"))
+
+    @precondition(lambda self: self.answers_given)
+    @rule(confirmed=st.sampled_from([True, True, False]))
+    def answer(self, confirmed):
+        for call, was in self.answers_given.items():
+            self.answers_given[call] = was or confirmed
+
+    @property
+    def facts(self):
+        answers = tuple(Answer(*call, one, 1) for call, one in self.answers_given.items())
+        return Facts("ana", tuple(self.signed), answers)
 
     @rule(verb=st.sampled_from([Verb.ROLLBACK, Verb.ROLLBACK, Verb.CANCEL]), over=st.booleans())
     def end(self, verb, over):
@@ -315,8 +365,11 @@ class Rollout(RuleBasedStateMachine):
                 findings=FINDINGS[self.findings] if measured else (),
                 metrics_error="no answer",
                 asked=asked,
+                gates=self.facts,
             )
             decision = decide(self.plan, state, seen)
+            for call in decision.calls:
+                self.answers_given.setdefault((call.hook, call.door), False)
             self.check(state, seen, decision)
             state, asked = decision.state, ()
             if decision.action is None:
@@ -373,6 +426,7 @@ class Rollout(RuleBasedStateMachine):
                 self.taken_off = False
             if asked.verb is Verb.RESUME and asked.id not in decision.refused:
                 self.taken_off = False
+        self.check_gates(state, seen, decision)
         action = decision.action
         if action is None and decision.state.phase is Phase.LATCHED:
             self.check_latch(seen, decision.state)
@@ -401,6 +455,49 @@ class Rollout(RuleBasedStateMachine):
             return
         assert not (targeted(flag, "on") - targeted(self.before, "on")) & {*self.plan.targets}
         assert not any(names_segment(flag, "on", one) for one in self.plan.segments)
+
+    def check_gates(self, state, seen, decision):
+        """See that gates hold what rises or completes, and that nothing else knows of them."""
+        without = decide(replace(self.plan, gates=Gates()), state, seen)
+        rises = without.action is not None and without.action.operation in RISES
+        completes = state.live and (without.then or without.state).phase is Phase.COMPLETED
+        if not (rises or completes):
+            assert decision == without
+            return
+        gates, now = self.plan.gates, seen.now
+        went = decision.action is not None or decision.state.phase is Phase.COMPLETED
+        step = (without.then or without.state).step if rises else len(self.plan.steps)
+        # A command may have resumed it first; that moves no door.
+        door = Door(step, state.entered_at)
+        assert went == self.is_open(gates, door, now, started=bool(state.started_at))
+
+    def is_open(self, gates, door, now, *, started):
+        """Whether a person who reads the plan would let it through. Written anew, for a check."""
+        last = {}
+        for one in self.signed:
+            if one.door == door or one.name == "on-call":
+                last.pop((one.name, one.actor), None)
+                last[one.name, one.actor] = one.given
+        ends = door.step == len(self.plan.steps)
+        wanted = []
+        if gates.checklist and not started:
+            wanted.append(last.get(("on-call", "dan"), False))
+        if gates.checklist and started and not ends and door.step > 0:
+            wanted.append(last.get(("feedback", "dan"), False))
+        if gates.approvals and not ends:
+            step = self.plan.steps[door.step]
+            if step.weight >= 40_000 and not step.preview:
+                words = {who: given for (name, who), given in last.items() if name == ""}
+                some = words.get("ben") or words.get("eve")
+                wanted.append(bool(some) and all(words.values()))
+        if gates.freezes and not ends:
+            wanted.append(not FROZEN[0] <= now < FROZEN[1])
+        if gates.starts_at and not started:
+            wanted.append(now >= gates.starts_at)
+        if gates.hooks:
+            name = "complete" if ends else "step" if started else "start"
+            wanted.append(self.answers_given.get((name, door), False))
+        return all(wanted)
 
     def check_write(self, decision, was, now):
         """See what a write did to the users, whether or not it was seen to arrive."""
@@ -453,7 +550,7 @@ class Rollout(RuleBasedStateMachine):
         assert state.live or state.ended_at
 
 
-anything = pytest.mark.rule("K5", "R2", "R3", "R5", "R7", "R8", "R9")
+anything = pytest.mark.rule("K5", "R2", "R3", "R4", "R5", "R7", "R8", "R9")
 
 TestRollout = anything(Rollout.TestCase)
 TestRollout.settings = settings(

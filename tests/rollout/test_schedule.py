@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from downhaul.rollout.gates.model import Gates
+from downhaul.rollout.gates.times import Window, microseconds_of, weekly_of
 from downhaul.rollout.plan import DAY, HOUR
 from downhaul.rollout.planfile import make_plan
 from downhaul.rollout.schedule import durations, schedule
@@ -43,3 +45,24 @@ def test_bakes_are_hours_that_pass_and_not_hours_of_a_wall_clock():
 def test_a_time_without_an_offset_is_refused():
     with pytest.raises(ValueError, match="no UTC offset"):
         schedule(PLAN, START.replace(tzinfo=None))
+
+
+def test_what_falls_into_a_freeze_begins_when_it_is_over():
+    weekend = Window(weekly=weekly_of("Sat 00:00 - Mon 08:00 UTC"))
+    plan = replace(PLAN, gates=Gates(freezes=(weekend,)))
+    first, second, _ = schedule(plan, START)  # a Saturday
+    monday = dt.datetime(2026, 3, 30, 8, tzinfo=dt.UTC)
+    assert first.enters == monday
+    assert second.enters == monday + dt.timedelta(hours=24)
+    nowhere = Window(weekly=weekly_of("Sat 00:00 - Mon 08:00 Nowhere/Atall"))
+    (first, *_) = schedule(replace(PLAN, gates=Gates(freezes=(nowhere,))), START)
+    assert first.enters == START
+
+
+def test_a_plan_that_starts_later_is_reckoned_from_then():
+    later = START + dt.timedelta(days=2)
+    plan = replace(PLAN, gates=Gates(starts_at=microseconds_of(later)), max_duration=4 * DAY)
+    found = schedule(plan, START)
+    assert found[0].enters == later
+    assert [one.capped for one in found] == [False, False, True]
+    assert schedule(plan, later + dt.timedelta(days=1))[0].enters == later + dt.timedelta(days=1)

@@ -73,7 +73,7 @@ def status(
 
     seconds = _timeout(timeout, wait=wait)
     with rollouts_of(session) as rollouts:
-        first = _chosen(rollouts, which)
+        first = chosen(rollouts, which)
         if not watch and not wait:
             if session.as_json:
                 session.out.json(rollout_data(first))
@@ -107,7 +107,7 @@ def explain(session: Session, which: str | None, limit: int, at: str | None) -> 
     from downhaul.cli.rollout_render import explain_data, explain_lines  # noqa: PLC0415
 
     with rollouts_of(session) as rollouts:
-        found = _chosen(rollouts, which)
+        found = chosen(rollouts, which)
         try:
             moment = found.now if at is None else moment_of(at, found.now)
         except ValueError as error:
@@ -201,7 +201,7 @@ def cancel(session: Session, which: str, reason: str) -> None:
     _carry_out(session, lambda rollouts: rollouts.cancel(which, reason))
 
 
-def _chosen(rollouts: Rollouts, which: str | None) -> Rollout:
+def chosen(rollouts: Rollouts, which: str | None) -> Rollout:
     """Return the rollout that is named; without a name the only live one, or the newest."""
     if which is not None:
         return rollouts.get(which)

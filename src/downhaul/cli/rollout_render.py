@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from downhaul.analysis.model import Finding
+from downhaul.cli import gate_words
 from downhaul.cli import rollout_words as words
 from downhaul.rollout.results import Advice, CommandResult, Rehearsal, Rollout, RolloutEvent
 from downhaul.rollout.state import Act, Phase
@@ -26,6 +27,8 @@ def rollout_data(rollout: Rollout) -> dict[str, Any]:
         "foreign": list(state.foreign),
         "waits": words.waits(rollout),
         "next": words.coming(rollout),
+        "gates": gate_words.gate_data(rollout),
+        "checklist": gate_words.checklist_data(rollout.checklist),
         "steps": _steps_data(rollout),
         "findings": [one.as_mapping() for one in rollout.findings],
         "started_at": _time(state.started_at),
@@ -202,6 +205,8 @@ def explain_lines(
         ("Why", [words.why(rollout), words.trouble(rollout), *differs]),
         ("What each check sees", _checks(rollout)),
         ("What was counted", list(counted)),
+        ("Gates before what comes next", gate_words.lines(rollout)),
+        ("Checklist", gate_words.checklist_lines(rollout.checklist)),
         ("What it waits for", waits or ["nothing"]),
         ("What happens next", [words.coming(rollout)]),
         ("What you can do", words.commands(rollout)),

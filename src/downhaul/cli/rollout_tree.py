@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from downhaul.analysis.model import Check, Finding, Verdict
+from downhaul.cli import gate_words
 from downhaul.cli import rollout_words as words
 from downhaul.rollout.plan import Step, Strategy
 from downhaul.rollout.results import Rollout
@@ -239,11 +240,14 @@ def _below(rollout: Rollout) -> Iterator[Line]:
     pairs: list[tuple[str, str, str | None]] = [("why", words.why(rollout), "yellow")]
     pairs.append(("but", words.trouble(rollout), "yellow"))
     pairs += [("differs", one, None) for one in state.foreign]
+    if state.live:
+        pairs += [("signed", one, "green") for one in gate_words.opened(rollout)]
     plain = state.phase is Phase.PROGRESSING and not state.hold and rollout.controllers
     if not plain or not state.entered:
         pairs += [("waits", one, None) for one in words.waits(rollout) if one != words.ALONE]
-    elif needs := [text for text in map(words.in_way, rollout.findings) if text]:
-        pairs += [("needs", one, None) for one in needs]
+    else:
+        needs = [text for text in map(words.in_way, rollout.findings) if text]
+        pairs += [("needs", one, None) for one in (*needs, *gate_words.waiting(rollout))]
     if not plain:
         pairs.append(("next", words.coming(rollout), None))
     if rollout.pending:

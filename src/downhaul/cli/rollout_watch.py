@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.cli import rollout_words as words
 from downhaul.cli.exits import Exit
+from downhaul.cli.gate_words import needs_a_person
 from downhaul.cli.output import Output
 from downhaul.cli.rollout_render import rollout_data
 from downhaul.cli.rollout_tree import Line, headline, signs_for, tree
@@ -49,6 +50,8 @@ def outcome(rollout: Rollout) -> int | None:
         case Phase.COMPLETED:
             return Exit.OK
         case Phase.PAUSED:
+            return _HELD
+        case Phase.STARTING | Phase.PROGRESSING if needs_a_person(rollout):
             return _HELD
         case Phase.STARTING | Phase.PROGRESSING | Phase.ROLLING_BACK | Phase.REVERTING:
             return None

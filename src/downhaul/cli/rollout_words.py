@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import Final
 
 from downhaul.analysis.model import Check, Finding, Measure, Verdict
+from downhaul.cli import gate_words
 from downhaul.encoding import flag_from_data
 from downhaul.rollout.drift import exposure_of
 from downhaul.rollout.plan import OnUndecided, Step, Strategy
 from downhaul.rollout.results import Rollout
 from downhaul.rollout.spoken import served, step_text
-from downhaul.rollout.state import RETURNING, Act, Because, Phase
+from downhaul.rollout.state import GATED, RETURNING, Act, Because, Phase
 from downhaul.rollout.units import percent_text, span_text
 
 SECOND: Final = 1_000_000  # microseconds
@@ -40,6 +41,12 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
         Because.PROVIDER: "The backend stands in the way",
         Because.TIME_LIMIT: "Its time is up",
         Because.ABSENCE: "Nobody looked for a while",
+        Because.CHECKLIST: "Its checklist is not done",
+        Because.APPROVAL: "It needs an approval",
+        Because.START_TIME: "It is not its time yet",
+        Because.FREEZE: "Nothing rises in a freeze",
+        Because.HOOK: "A service has to confirm it",
+        Because.GATE: "Nobody can tell whether it may go on",
     }
 )
 _BACK: Final = frozenset({*RETURNING, Phase.LATCHED, Phase.ROLLED_BACK, Phase.REVERTED})
@@ -161,9 +168,10 @@ def waits(rollout: Rollout) -> list[str]:
     found: list[str] = []
     match state.phase:
         case Phase.STARTING:
-            found = ["the first step to be seen at the backend"]
+            found = gate_words.waiting(rollout) or ["the first step to be seen at the backend"]
         case Phase.PROGRESSING if not state.entered:
-            found = [f"step {state.step + 1} to be seen at the backend"]
+            seen = [f"step {state.step + 1} to be seen at the backend"]
+            found = gate_words.waiting(rollout) or seen
         case Phase.PROGRESSING:
             found = _baking(rollout)
         case Phase.PAUSED:
@@ -224,7 +232,8 @@ def commands(rollout: Rollout) -> list[str]:
         Phase.LATCHED: ("overwrite", "cancel", "kill"),
         Phase.COMPLETED: ("revert", "kill") if rollout.now < revert_until(rollout) else ("kill",),
     }
-    return [every[name] for name in offered.get(rollout.phase, ())]
+    gates = gate_words.commands(rollout) if rollout.state.hold in GATED else []
+    return gates + [every[name] for name in offered.get(rollout.phase, ())]
 
 
 def revert_until(rollout: Rollout) -> int:
@@ -264,7 +273,9 @@ def _baking(rollout: Rollout) -> list[str]:
         return ["the backend to answer"]
     if rollout.state.hold == Because.METRICS_LOST:
         return [*found, "the metric source to answer"]
-    return found + [text for text in map(in_way, rollout.findings) if text]
+    if rollout.state.hold not in GATED:
+        found += [text for text in map(in_way, rollout.findings) if text]
+    return found + gate_words.waiting(rollout)
 
 
 def _after_bake(rollout: Rollout) -> str:
@@ -281,7 +292,7 @@ def _limit(rollout: Rollout) -> str:
     """Return what becomes of a step that stays as it is for too long."""
     state, plan = rollout.state, rollout.plan
     left = step_of(rollout).max_bake - state.waited
-    if state.hold in (Because.PROVIDER, Because.METRICS_LOST):
+    if state.hold in (Because.PROVIDER, Because.METRICS_LOST, *GATED):
         return ""
     verb = "is paused"
     if plan.on_undecided is OnUndecided.ROLLBACK and state.hold != Because.SIGNAL:

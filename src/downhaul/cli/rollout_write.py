@@ -213,8 +213,9 @@ def _print_forecast(out: Output, found: Forecast) -> None:
 @command("rollout start", example='downhaul rollout start rollout.toml --reason "v2 goes out"')
 @_takes_plan
 @REASON
-def start(session: Session, file: str | None, reason: str, **given: Any) -> None:
-    """Start a rollout. A controller moves it from then on.
+@click.option("--at", metavar="TIME", help="When it begins, at the earliest: 2026-09-01T06:00:00Z.")
+def start(session: Session, file: str | None, reason: str, at: str | None, **given: Any) -> None:
+    """Start a rollout, now or later. A controller moves it from then on.
 
     A plan is a FILE (.toml, .yaml, .json), or is said by options. One with errors is refused, and
     so is a flag that is killed or has a live rollout.
@@ -222,7 +223,7 @@ def start(session: Session, file: str | None, reason: str, **given: Any) -> None
     from downhaul.cli.rollout_render import rollout_data  # noqa: PLC0415
     from downhaul.cli.rollout_words import NOBODY  # noqa: PLC0415
 
-    found = _plan_of(file, given)
+    found, later = _plan_of(file, given), _moment(at)
     out = session.out
     with rollouts_of(session) as rollouts:
         advice = _advice(rollouts, found, None)
@@ -230,14 +231,13 @@ def start(session: Session, file: str | None, reason: str, **given: Any) -> None
         if wrong := _wrong(advice):
             raise PlanRefused(found, wrong)
         rehearsed = rollouts.rehearsed(found.flag)
-        started = rollouts.start(found, reason)
+        started = rollouts.start(found, reason, at=later)
     if session.as_json:
         planned = _plan_data(started.plan, advice, rehearsed)
         out.json({**planned, "rollout": rollout_data(started)})
     else:
-        out.line(
-            f"STARTED  {started.flag}  {started.id}  {started.environment}  by {started.actor}"
-        )
+        said = "SCHEDULED" if started.plan.gates.starts_at > started.now else "STARTED"
+        out.line(f"{said}  {started.flag}  {started.id}  {started.environment}  by {started.actor}")
         _print_plan(out, started.plan, rehearsed)
         out.line(f"  watch      downhaul rollout status {started.id} -w")
         out.line(f'  undo       downhaul rollout rollback {started.id} --reason "..."')
@@ -283,6 +283,16 @@ def _plan_of(file: str | None, given: dict[str, Any]) -> Plan:
         message = "name a plan's file, or say what it holds: --flag KEY --steps 1,10,100 ..."
         raise click.UsageError(message)
     return make_plan(**said)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a time with its offset. Raises BadParameter."""
+    from downhaul.rollout.gates.times import datetime_of, moment_of  # noqa: PLC0415  (the engine)
+
+    try:
+        return None if text is None else datetime_of(moment_of(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--at") from None
 
 
 def _advice(rollouts: Rollouts, plan: Plan, traffic: float | None) -> tuple[Advice, ...]:
@@ -351,6 +361,7 @@ def _plan_data(plan: Plan, advice: Sequence[Advice], rehearsed: str) -> dict[str
 
 
 def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
+    from downhaul.cli.gate_words import plan_lines  # noqa: PLC0415  (the engine)
     from downhaul.rollout.units import span_text  # noqa: PLC0415
 
     steps = _schedule(plan)
@@ -376,6 +387,8 @@ def _print_plan(out: Output, plan: Plan, rehearsed: str) -> None:
             out.line(f"  {name.ljust(9)}  {', '.join(one.name for one in checks)}")
     if not plan.guarded:
         out.line(f"  unguarded  {plan.unguarded or 'no reason was given'}")
+    for word, said in plan_lines(plan):
+        out.line(f"  {word.ljust(9)}  {said}")
     way_back = f"rehearsed at {rehearsed}" if rehearsed else "never rehearsed: rollout rehearse"
     out.line(f"  way back   {way_back}")
 

@@ -43,6 +43,28 @@ _PLAN: Final = object_of(
     guardrails=list_of(object_of(measure=TEXT)),
     signals=list_of(object_of(measure=TEXT)),
 )
+_GATE: Final = object_of(
+    kind=one_of("checklist", "approval", "start_time", "freeze", "hook", "gate"),
+    name=TEXT_OR_NULL,
+    open=FLAG,
+    message=TEXT,
+    hint=TEXT_OR_NULL,
+    until=TEXT_OR_NULL,
+    command=TEXT_OR_NULL,
+)
+_ITEM: Final = object_of(
+    id=TEXT,
+    text=TEXT,
+    when=one_of("before", "during", "after"),
+    auto=TEXT_OR_NULL,
+    required=FLAG,
+    mark=one_of("done", "open", "later"),
+    message=TEXT,
+    hint=TEXT_OR_NULL,
+    by=TEXT_OR_NULL,
+    at=TEXT_OR_NULL,
+    reason=TEXT,
+)
 _ROLLOUT_SUMMARY: Final[Mapping[str, Shape]] = {
     "id": TEXT,
     **HERE,
@@ -80,6 +102,8 @@ _ROLLOUT: Final[Mapping[str, Shape]] = {
     "foreign": list_of(TEXT),
     "waits": list_of(TEXT),
     "next": TEXT,
+    "gates": list_of(_GATE),
+    "checklist": list_of(_ITEM),
     "steps": list_of(
         object_of(
             number=COUNT,
@@ -181,6 +205,12 @@ _COMMANDED: Final[Mapping[str, Shape]] = {
     "outcome": TEXT,
     "rollout": object_of(**_ROLLOUT),
 }
+_SIGNED: Final[Mapping[str, Shape]] = {
+    "verb": TEXT,
+    "written": FLAG,
+    "outcomes": list_of(TEXT),
+    "rollout": object_of(**_ROLLOUT),
+}
 _EVENT: Final = object_of(
     id=COUNT, at=TEXT, action=TEXT, actor=TEXT, reason=TEXT, detail={"type": "object"}
 )
@@ -233,6 +263,8 @@ ROLLOUT_BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
         f"rollout {verb}": _COMMANDED
         for verb in ("pause", "resume", "promote", "rollback", "revert", "cancel")
     },
+    **{f"rollout {verb}": _SIGNED for verb in ("approve", "reject", "check", "uncheck")},
+    "rollout checklist": {"rollout": TEXT, "flag": TEXT, "items": list_of(_ITEM)},
     "controller run": {
         "owner": TEXT,
         "claimed": COUNT,

@@ -43,6 +43,10 @@ def show(settings: Settings) -> list[Row]:
         },
         "policy": asdict(settings.policy),
         "alerts": _alerts(settings.alerts),
+        "rollout": {
+            "templates": settings.rollout.templates,
+            "groups": {name: list(who) for name, who in settings.rollout.groups.items()},
+        },
         "flags": {key: asdict(one) for key, one in settings.flags.items()},
     }
     rows = ((dotted(path), _plain(value)) for path, value in _leaves(values))

@@ -24,6 +24,7 @@ from downhaul.config.settings import (
     Declaration,
     PolicySettings,
     ProviderSettings,
+    RolloutSettings,
     Settings,
     secrets_in,
     with_secrets,
@@ -205,6 +206,10 @@ def _settings(draft: Draft, document: Document) -> Settings:
         policy=_policy(document.policy),
         application=document.application.strip(),
         alerts=alert_settings(document.alerts, draft.unread),
+        rollout=RolloutSettings(
+            _path(draft, ("rollout", "templates"), document.rollout.templates),
+            {name: tuple(who) for name, who in document.rollout.groups.items()},
+        ),
         environment=document.environment,
         flags={
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})

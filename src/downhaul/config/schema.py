@@ -93,6 +93,13 @@ class PolicyTable(_Table):
     ttl_at_most: Annotated[float, Field(ge=0, le=100)] = 1.0
 
 
+class RolloutTable(_Table):
+    """``[rollout]``."""
+
+    templates: str = "rollout-templates"
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+
+
 class DeclarationTable(_Table):
     """``[flags."key"]``."""
 
@@ -120,6 +127,7 @@ class Document(_Table):
     alerts: AlertsTable = Field(default_factory=AlertsTable)
     policy: PolicyTable = Field(default_factory=PolicyTable)
     application: str = ""
+    rollout: RolloutTable = Field(default_factory=RolloutTable)
     flags: dict[str, DeclarationTable] = Field(default_factory=dict)
 
 
@@ -185,6 +193,7 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
             "control": ControlTable,
             "alerts": AlertsTable,
             "policy": PolicyTable,
+            "rollout": RolloutTable,
             "flags": DeclarationTable,
         }
         fields = tables.get(str(loc[0]), model)

@@ -166,6 +166,18 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """What rollouts share: ``[rollout]``.
+
+    ``templates`` is the folder with templates of plans; ``groups`` are names that a plan may give
+    the right to approve to, each with who they are.
+    """
+
+    templates: Path | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A whole configuration, as :func:`downhaul.config.resolve` finds it.
 
@@ -181,6 +193,7 @@ class Settings:
     alerts: AlertSettings = AlertSettings()
     policy: PolicySettings = PolicySettings()
     application: str = ""
+    rollout: RolloutSettings = RolloutSettings()
     environment: str = "default"
     flags: Mapping[str, Declaration] = field(default_factory=lambda: _NOTHING)
     cache_dir: Path | None = None

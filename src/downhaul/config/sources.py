@@ -92,6 +92,7 @@ def defaults(environ: Mapping[str, str], directory: Path) -> Source:
         "environment": "default",
         "provider": {"url": DEFAULT_URL},
         "control": {"on_unknown_kills": "serve", "kill": ""},
+        "rollout": {"templates": "rollout-templates"},
     }
     leaves = list(flatten(values, lambda _: "default", directory))
     if state := _state_home(environ):

@@ -37,11 +37,14 @@ from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, O
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.ending import Endings
+from downhaul.rollout.gates import observing
+from downhaul.rollout.gates.facts import NOTHING, Facts
 from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
 from downhaul.store.control import SqlControl
+from downhaul.store.gates import NewCall
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
@@ -119,6 +122,7 @@ class Controller:
         self._control = control
         self._store = control.rollouts
         self._measuring = Measuring(source_for)
+        self._alerts = tuple(alerts)
         self._courier = Courier(self._store.outbox, alerts, self._count)
         self._points = points or (lambda _name, _rollout: None)
         own = getattr(provider, "control", None)
@@ -377,7 +381,26 @@ class Controller:
             metrics_error=case.metrics_error,
             asked=asked,
             put_off=case.put_off,
+            gates=self._gates(case, around, flag),
         )
+
+    def _gates(self, case: _Turn, around: _Around, flag: Flag | None) -> Facts:
+        """Return what the gates are looked at with. No way back looks at any."""
+        if not case.plan.gates or case.state.phase in RETURNING:
+            return NOTHING
+        known = observing.Around(
+            around.kills,
+            lambda: self._answers(case),
+            observing.anybody_told(self._alerts),
+        )
+        row = case.claim.row
+        return observing.facts_of(self._store, row, case.plan, flag, around.gates, known)
+
+    def _answers(self, case: _Turn) -> bool:
+        """Return whether the metric source answers; before the start nobody measured yet."""
+        if case.state.started_at:
+            return case.findings is not None
+        return self._measuring.answers(case.plan)
 
     def _recognise(self, case: _Turn, flag: Flag | None) -> None:
         """Find what an earlier controller had sent when it ended, and whether it arrived."""
@@ -514,7 +537,8 @@ class Controller:
         flags: Mapping[str, Flag | DownhaulError] | None = None
         if isinstance(self._provider, SqlProvider):
             flags = self._provider.get_many(claim.row.flag for claim in claims)
-        return _Around(commands, kills, flags)
+        gates = observing.kept_of(self._store, (claim.row for claim in claims))
+        return _Around(commands, kills, flags, gates)
 
     def _change(
         self, case: _Turn, operation: str, reason: str = "", *, step: int | None = None
@@ -597,6 +621,7 @@ class _Around:
     commands: Mapping[str, list[CommandRow]]
     kills: Sequence[KillRecord]
     flags: Mapping[str, Flag | DownhaulError] | None
+    gates: observing.Kept
     watermarks: dict[int, int] = field(default_factory=dict)
 
 
@@ -639,6 +664,7 @@ class _Turn:
         self.settled: dict[str, str] = {}
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
+        self._calls: tuple[NewCall, ...] = ()
         self.acts_left = False
         self._measured: Measured | None = None
         self._look: Mapping[str, Any] | None = None
@@ -701,6 +727,9 @@ class _Turn:
         self.state = decision.state
         self.due_in = decision.due_in
         self._events += decision.happened
+        self._calls = tuple(
+            NewCall(one.hook, one.door.step, one.door.since) for one in decision.calls
+        )
         if self.put_off and self.state.act is Act.OFF:
             self.put_off = False
             detail = {"step": self.state.step}
@@ -774,6 +803,7 @@ class _Turn:
             settled=self.settled,
             look=self._look,
             keep=self.acts_left and self.state.phase in RETURNING,
+            calls=self._calls,
         )
 
 

@@ -21,6 +21,7 @@ from downhaul.rollout import lint_named
 from downhaul.rollout.advice import error as _error
 from downhaul.rollout.advice import note as _note
 from downhaul.rollout.advice import warning as _warning
+from downhaul.rollout.gates.lint import gate_advice
 from downhaul.rollout.lint_named import Place
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Strategy
 from downhaul.rollout.results import Advice, Severity
@@ -59,6 +60,7 @@ def lint(
         *_checks(plan),
         *_traffic(plan, requests_per_hour),
         *(lint_named.at_place(plan, flag, place) if place is not None else ()),
+        *gate_advice(plan),
     ]
     if flag is None:
         found.append(_note("flag", "the flag was not looked at"))

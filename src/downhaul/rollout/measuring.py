@@ -46,6 +46,15 @@ class Measuring:
         self._source_for = source_for
         self._sources: dict[str, MetricSource] = {}
 
+    def answers(self, plan: Plan) -> bool:
+        """Return whether the plan's metric source answers at all."""
+        try:
+            self._source(plan).watermark()
+        except Exception as error:  # noqa: BLE001  (a defect in a source is no answer either)
+            _log.warning("the metric source of a rollout of %s: %s", plan.flag, error)
+            return False
+        return True
+
     def look(
         self, plan: Plan, step: int, evidence: Evidence, watermarks: MutableMapping[int, int]
     ) -> Measured:

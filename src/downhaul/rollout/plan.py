@@ -13,6 +13,7 @@ from typing import Any, Final
 from downhaul.analysis.model import CLEAN_BELOW, Against, Check, Count, Measure
 from downhaul.analysis.statistics.budget import FALSE_ROLLBACK, shares
 from downhaul.flag import WHOLE
+from downhaul.rollout.gates.model import NO_GATES, Gates
 
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
@@ -21,7 +22,7 @@ DAY: Final = 24 * HOUR
 SCHEMA: Final = 2
 """The version of a plan's stored form, as far as this code reads it."""
 
-_UNNAMED: Final = 1  # what code reads too that knows no steps for named users of their own
+_FIRST: Final = 1  # read too by code that knows neither gates nor steps for named users
 
 CANARY_PERCENTS: Final = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 """The guide's steps, one a day."""
@@ -101,7 +102,8 @@ class Plan:
     ``metrics`` says where counts come from: ``{"source": "requests"}``, or ``{"source": "sql",
     "table": ..., "columns": {...}}``. ``false_alarms`` is how likely chance alone may take a
     healthy rollout back, by all sequential guardrails together and in its whole life: 0.01 is once
-    in a hundred.
+    in a hundred. ``template`` is the name and version of the template that it was made of, as
+    ``guide@1``.
     """
 
     flag: str
@@ -121,6 +123,8 @@ class Plan:
     metrics: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     description: str = ""
     false_alarms: float = FALSE_ROLLBACK
+    gates: Gates = NO_GATES
+    template: str = ""
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -198,10 +202,9 @@ class Plan:
 
     def as_mapping(self) -> dict[str, Any]:
         """Return this as JSON data, as it is stored."""
+        named = any(one.targets or one.segments for one in self.steps)
         data: dict[str, Any] = {
-            "schema": SCHEMA
-            if any(one.targets or one.segments for one in self.steps)
-            else _UNNAMED,
+            "schema": SCHEMA if named or self.gates else _FIRST,
             "flag": self.flag,
             "variant": self.variant,
             "strategy": self.strategy.value,
@@ -218,6 +221,8 @@ class Plan:
             "audience": list(self.audience),
             "metrics": dict(self.metrics),
             "description": self.description,
+            **self.gates.as_mapping(),  # nothing where there are none: the digest is what it was
+            **({"template": self.template} if self.template else {}),
         }
         # What a plan does not use is not written, so that its digest stays what it was.
         if self.false_alarms != FALSE_ROLLBACK:
@@ -253,6 +258,8 @@ class Plan:
             metrics=dict(data.get("metrics", {})),
             description=str(data.get("description", "")),
             false_alarms=float(data.get("false_alarms", FALSE_ROLLBACK)),
+            gates=Gates.from_mapping(data),
+            template=str(data.get("template", "")),
         )
 
     @property

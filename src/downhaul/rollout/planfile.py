@@ -21,6 +21,7 @@ from downhaul.documents.reading import LineOf, lines_of, read_data
 from downhaul.documents.sanity import insane
 from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag
+from downhaul.rollout.gates.tables import gates_of
 from downhaul.rollout.plan import Plan, Strategy
 from downhaul.rollout.planchecks import checks_of
 from downhaul.rollout.planmodel import (
@@ -180,6 +181,8 @@ class _Building:
             metrics=metrics,
             description=table.description,
             false_alarms=table.false_alarms or FALSE_ROLLBACK,
+            gates=gates_of(table, self.faults),
+            template=table.template.strip(),
         )
 
 
@@ -209,6 +212,12 @@ _SAME: Final = (
     "interval",
     "false_alarms",
     "metrics",
+    "checklist",
+    "approvals",
+    "freeze",
+    "hooks",
+    "starts_at",
+    "template",
 )
 _CONTROL: Final = re.compile(r"\s*control\s*(?:\+\s*([0-9.]+\s*%?))?\s*")
 _SHARED: Final = ("start", "to")

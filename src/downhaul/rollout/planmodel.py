@@ -7,7 +7,6 @@ of them is checked by :mod:`downhaul.rollout.lint`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -19,10 +18,17 @@ from pydantic import (
     Tag,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
 
 from downhaul.analysis.model import Against, Count, Measure
-from downhaul.documents.faults import did_you_mean, quoted
+from downhaul.documents.faults import quoted
+from downhaul.rollout.gates.tables import (
+    GATE_TABLES,
+    Approvals,
+    FreezeTable,
+    HookTable,
+    ItemTable,
+    Moment,
+)
 from downhaul.rollout.plan import (
     DEFAULT_BAKE,
     DEFAULT_INTERVAL,
@@ -33,13 +39,10 @@ from downhaul.rollout.plan import (
     OnUndecided,
     Strategy,
 )
-from downhaul.rollout.units import (
-    PERCENT_PATTERN,
-    SPAN_PATTERN,
-    percent_of,
-    seconds_of,
-    weight_from,
-)
+from downhaul.rollout.planfields import STRICT, Percent, Seconds, told
+from downhaul.rollout.planfields import choice as _choice
+from downhaul.rollout.planfields import reading as _reading
+from downhaul.rollout.units import PERCENT_PATTERN, SPAN_PATTERN, percent_of
 
 BLUE_GREEN: Final = "blue-green"
 """How files write the strategy and its table."""
@@ -55,29 +58,6 @@ LINEAR_STEP: Final = 10_000
 EXPONENTIAL_START: Final = 1_000
 EXPONENTIAL_FACTOR: Final = 2.0
 _LARGEST_FACTOR: Final = 100
-
-
-def told(message: str, hint: str | None = None) -> PydanticCustomError:
-    """Return the error that says this of a value, with what to do about it."""
-    return PydanticCustomError("told", "{message}", {"message": message, "hint": hint})
-
-
-def _reading(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def checked(value: Any) -> Any:
-        try:
-            return read(value)
-        except ValueError as error:
-            raise told(str(error)) from None
-
-    return checked
-
-
-def _above_zero(value: Any) -> float:
-    seconds = seconds_of(value)
-    if seconds <= 0:
-        message = "should be longer than no time at all"
-        raise ValueError(message)
-    return seconds
 
 
 def _with_unit(value: Any) -> str:
@@ -129,39 +109,13 @@ def _growth(value: Any) -> float:
     return float(value)
 
 
-def _choice(name: str, words: Mapping[str, Any]) -> Callable[[Any], Any]:
-    def chosen(value: Any) -> Any:
-        word = value.strip().lower().replace("-", "_") if isinstance(value, str) else ""
-        if word not in words:
-            shown = [one.replace("_", "-") if one == "blue_green" else one for one in words]
-            hint = did_you_mean(value, shown, all_of="known")
-            raise told(f"{quoted(value)} is no {name}", hint)
-        return words[word]
-
-    return chosen
-
-
 _STRATEGIES: Final = {one.value: one for one in Strategy}
-_NUMBER: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
-_TIME: Final = {"anyOf": [_NUMBER, {"type": "string", "pattern": SPAN_PATTERN}]}
-_SHARE: Final = {
-    "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": 100},
-        {"type": "string", "pattern": PERCENT_PATTERN},
-    ]
-}
 _LIMIT: Final = {
     "anyOf": [
         {"type": "string", "pattern": PERCENT_PATTERN},
         {"type": "string", "pattern": SPAN_PATTERN},
     ]
 }
-
-Percent = Annotated[int, BeforeValidator(_reading(weight_from)), WithJsonSchema(_SHARE)]
-"""A percentage, as a weight in thousandths of a percent."""
-
-Seconds = Annotated[float, BeforeValidator(_reading(_above_zero)), WithJsonSchema(_TIME)]
-"""A time above nothing, in seconds."""
 
 Limit = Annotated[str, BeforeValidator(_with_unit), WithJsonSchema(_LIMIT)]
 """What may be exceeded by no means: text with its unit."""
@@ -231,9 +185,7 @@ _Lost = Annotated[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
-    )
+    model_config = STRICT
 
 
 class StepTable(_Model):
@@ -410,6 +362,18 @@ class PlanTable(_Model):
     """how often chance alone may take a healthy rollout back, by all sequential guardrails; left
     out, 1 %"""
     metrics: MetricsTable | None = None
+    checklist: list[ItemTable] = []
+    """what is to be done before, during and after it"""
+    approvals: Approvals = []
+    """who has to approve before a step is entered"""
+    freeze: list[FreezeTable] = []
+    """when nothing starts and nothing rises"""
+    hooks: list[HookTable] = []
+    """services that confirm or hold"""
+    starts_at: Moment | None = None
+    """when it starts, at the earliest"""
+    template: str = ""
+    """the template that it was made of, and its version: `guide@1`"""
 
 
 TABLES: Final[dict[str, type[BaseModel]]] = {
@@ -422,6 +386,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "guardrails": CheckTable,
     "signals": CheckTable,
     "metrics": MetricsTable,
+    **GATE_TABLES,
 }
 
 

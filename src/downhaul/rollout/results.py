@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from downhaul.analysis.model import Finding
+from downhaul.rollout.gates.standing import Entry, Gate
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import Phase, State
 
@@ -52,7 +53,8 @@ class Rollout:
 
     ``now`` is that clock when it was read, so that ages can be told; ``due_at`` is when it will be
     looked at next. ``controllers`` is how many controllers were seen lately; with none, nothing
-    moves. ``pending`` are commands that no controller has taken yet.
+    moves. ``pending`` are commands that no controller has taken yet. ``gates`` are those before
+    what comes next, ``checklist`` is the whole of it.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Rollout:
     controllers: int
     pending: tuple[str, ...] = ()
     epoch: int = 0
+    gates: tuple[Gate, ...] = ()
+    checklist: tuple[Entry, ...] = ()
 
     @property
     def phase(self) -> Phase:
@@ -99,6 +103,16 @@ class CommandResult:
     applied: bool
     outcome: str
     refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignResult:
+    """What somebody signed, in words. Nothing was ``written`` where they had said so before."""
+
+    verb: str
+    rollout: Rollout
+    outcome: str
+    written: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.analysis.model import Counts, MetricSource, Window
@@ -22,6 +23,7 @@ from downhaul.errors import (
     FlagNotFound,
     Problem,
     Refused,
+    VersionConflict,
 )
 from downhaul.flag import WHOLE, Flag
 from downhaul.overlay import EVERYTHING, KillRecord, KillRegister
@@ -29,6 +31,9 @@ from downhaul.provider import Capability, Change
 from downhaul.rollout.acts import snapshot_data
 from downhaul.rollout.controller import Controller, Points
 from downhaul.rollout.drift import foreign_changes
+from downhaul.rollout.gates import looking, observing, signing
+from downhaul.rollout.gates.signing import NO_GROUPS, Groups
+from downhaul.rollout.gates.times import microseconds_of, moment_text
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.results import (
     Advice,
@@ -37,6 +42,7 @@ from downhaul.rollout.results import (
     Rollout,
     RolloutEvent,
     Severity,
+    SignResult,
 )
 from downhaul.rollout.state import Act, Because, Phase, State, Verb
 from downhaul.store.control import SqlControl
@@ -52,6 +58,7 @@ _SECOND: Final = 1_000_000
 _LATELY: Final = 86_400.0  # seconds that a forecast looks back on
 _WAIT: Final = 3.0  # seconds for a controller to take a command that we can't carry out ourselves
 _LOOK: Final = 0.1
+_TRIES: Final = 5  # of signing what a controller moves meanwhile
 _FALLING: Final = frozenset({Verb.PAUSE, Verb.ROLLBACK, Verb.CANCEL})
 """Verbs that only freeze or lower: whoever asks may carry them out, controller or none."""
 
@@ -144,12 +151,13 @@ class Rollouts:
         sample = source.sample(plan.flag, Window(since, until), plan.thresholds, **users)
         return forecast(plan, Traffic(sum(sample.arms.values(), Counts()), seconds))
 
-    def start(self, plan: Plan, reason: str = "") -> Rollout:
+    def start(self, plan: Plan, reason: str = "", *, at: datetime | None = None) -> Rollout:
         """Record a rollout, for a controller to begin. Nothing is served by this alone.
 
-        Raises FlagNotFound; DocumentError with everything that is wrong with the plan; Refused
-        where the flag is killed, has a live rollout, or the backend can't be rolled out on; and
-        what the metric source says that does not answer.
+        ``at`` is when it begins, at the earliest, in the place of what the plan says. Raises
+        FlagNotFound; DocumentError with everything that is wrong with the plan; Refused
+        where the flag is killed, has a live rollout, or the backend can't be rolled out on, and for
+        an ``at`` that lies behind; and what the metric source says that does not answer.
         """
         operator = self._operator
         need_a_name(operator.desk, "start a rollout")
@@ -164,6 +172,8 @@ class Rollouts:
         flag = operator.get(plan.flag)
         plan = self._resolved(plan, flag)
         self._need_right(plan, 0)
+        if at is not None:
+            plan = _scheduled(plan, microseconds_of(at), store.now())
         kill = self._kill_of(flag)
         if kill is not None:
             raise Refused(
@@ -186,6 +196,8 @@ class Rollouts:
             odd = tuple(source.probe(plan.flag, plan.thresholds, **users) or ())
         for one in odd:
             _log.warning("the metrics of %s: %s", plan.flag, one)
+        if plan.gates:  # raises SchemaMissing here, and not at the first signature
+            observing.need_tables(store)
         snapshot = operator.provider.snapshot(flag.key)
         row = store.create(
             NewRollout(
@@ -212,6 +224,7 @@ class Rollouts:
                     "unguarded": plan.unguarded,
                     "rehearsed": self.rehearsed(flag.key),
                     "odd_metrics": list(odd),
+                    "starts_at": moment_text(plan.gates.starts_at) if plan.gates.starts_at else "",
                 },
             ),
         )
@@ -251,11 +264,12 @@ class Rollouts:
         rows = store.newest(live=live, limit=limit)
         now, controllers = store.now(), store.controllers(ALIVE)
         pending = store.commands(row.id for row in rows)
+        gates = looking.at_rows(self._operator, store, rows)
         found = []
         for row in rows:
             asked = tuple(one.verb for one in pending[row.id])
             try:
-                found.append(_rollout(row, now, controllers, asked))
+                found.append(gates.shown(_rollout(row, now, controllers, asked), row))
             except DownhaulError as error:
                 _log.warning("%s", error)
         return found
@@ -360,7 +374,81 @@ class Rollouts:
         done = now.phase in (Phase.REVERTED, Phase.LATCHED)
         return CommandResult(Verb.REVERT.value, now, done, _outcome(now))
 
+    # Gates
+
+    def approve(
+        self,
+        id_or_flag: str,
+        reason: str,
+        *,
+        step: int | None = None,
+        groups: Groups = NO_GROUPS,
+    ) -> SignResult:
+        """Approve the next step; ``step`` (an index) says which one is meant.
+
+        ``groups`` are who is in the groups that a plan may name. Raises Refused without a reason,
+        for a step that is not the next one or needs no approval, and for who may not approve it.
+        """
+        return self._sign(
+            id_or_flag,
+            "approve",
+            reason,
+            lambda at: signing.approval(at, given=True, step=step, groups=groups),
+        )
+
+    def reject(
+        self,
+        id_or_flag: str,
+        reason: str,
+        *,
+        step: int | None = None,
+        groups: Groups = NO_GROUPS,
+    ) -> SignResult:
+        """Say that the next step must not be entered, until the same person approves it."""
+        return self._sign(
+            id_or_flag,
+            "reject",
+            reason,
+            lambda at: signing.approval(at, given=False, step=step, groups=groups),
+        )
+
+    def check(
+        self, id_or_flag: str, item: str, reason: str = "", *, step: int | None = None
+    ) -> SignResult:
+        """Tick an item of the checklist. Raises Refused where it isn't its time."""
+        return self._sign(
+            id_or_flag, "check", reason, lambda at: signing.tick(at, item, given=True, step=step)
+        )
+
+    def uncheck(
+        self, id_or_flag: str, item: str, reason: str = "", *, step: int | None = None
+    ) -> SignResult:
+        """Take back that an item is done."""
+        return self._sign(
+            id_or_flag, "uncheck", reason, lambda at: signing.tick(at, item, given=False, step=step)
+        )
+
     # Inside
+
+    def _sign(
+        self, id_or_flag: str, verb: str, reason: str, sign: Callable[[signing.At], signing.Signing]
+    ) -> SignResult:
+        """Keep what somebody signs, for the rollout as they see it."""
+        store, change = self._store(verb), self._change(reason)
+        for left in reversed(range(_TRIES)):
+            row = self._row(id_or_flag)
+            plan, state = _read(row)
+            facts = looking.at_rows(self._operator, store, [row]).facts(row, plan, state)
+            signed = sign(signing.At(row.id, plan, state, facts, store.now(), change))
+            try:
+                if not signed.again:
+                    store.gates.sign(row, signed.new(), signed.event(change), change)
+            except VersionConflict:  # a controller looked meanwhile: see whether it still holds
+                if not left:
+                    raise
+                continue
+            return SignResult(verb, self.get(row.id), signed.outcome, written=not signed.again)
+        raise AssertionError  # the last try returned or raised
 
     def _ask(
         self,
@@ -516,9 +604,10 @@ class Rollouts:
     def _shown(self, row: RolloutRow) -> Rollout:
         store = self._store("look")
         pending = store.commands([row.id])[row.id]
-        return _rollout(
+        found = _rollout(
             row, store.now(), store.controllers(ALIVE), tuple(one.verb for one in pending)
         )
+        return looking.at_rows(self._operator, store, [row]).shown(found, row)
 
 
 def _control(operator: Operator, verb: str) -> SqlControl:
@@ -561,6 +650,14 @@ def _rollout(row: RolloutRow, now: int, controllers: int, pending: tuple[str, ..
         pending=pending,
         epoch=row.epoch,
     )
+
+
+def _scheduled(plan: Plan, at: int, now: int) -> Plan:
+    """Return the plan that begins then. Raises Refused for a time that lies behind."""
+    if at < now:
+        message = f"{moment_text(at)} lies behind: by the control store it is {moment_text(now)}"
+        raise Refused(message, hint="name a later time, or leave it out", flag=plan.flag)
+    return replace(plan, gates=replace(plan.gates, starts_at=at))
 
 
 def _need_reason(reason: str, verb: str) -> None:

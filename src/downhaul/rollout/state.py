@@ -92,6 +92,26 @@ class Because(StrEnum):
     TIME_LIMIT = "time_limit"
     ABSENCE = "absence"
     """Nobody looked for a while: the step bakes anew (the controllers were down)."""
+    CHECKLIST = "checklist"
+    APPROVAL = "approval"
+    START_TIME = "start_time"
+    FREEZE = "freeze"
+    HOOK = "hook"
+    GATE = "gate"
+    """What a gate needs could not be read, so it is closed."""
+
+
+GATED: Final = frozenset(
+    {
+        Because.CHECKLIST,
+        Because.APPROVAL,
+        Because.START_TIME,
+        Because.FREEZE,
+        Because.HOOK,
+        Because.GATE,
+    }
+)
+"""Held before a gate: all else that a raise needs is there."""
 
 
 class Act(StrEnum):
@@ -127,7 +147,8 @@ class State:
     ``because`` and ``message`` tell why the phase is what it is; ``hold`` and ``hold_message`` why
     a progressing rollout does not move on. ``accepted`` is what somebody else changed in the flag
     before a person resumed, ``foreign`` that and all else that a restore would undo; ``overwrite``
-    says that a person lets it. ``limit_at`` ends a plan's ``max_duration``.
+    says that a person lets it. ``limit_at`` ends a plan's ``max_duration``. ``promoted`` says that
+    a person skipped the rest of this bake, and a gate holds the step even so.
     """
 
     phase: Phase = Phase.STARTING
@@ -153,6 +174,7 @@ class State:
     limit_at: int = 0
     failures: int = 0
     failed_at: int = 0
+    promoted: bool = False
     findings: tuple[Finding, ...] = ()
     history: tuple[Baked, ...] = ()
 

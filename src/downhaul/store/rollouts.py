@@ -34,6 +34,7 @@ from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflic
 from downhaul.provider import Change, ChangeRecord
 from downhaul.store import reading
 from downhaul.store.database import Database
+from downhaul.store.gates import GateStore, NewCall
 from downhaul.store.looks import Looks
 from downhaul.store.outbox import Announcement, Outbox
 from downhaul.store.writing import Write, announce, dumps, record_change
@@ -159,7 +160,8 @@ class Save:
 
     ``due_in`` is in seconds from the database's now. ``done`` maps commands to their outcome,
     ``settled`` intents to ``confirmed``, ``failed`` or ``superseded``. ``keep`` holds on to the
-    lease. ``look`` is what it was decided on, see :mod:`downhaul.store.looks`.
+    lease. ``look`` is what it was decided on (:mod:`downhaul.store.looks`), ``calls`` are services
+    that are to be asked from now on.
     """
 
     state: Mapping[str, Any]
@@ -172,6 +174,7 @@ class Save:
     settled: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
     look: Mapping[str, Any] | None = None
+    calls: Sequence[NewCall] = ()
 
 
 class RolloutStore:
@@ -184,6 +187,7 @@ class RolloutStore:
         self._tables = database.tables
         self.outbox = Outbox(database, environment, lambda: self.controllers(ALIVE))
         """What waits to be told to people."""
+        self.gates = GateStore(database, environment, self._record)
 
     def now(self) -> int:
         """Return the database's time in microseconds since 1970."""
@@ -470,6 +474,7 @@ class RolloutStore:
             )
         if save.look is not None:
             self.looks.record(connection, claim.row.id, save.look)
+        self.gates.ask(connection, claim.row, save.calls)
         self._record(connection, claim.row.id, claim.row.flag, save.events)
 
     # Commands and intents

@@ -100,8 +100,8 @@ def roles(database: Database, *, application: str, operator: str) -> str:
     app, person = _quoted(application), _quoted(operator)
     documents = ", ".join(f"{schema}.{name}" for name in ("environments", "flags", "segments"))
     names = (
-        "rollouts", "rollout_commands", "rollout_intents", "rollout_looks", "outbox",
-        "outbox_deliveries", "controllers", "requests",
+        "rollouts", "rollout_commands", "rollout_intents", "rollout_looks", "rollout_signoffs",
+        "rollout_hook_calls", "outbox", "outbox_deliveries", "controllers", "requests",
     )  # fmt: skip
     rollouts = ", ".join(f"{schema}.{name}" for name in names)
     processes, terms = f"{schema}.processes", f"{schema}.kill_terms"

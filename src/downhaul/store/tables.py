@@ -56,6 +56,8 @@ class Tables:
     processes: Table
     terms: Table
     drills: Table
+    signoffs: Table
+    hook_calls: Table
 
     @classmethod
     @cache  # each transaction of a rollout asks for them, and to make them takes ten milliseconds
@@ -106,6 +108,8 @@ class Tables:
             _processes(f"{prefix}processes", metadata),
             _terms(f"{prefix}kill_terms", metadata),
             _drills(f"{prefix}drills", metadata),
+            _signoffs(f"{prefix}rollout_signoffs", metadata),
+            _hook_calls(f"{prefix}rollout_hook_calls", metadata),
         )
 
 
@@ -392,4 +396,56 @@ def _drills(name: str, metadata: MetaData) -> Table:
         Column("p50_ms", Float),
         Column("max_ms", Float),
         Index(f"ix_{name}_environment", "environment", "id"),
+    )
+
+
+def _signoffs(name: str, metadata: MetaData) -> Table:
+    """What people approved, rejected, ticked and unticked, each at one door. Append-only.
+
+    ``digest`` is that of the plan that they saw: of another plan it counts for nothing.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("rollout", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+        Column("kind", Text, nullable=False),
+        Column("name", Text, nullable=False),
+        Column("step", Integer, nullable=False),
+        Column("since", BigInteger, nullable=False),
+        Column("given", Boolean, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("marked", Boolean, nullable=False),
+        Column("under", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Index(f"ix_{name}_rollout", "rollout", "id"),
+    )
+
+
+def _hook_calls(name: str, metadata: MetaData) -> Table:
+    """Services that are asked at a door, and what they said last.
+
+    ``id`` goes with each request, so that a service knows one that is repeated.
+    """
+    waiting = text("settled_at IS NULL")
+    return Table(
+        name,
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("environment", Text, nullable=False),
+        Column("rollout", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+        Column("hook", Text, nullable=False),
+        Column("step", Integer, nullable=False),
+        Column("since", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("outcome", Text, nullable=False),
+        Column("confirmed", Boolean, nullable=False),
+        Column("asked_at", BigInteger, nullable=False),
+        Column("due_at", BigInteger, nullable=False),
+        Column("settled_at", BigInteger),
+        Index(f"ix_{name}_due", "due_at", sqlite_where=waiting, postgresql_where=waiting),
+        Index(f"ix_{name}_rollout", "rollout"),
     )

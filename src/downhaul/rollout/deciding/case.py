@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from downhaul.analysis.model import Finding
 from downhaul.flag import Flag
+from downhaul.rollout.gates.facts import NOTHING, Door, Facts
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import State, Verb
 
@@ -83,6 +84,7 @@ class Seen:
     time since the rollout began. ``findings`` is None where the metric source did not answer;
     ``metrics_error`` says why. ``snapshot`` is the flag as it was before the rollout. ``put_off``
     says that a controller put it off on the way back, and ended before it could keep that.
+    ``gates`` is what the plan's gates are looked at with.
     """
 
     now: int
@@ -94,6 +96,15 @@ class Seen:
     metrics_error: str = ""
     asked: tuple[Asked, ...] = ()
     put_off: bool = False
+    gates: Facts = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A service that is to be asked at a door, and was not yet."""
+
+    hook: str
+    door: Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class Decision:
 
     With an ``action``, ``state`` is kept if it fails, and ``then`` once it was seen to be done:
     with ``afterwards`` for the history. ``done`` maps commands to what became of them. ``fresh``
-    asks for a new count of evidence. ``due_in`` is in seconds.
+    asks for a new count of evidence. ``due_in`` is in seconds. ``calls`` are services to be asked.
     """
 
     state: State
@@ -114,6 +125,7 @@ class Decision:
     done: Mapping[int, str] = field(default_factory=dict)
     refused: frozenset[int] = frozenset()
     fresh: bool = False
+    calls: tuple[Call, ...] = ()
 
     @property
     def step(self) -> int:
@@ -133,6 +145,7 @@ class Case:
         self.refused: set[int] = set()
         self.fresh = False
         self.promoted = ""  # who asked to skip the rest of this bake
+        self.calls: list[Call] = []
 
     def end(
         self,
@@ -152,6 +165,7 @@ class Case:
             self.done,
             frozenset(self.refused),
             self.fresh,
+            tuple(self.calls),
         )
 
     def tell(

@@ -36,6 +36,7 @@ def resumed(state: State, plan: Plan, now: int) -> State:
         phase=Phase.PROGRESSING if begun else Phase.STARTING,
         baked=0.0,
         waited=0.0,
+        promoted=False,
         because="",
         message="",
         hold="",
@@ -57,11 +58,18 @@ def left_behind(state: State, now: int) -> State:
     return replace(state, history=(*state.history, baked))
 
 
-def hold(case: Case, because: Because, message: str) -> Decision:
+def hold(
+    case: Case,
+    because: Because,
+    message: str,
+    *,
+    announce: bool = False,
+    due_in: float | None = None,
+) -> Decision:
     """Stay where it is, and say why. A backend that does not answer counts as a failure."""
     state = case.state
     if state.hold != because:
-        case.tell("held", message, announce=False, because=because.value)
+        case.tell("held", message, announce=announce, because=because.value)
     case.state = replace(state, hold=because.value, hold_message=message)
     if because is not Because.PROVIDER:
         case.state = replace(case.state, failures=0, failed_at=0)
@@ -69,7 +77,7 @@ def hold(case: Case, because: Because, message: str) -> Decision:
         case.state = failed(case.state, message, case.seen.now)
         if case.state.failures == ALERT_AFTER:
             case.tell("stuck", f"the backend does not answer: {message}")
-    return case.end(case.plan.interval)
+    return case.end(case.plan.interval if due_in is None else due_in)
 
 
 def freed(state: State) -> State:

@@ -9,6 +9,7 @@ from downhaul.analysis.model import Finding, Verdict
 from downhaul.backends.edits import names_segment
 from downhaul.flag import WHOLE, Flag
 from downhaul.rollout.deciding.case import SECOND, Action, Case, Decision, Happening, Operation
+from downhaul.rollout.deciding.gating import held_at_gate
 from downhaul.rollout.deciding.moves import (
     ended_as,
     freed,
@@ -20,7 +21,7 @@ from downhaul.rollout.deciding.moves import (
 from downhaul.rollout.deciding.wayback import begin_return, go_back
 from downhaul.rollout.plan import OnUndecided, Plan
 from downhaul.rollout.spoken import step_text
-from downhaul.rollout.state import Act, Because, Phase, State
+from downhaul.rollout.state import GATED, Act, Because, Phase, State
 
 ABSENT_AFTER: Final = 60.0
 """Seconds without a look after which a step bakes anew, or twelve looks if those take longer."""
@@ -34,7 +35,12 @@ def begin_step(case: Case) -> Decision:
 
 
 def _enter(case: Case, state: State, *told_before: Happening) -> Decision:
-    """Put a step's exposure at the provider. Until that is seen, the step before is the step."""
+    """Put a step's exposure at the provider, if every gate is open.
+
+    Until it is seen there, the step before is the step.
+    """
+    if (held := held_at_gate(case, state.step)) is not None:
+        return held
     plan, now = case.plan, case.seen.now
     step = plan.steps[state.step]
     first = not state.started_at
@@ -45,6 +51,7 @@ def _enter(case: Case, state: State, *told_before: Happening) -> Decision:
         entered_at=now,
         baked=0.0,
         waited=0.0,
+        promoted=False,
         because="",
         message="",
         hold="",
@@ -98,11 +105,12 @@ def bake_on(case: Case) -> Decision:
     if plan.ends_holdback(state.step):
         return _advance(case)  # its bake is over already
     step = plan.steps[state.step]
+    promoted = bool(case.promoted) or state.promoted
     left = step.bake - state.baked
-    if left > 0 and not case.promoted:
+    if left > 0 and not promoted:
         case.state = freed(state)
         return case.end(max(0.05, min(plan.interval, left)))
-    waiting = _waits_for(plan, state.step, seen.findings, promoted=bool(case.promoted))
+    waiting = _waits_for(plan, state.step, seen.findings, promoted=promoted)
     if waiting is None:
         return _advance(case)
     because, message = waiting
@@ -116,7 +124,7 @@ def _passed(case: Case, *, counts: bool) -> None:
     state, plan = case.state, case.plan
     elapsed = max(0.0, (case.seen.now - max(state.looked_at, state.entered_at)) / SECOND)
     if elapsed > max(ABSENT_AFTER, 12 * plan.interval):
-        case.state = replace(state, baked=0.0, waited=0.0)
+        case.state = replace(state, baked=0.0, waited=0.0, promoted=False)
         case.fresh = True
         case.tell(
             "held",
@@ -125,6 +133,8 @@ def _passed(case: Case, *, counts: bool) -> None:
             because=Because.ABSENCE.value,
         )
         return
+    if state.hold in GATED:
+        return  # the bake is over: what a gate takes is no time of the step's
     # What lies between two looks counts as far as a look would have been made: not the time that
     # another controller needed to notice that the first one was gone.
     good = min(elapsed, 2 * plan.interval) if counts else 0.0
@@ -172,6 +182,8 @@ def _advance(case: Case, *told: Happening) -> Decision:
     state = left_behind(case.state, seen.now)
     if state.step + 1 < len(plan.steps):
         return _enter(case, replace(state, step=state.step + 1), *told)
+    if (held := held_at_gate(case, len(plan.steps))) is not None:
+        return held
     case.happened += told
     case.state = ended_as(state, Phase.COMPLETED, None, "", seen.now)
     case.tell("completed", f"{plan.variant} is at {plan.steps[-1].percent:g} %")
