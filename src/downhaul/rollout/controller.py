@@ -36,6 +36,7 @@ from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.late import LateWrites
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
@@ -43,6 +44,7 @@ from downhaul.store.control import SqlControl
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
+    MISSING,
     Announcement,
     Claim,
     CommandRow,
@@ -128,6 +130,7 @@ class Controller:
         own = getattr(provider, "control", None)
         self._shared = shared(provider) if own is control else None
         self._switch_offs = SwitchOffs(provider, control, self._count)
+        self._late = None if self._shared else LateWrites(provider, control, self._count)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -147,6 +150,10 @@ class Controller:
             target=self._pay, args=(stop,), name="downhaul-switch-off", daemon=True
         )
         owed.start()
+        late = threading.Thread(
+            target=self._watch, args=(stop,), name="downhaul-late-writes", daemon=True
+        )
+        late.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
@@ -176,6 +183,8 @@ class Controller:
                 break
         with suppress(DownhaulError):
             self._switch_offs.look()
+            if self._late is not None:
+                self._late.look(at_all=True)
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
@@ -243,6 +252,7 @@ class Controller:
             return _Outcome(case.acts, pending=(claim, case.save()))
         except LeaseLost as error:
             _log.warning("%s", error.message)
+            self._look_back(claim.row.id)
             return _Outcome(lost=True)
         except DownhaulError as error:
             _log.error("rollout %s: %s", claim.row.id, error)
@@ -251,6 +261,12 @@ class Controller:
             _log.exception("rollout %s failed", claim.row.id)
             words = f"{claim.row.id}: {type(error).__name__}: {error}"
             return self._give_back(claim, words, self.interval)
+
+    def _look_back(self, rollout: str) -> None:
+        """See what became of a write that we made after our time, however long we were stopped."""
+        if self._late is not None:
+            with suppress(DownhaulError):
+                self._late.look_at(rollout)
 
     def _save(self, found: Sequence[_Outcome]) -> list[_Outcome]:
         """Commit what is left to be saved, all at once; one by one where that does not work."""
@@ -380,6 +396,7 @@ class Controller:
                 case.findings, case.metrics_error = self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
+        ours = Capability.FLAG_SET in self._provider.capabilities
         return Seen(
             now=case.now,
             flag=flag,
@@ -390,6 +407,7 @@ class Controller:
             metrics_error=case.metrics_error,
             asked=asked,
             put_off=case.put_off,
+            missing=() if flag is None else case.yet_to_come(flag, ours=ours),
         )
 
     def _recognise(self, case: _Turn, flag: Flag | None) -> None:
@@ -398,9 +416,18 @@ class Controller:
             return
         can = self._provider.capabilities
         whole, ours = Capability.COMPARE_AND_SET in can, Capability.FLAG_SET in can
-        for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
-            case.settled[intent.id] = "confirmed" if arrived else "superseded"
+        found: set[tuple[str, Any]] = set()
+        for intent in self._store.intents(case.claim.row.id, missing=True):
+            if intent.state != MISSING:
+                arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
+                what = (intent.operation, intent.detail.get("weight"))
+                # Of two that meant the same one was seen, and the other may be on its way still.
+                confirmed = arrived and what not in found
+                case.settled[intent.id] = "confirmed" if confirmed else MISSING
+                if confirmed:
+                    found.add(what)
+                    continue
+            case.missing.append(intent)
 
     def _measure(self, case: _Turn, around: _Around) -> tuple[tuple[Finding, ...] | None, str]:
         """Take in what is new since the last look, and judge. None where the source is away."""
@@ -592,6 +619,12 @@ class Controller:
             with suppress(DownhaulError):  # the store is away, which the looks tell of
                 self._switch_offs.look()
 
+    def _watch(self, stop: threading.Event) -> None:
+        """Look after ended rollouts of which a write may arrive yet."""
+        while self._late is not None and not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._late.look()
+
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""
         now = time.monotonic()
@@ -683,6 +716,7 @@ class _Turn:
         self.findings: tuple[Finding, ...] | None = ()
         self.metrics_error = ""
         self.settled: dict[str, str] = {}
+        self.missing: list[IntentRow] = []  # writes that were sent, and may arrive yet
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
         self.acts_left = False
@@ -725,6 +759,12 @@ class _Turn:
             case _:
                 return drift_of(self.was, flag, variant) is Drift.NONE
 
+    def yet_to_come(self, flag: Flag, *, ours: bool) -> tuple[Flag, ...]:
+        """Return what the writes that are missing would make of the flag."""
+        meant = [one.detail["aim"] for one in self.missing if one.detail.get("aim") is not None]
+        flags = map(flag_from_data, meant)
+        return tuple(one if ours else in_buckets_of(flag, one) for one in flags)
+
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
         self.state = decision.state
@@ -750,6 +790,7 @@ class _Turn:
         turn = _Turn(self.claim, self.plan, decision.then, self.snapshot, self.was, self.evidence)
         turn.now, turn.acts, turn.due_in = self.now, self.acts, decision.due_in
         turn.settled = dict(self.settled)
+        turn.missing = self.missing
         turn._events = [*self._events, *decision.afterwards]
         turn._done = dict(self._done)
         turn._kept = self._kept

@@ -72,6 +72,8 @@ class Seen:
     time since the rollout began. ``findings`` is None where the metric source did not answer;
     ``metrics_error`` says why. ``snapshot`` is the flag as it was before the rollout. ``put_off``
     says that a controller put it off on the way back, and ended before it could keep that.
+    ``missing`` is what writes of this rollout would make of the flag, that were sent and not seen
+    to arrive: they may arrive at any time, and are nobody else's then.
     """
 
     now: int
@@ -83,6 +85,7 @@ class Seen:
     metrics_error: str = ""
     asked: tuple[Asked, ...] = ()
     put_off: bool = False
+    missing: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

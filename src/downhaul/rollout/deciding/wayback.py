@@ -15,7 +15,14 @@ from downhaul.rollout.deciding.moves import (
     left_behind,
     retry_in,
 )
-from downhaul.rollout.drift import Drift, drift_of, exposure_of, foreign_changes, lowered_below
+from downhaul.rollout.drift import (
+    Drift,
+    drift_of,
+    exposure_of,
+    foreign_changes,
+    lowered_below,
+    with_late,
+)
 from downhaul.rollout.plan import Strategy
 from downhaul.rollout.state import Act, Because, Phase
 
@@ -142,7 +149,8 @@ def _foreign(case: Case, flag: Flag) -> tuple[str, ...]:
     state = case.state
     if state.desired is None:
         return state.accepted
-    desired = flag_from_data(state.desired)
+    # What a write of ours changed that came late is nobody else's work.
+    desired = with_late(flag_from_data(state.desired), case.seen.missing, flag)
     found = foreign_changes(desired, flag, case.plan.variant)
     less = lowered_below(case.seen.snapshot, desired, case.plan.variant)
     return tuple(dict.fromkeys((*state.accepted, *found, *less)))
