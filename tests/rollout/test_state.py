@@ -24,6 +24,7 @@ FULL = state_at(
     limit_at=7,
     failures=3,
     failed_at=8,
+    told_at=12,
     findings=REGRESSED,
     history=(Baked(0, 1, 2, 60.0, CLEAN), Baked(1, 3, 4, 61.5)),
 )

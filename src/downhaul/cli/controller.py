@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger("downhaul.controller")
 _ALL: Final = 1000  # ticks after which `--once` stops all the same
 _URGENT: Final = frozenset(
     {"rolling_back", "rolled_back", "reverting", "reverted", "latched", "stopped", "stuck",
-     "killed", "drift", "paused", "metrics_lost"}
+     "killed", "drift", "paused", "metrics_lost", "not_rolled_back", "late_write"}
 )  # fmt: skip
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

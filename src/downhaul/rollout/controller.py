@@ -35,6 +35,8 @@ from downhaul.rollout.acts import aim, in_buckets_of, perform, snapshot_from, th
 from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
+from downhaul.rollout.deciding.overdue import remind
+from downhaul.rollout.deciding.wayback import exposure_off
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.late import LateWrites
 from downhaul.rollout.owed import SwitchOffs
@@ -772,8 +774,8 @@ class _Turn:
         self._events += decision.happened
         if self.put_off and self.state.act is Act.OFF:
             self.put_off = False
-            detail = {"step": self.state.step}
-            self.tell(Happening("exposure_off", self.state.message, detail=detail))
+            self.tell(exposure_off(self.state))
+            self.state = replace(self.state, failed_at=0, told_at=0)
         self._done |= {
             number: f"refused: {words}" if number in decision.refused else words
             for number, words in decision.done.items()
@@ -816,6 +818,8 @@ class _Turn:
         self.saved = False
         if before + 1 == _STUCK:
             self.tell(Happening("stuck", f"{_STUCK} tries failed: {why}", announce=True))
+        self.state, told = remind(self.plan, self.state, why, now)
+        self._events += told
 
     def tell(self, happening: Happening) -> None:
         """Add to the history."""

@@ -197,6 +197,7 @@ class LateWrites:
             reasserted=state.reasserted + 1,
             failures=0,
             failed_at=0,
+            told_at=0,
             ended_at=state.ended_at if phase is Phase.REVERTING else 0,
             looked_at=self._store.now(),
         )

@@ -127,7 +127,8 @@ class State:
     ``because`` and ``message`` tell why the phase is what it is; ``hold`` and ``hold_message`` why
     a progressing rollout does not move on. ``accepted`` is what somebody else changed in the flag
     before a person resumed, ``foreign`` that and all else that a restore would undo; ``overwrite``
-    says that a person lets it. ``limit_at`` ends a plan's ``max_duration``.
+    says that a person lets it. ``limit_at`` ends a plan's ``max_duration``. ``failed_at`` is when
+    the backend began to fail, ``told_at`` when people last heard that a way back fails of it.
     """
 
     phase: Phase = Phase.STARTING
@@ -153,6 +154,7 @@ class State:
     limit_at: int = 0
     failures: int = 0
     failed_at: int = 0
+    told_at: int = 0
     findings: tuple[Finding, ...] = ()
     history: tuple[Baked, ...] = ()
 
