@@ -25,6 +25,7 @@ FULL = state_at(
     failures=3,
     failed_at=8,
     promoted=True,
+    told_at=12,
     findings=REGRESSED,
     history=(Baked(0, 1, 2, 60.0, CLEAN), Baked(1, 3, 4, 61.5)),
 )

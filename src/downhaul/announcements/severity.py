@@ -79,6 +79,8 @@ EVENTS: Final[Mapping[str, Known]] = MappingProxyType(
         "exposure_off": _WARNING,
         "rolled_back": _CRITICAL,
         "reverted": _CRITICAL,
+        "not_rolled_back": _CRITICAL,
+        "late_write": _CRITICAL,  # what was taken back was served again, if only for a moment
         "latched": _CRITICAL,  # off, and a person has to say what is restored
         # What `alerts test` sends
         "test": _INFO,

@@ -36,6 +36,8 @@ _TITLES: Final[Mapping[str, str]] = {
     "rolled_back": "{flag} is rolled back in {environment}",
     "reverted": "{flag} is reverted in {environment}",
     "latched": "{flag} is off in {environment}, and not restored",
+    "not_rolled_back": "{flag} in {environment} is still not rolled back",
+    "late_write": "A write of the rollout of {flag} in {environment} came after its end",
     "test": "Test of alerts in {environment}",
 }
 _LEADS: Final[Mapping[str, str]] = {
@@ -59,6 +61,8 @@ _LEADS: Final[Mapping[str, str]] = {
     "rolled_back": 'Variant "{variant}" is off, and the flag is as it was before the rollout.',
     "reverted": 'Variant "{variant}" is off, and the flag is as it was before the rollout.',
     "latched": "Somebody changed the flag since, and a restore would undo that: {changed}",
+    "not_rolled_back": "The backend stands in the way; it is tried again, without an end.",
+    "late_write": "It had been sent before, and arrived late.",
     "drift": "The rollout takes nothing back that somebody did by hand, and raises nothing.",
     "test": "Who reads this hears of kills and rollouts in {environment}.",
 }
@@ -68,6 +72,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "revived": 'downhaul kill {flag} {where} --reason "..."',
     "not_switched_off": "downhaul flags off {flag} {where}",
     "switched_off": "downhaul flags show {flag} {where}",
+    "not_rolled_back": "downhaul flags off {flag} {where}",
+    "late_write": "downhaul flags show {flag} {where}",
     "kill_ends_soon": 'downhaul kill {flag} {where} --reason "..."',
     "kill_ended": 'downhaul revive {flag} {where} --reason "..."',
     "test": "downhaul alerts list {where}",

@@ -35,10 +35,13 @@ from downhaul.rollout.acts import aim, as_kept, perform, snapshot_from, the_flag
 from downhaul.rollout.decide import decide
 from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
 from downhaul.rollout.deciding.moves import failed, retry_in
+from downhaul.rollout.deciding.overdue import remind
+from downhaul.rollout.deciding.wayback import exposure_off
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.ending import Endings
 from downhaul.rollout.gates import observing
 from downhaul.rollout.gates.facts import NOTHING, Facts
+from downhaul.rollout.late import LateWrites
 from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
@@ -48,6 +51,7 @@ from downhaul.store.gates import NewCall
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
+    MISSING,
     Claim,
     CommandRow,
     EventRow,
@@ -129,6 +133,7 @@ class Controller:
         self._shared = shared(provider) if own is control else None
         self._switch_offs = SwitchOffs(provider, control, self._count)
         self._endings = Endings(provider, control, self._count)
+        self._late = None if self._shared else LateWrites(provider, control, self._count)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -148,6 +153,10 @@ class Controller:
             target=self._pay, args=(stop,), name="downhaul-switch-off", daemon=True
         )
         owed.start()
+        late = threading.Thread(
+            target=self._watch, args=(stop,), name="downhaul-late-writes", daemon=True
+        )
+        late.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
@@ -177,6 +186,8 @@ class Controller:
                 break
         self.look_after_kills()
         with suppress(DownhaulError):
+            if self._late is not None:
+                self._late.look(at_all=True)
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
@@ -250,6 +261,7 @@ class Controller:
             return _Outcome(case.acts, pending=(claim, case.save()))
         except LeaseLost as error:
             _log.warning("%s", error.message)
+            self._look_back(claim.row.id)
             return _Outcome(lost=True)
         except DownhaulError as error:
             _log.error("rollout %s: %s", claim.row.id, error)
@@ -258,6 +270,12 @@ class Controller:
             _log.exception("rollout %s failed", claim.row.id)
             words = f"{claim.row.id}: {type(error).__name__}: {error}"
             return self._give_back(claim, words, self.interval)
+
+    def _look_back(self, rollout: str) -> None:
+        """See what became of a write that we made after our time, however long we were stopped."""
+        if self._late is not None:
+            with suppress(DownhaulError):
+                self._late.look_at(rollout)
 
     def _save(self, found: Sequence[_Outcome]) -> list[_Outcome]:
         """Commit what is left to be saved, all at once; one by one where that does not work."""
@@ -371,6 +389,7 @@ class Controller:
                 self._measure(case, around)
         else:
             case.now = max(case.now, self._store.now())
+        ours = Capability.FLAG_SET in self._provider.capabilities
         return Seen(
             now=case.now,
             flag=flag,
@@ -382,6 +401,7 @@ class Controller:
             asked=asked,
             put_off=case.put_off,
             gates=self._gates(case, around, flag),
+            missing=() if flag is None else case.yet_to_come(flag, ours=ours),
         )
 
     def _gates(self, case: _Turn, around: _Around, flag: Flag | None) -> Facts:
@@ -408,9 +428,18 @@ class Controller:
             return
         can = self._provider.capabilities
         whole, ours = Capability.COMPARE_AND_SET in can, Capability.FLAG_SET in can
-        for intent in self._store.intents(case.claim.row.id, unsettled=True):
-            arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
-            case.settled[intent.id] = "confirmed" if arrived else "superseded"
+        found: set[tuple[str, Any]] = set()
+        for intent in self._store.intents(case.claim.row.id, missing=True):
+            if intent.state != MISSING:
+                arrived = flag is not None and case.recognises(intent, flag, whole=whole, ours=ours)
+                what = (intent.operation, intent.detail.get("weight"))
+                # Of two that meant the same one was seen, and the other may be on its way still.
+                confirmed = arrived and what not in found
+                case.settled[intent.id] = "confirmed" if confirmed else MISSING
+                if confirmed:
+                    found.add(what)
+                    continue
+            case.missing.append(intent)
 
     def _measure(self, case: _Turn, around: _Around) -> None:
         """Take in what is new since the last look, and judge; no findings if the source is away."""
@@ -585,6 +614,12 @@ class Controller:
         while not stop.wait(min(1.0, self.interval)):
             self.look_after_kills()
 
+    def _watch(self, stop: threading.Event) -> None:
+        """Look after ended rollouts of which a write may arrive yet."""
+        while self._late is not None and not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._late.look()
+
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""
         now = time.monotonic()
@@ -662,6 +697,7 @@ class _Turn:
         self.findings: tuple[Finding, ...] | None = ()
         self.metrics_error = ""
         self.settled: dict[str, str] = {}
+        self.missing: list[IntentRow] = []  # writes that were sent, and may arrive yet
         self._events: list[Happening] = []
         self._done: dict[int, str] = {}
         self._calls: tuple[NewCall, ...] = ()
@@ -716,6 +752,12 @@ class _Turn:
             case _:
                 return drift_of(self.was, flag, variant) is Drift.NONE
 
+    def yet_to_come(self, flag: Flag, *, ours: bool) -> tuple[Flag, ...]:
+        """Return what the writes that are missing would make of the flag."""
+        meant = [one.detail["aim"] for one in self.missing if one.detail.get("aim") is not None]
+        flags = map(flag_from_data, meant)
+        return tuple(one if ours else as_kept(flag, one) for one in flags)
+
     def take(self, decision: Decision) -> None:
         """Take in a decision; its action, if any, is still to be done."""
         if self._measured is not None:
@@ -732,8 +774,8 @@ class _Turn:
         )
         if self.put_off and self.state.act is Act.OFF:
             self.put_off = False
-            detail = {"step": self.state.step}
-            self.tell(Happening("exposure_off", self.state.message, detail=detail))
+            self.tell(exposure_off(self.state))
+            self.state = replace(self.state, failed_at=0, told_at=0)
         self._done |= {
             number: f"refused: {words}" if number in decision.refused else words
             for number, words in decision.done.items()
@@ -750,6 +792,7 @@ class _Turn:
         turn = _Turn(self.claim, self.plan, decision.then, self.snapshot, self.was, self.evidence)
         turn.now, turn.acts, turn.due_in = self.now, self.acts, decision.due_in
         turn.settled = dict(self.settled)
+        turn.missing = self.missing
         turn._events = [*self._events, *decision.afterwards]
         turn._done = dict(self._done)
         turn._kept = self._kept
@@ -776,6 +819,8 @@ class _Turn:
         self.saved = False
         if before + 1 == _STUCK:
             self.tell(Happening("stuck", f"{_STUCK} tries failed: {why}", announce=True))
+        self.state, told = remind(self.plan, self.state, why, now)
+        self._events += told
 
     def tell(self, happening: Happening) -> None:
         """Add to the history."""

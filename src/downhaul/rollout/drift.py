@@ -91,6 +91,29 @@ def lies_between(was: Flag, meant: Flag, now: Flag) -> bool:
     return all(found.get(one) in (before.get(one), after.get(one)) for one in fields)
 
 
+def came_late(base: Flag, meant: Flag, now: Flag, *, switched: bool) -> tuple[str, ...]:
+    """Return the fields that are as a write meant them, and were to be as in ``base``.
+
+    Only fields that a rollout writes are looked at, each by itself: the writes of a backend that
+    takes them one by one may arrive apart. ``switched`` says that ``on`` was one of them.
+    """
+    before, after, found = _deciding(base), _deciding(meant), _deciding(now)
+    fields = ("default", "targets", "on") if switched else ("default", "targets")
+    return tuple(
+        one
+        for one in fields
+        if found.get(one) == after.get(one) and before.get(one) != after.get(one)
+    )
+
+
+def with_late(desired: Flag, missing: tuple[Flag, ...], now: Flag) -> Flag:
+    """Return the desired flag with what writes that were ``missing`` have changed by now."""
+    for meant in missing:
+        fields = came_late(desired, meant, now, switched=True)
+        desired = replace(desired, **{name: getattr(now, name) for name in fields})
+    return desired
+
+
 def with_about(snapshot: Flag, now: Flag) -> Flag:
     """Return the snapshot with the fields that decide nothing as they are now."""
     return replace(

@@ -363,6 +363,8 @@ class Rollouts:
             overwrite=overwrite,
             foreign=(),
             failures=0,
+            failed_at=0,
+            told_at=0,
             looked_at=store.now(),
         )
         event = EventRow(

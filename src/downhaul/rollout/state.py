@@ -148,7 +148,8 @@ class State:
     a progressing rollout does not move on. ``accepted`` is what somebody else changed in the flag
     before a person resumed, ``foreign`` that and all else that a restore would undo; ``overwrite``
     says that a person lets it. ``limit_at`` ends a plan's ``max_duration``. ``promoted`` says that
-    a person skipped the rest of this bake, and a gate holds the step even so.
+    a person skipped the rest of this bake, and a gate holds the step even so. ``failed_at`` is
+    when the backend began to fail, ``told_at`` when people last heard that a way back fails of it.
     """
 
     phase: Phase = Phase.STARTING
@@ -175,6 +176,7 @@ class State:
     failures: int = 0
     failed_at: int = 0
     promoted: bool = False
+    told_at: int = 0
     findings: tuple[Finding, ...] = ()
     history: tuple[Baked, ...] = ()
 

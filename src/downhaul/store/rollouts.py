@@ -51,6 +51,13 @@ _ASTRAY: Final = 60  # seconds ahead of the clock from which a row was written b
 _ABANDONED: Final = 24 * 3600  # seconds after which a controller's row is swept away
 
 
+MISSING: Final = "missing"
+"""The state of an intent that was sent, for all that is known, and was not seen to arrive.
+
+A request may wait for minutes in a network after whoever sent it is gone: it may arrive yet.
+"""
+
+
 class LeaseLost(ProviderError):
     """Another controller holds the rollout by now. Nothing was written."""
 
@@ -159,9 +166,9 @@ class Save:
     """A rollout's next state, with all that is committed beside it.
 
     ``due_in`` is in seconds from the database's now. ``done`` maps commands to their outcome,
-    ``settled`` intents to ``confirmed``, ``failed`` or ``superseded``. ``keep`` holds on to the
-    lease. ``look`` is what it was decided on (:mod:`downhaul.store.looks`), ``calls`` are services
-    that are to be asked from now on.
+    ``settled`` intents to ``confirmed``, ``superseded`` (it was not sent) or ``missing``. ``keep``
+    holds on to the lease. ``look`` is what it was decided on (:mod:`downhaul.store.looks`),
+    ``calls`` are services that are to be asked from now on.
     """
 
     state: Mapping[str, Any]
@@ -572,11 +579,15 @@ class RolloutStore:
             )
         return intent
 
-    def intents(self, rollout: str, *, unsettled: bool = False) -> list[IntentRow]:
-        """Return a rollout's intents, the oldest first."""
+    def intents(
+        self, rollout: str, *, unsettled: bool = False, missing: bool = False
+    ) -> list[IntentRow]:
+        """Return a rollout's intents, the oldest first; with ``missing``, those that may arrive."""
         intents = self._tables.intents
         query = select(intents).where(intents.c.rollout == rollout).order_by(intents.c.at)
-        if unsettled:
+        if missing:
+            query = query.where(or_(intents.c.settled_at.is_(None), intents.c.state == MISSING))
+        elif unsettled:
             query = query.where(intents.c.settled_at.is_(None))
         with self.database.reading() as connection:
             return [
@@ -592,6 +603,41 @@ class RolloutStore:
                 )
                 for one in connection.execute(query)
             ]
+
+    def unsure(self, provider: str, within: float) -> list[str]:
+        """Return rollouts that ended within so many seconds, and of which a write may yet arrive.
+
+        What was about to be sent when a controller ended counts, whether it was sent or not.
+        """
+        rollouts, intents = self._tables.rollouts, self._tables.intents
+        since = self._clock - int(within * _SECOND)
+        late = or_(intents.c.settled_at.is_(None), intents.c.state == MISSING)
+        query = select(rollouts.c.id).where(
+            rollouts.c.environment == self.environment,
+            rollouts.c.provider == provider,
+            ~rollouts.c.live,
+            rollouts.c.updated_at >= since,
+            select(intents.c.id).where(intents.c.rollout == rollouts.c.id, late).exists(),
+        )
+        with self.database.reading() as connection:
+            return [one.id for one in connection.execute(query)]
+
+    def settle_late(self, row: RolloutRow, found: Iterable[str], event: EventRow) -> bool:
+        """Note that writes of an ended rollout arrived, and what came of it.
+
+        Returns False, and notes nothing, where another controller did so first.
+        """
+        intents = self._tables.intents
+        with self.database.writing() as connection:
+            settled = connection.execute(
+                update(intents)
+                .where(intents.c.id.in_(list(found)))
+                .where(or_(intents.c.settled_at.is_(None), intents.c.state == MISSING))
+                .values(state="confirmed", settled_at=self._clock)
+            )
+            if settled.rowcount:
+                self._record(connection, row.id, row.flag, [event])
+        return bool(settled.rowcount)
 
     def note_intent(
         self, connection: Connection, claim: Claim, intent: str, operation: str, detail: Any

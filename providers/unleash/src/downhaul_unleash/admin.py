@@ -176,7 +176,7 @@ class Admin:
                 wanted = [
                     rollout if one["id"] == rollout["id"] else one for one in before.strategies
                 ]
-            return self._flag(writing.apply(before, wanted, on=before.enabled))
+            return self._flag(writing.apply(before, wanted, on=None))
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set who always gets the flag (its variant), or never does (its off variant)."""
@@ -197,7 +197,7 @@ class Admin:
                 rollout = rollout_of(key, 0, portable=False)
             lifted = shape.in_part if variant == flag.off_variant else ()
             wanted = with_targets(key, shape, rollout, allowed, denied, lifted)
-            return self._flag(writing.apply(before, wanted, on=before.enabled))
+            return self._flag(writing.apply(before, wanted, on=None))
 
     # Snapshots
 

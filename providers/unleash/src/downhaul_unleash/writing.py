@@ -44,11 +44,11 @@ class Writing:
         document = self._asking.get(self._flag, shape=Feature, flag=self._key)
         return state_of(document, self._environment)
 
-    def apply(self, before: State, wanted: Sequence[Strategy], *, on: bool) -> State:
+    def apply(self, before: State, wanted: Sequence[Strategy], *, on: bool | None) -> State:
         """Make the flag have these strategies and be on or off; return it as read back.
 
-        Raises Refused, before anything is written, for more, or larger, strategies than Unleash
-        takes.
+        None leaves the switch to others: who switches it off meanwhile is not overruled. Raises
+        Refused, before anything is written, for more, or larger, strategies than Unleash takes.
         """
         wanted = list(wanted)
         if len(wanted) > MOST_STRATEGIES:
@@ -67,10 +67,11 @@ class Writing:
                     flag=self._key,
                     hint="give fewer or shorter targets, or keep them in a segment in Unleash",
                 )
-        if on and all(one["disabled"] for one in wanted):
+        stays_on = before.enabled if on is None else on
+        if stays_on and all(one["disabled"] for one in wanted):
             # Where no strategy is active, Unleash's /on adds one that serves everybody.
             wanted.append(rollout_of(self._key, 0, portable=False))
-        if before.enabled and not on:
+        if before.enabled and on is False:
             self.switch(on=False)
         self._strategies(before, wanted)
         now = self.read_bare()
@@ -108,7 +109,7 @@ class Writing:
         for one in new if not first else ():
             self._asking.post(f"{self._here}/strategies", sent_of(one), self._key)
 
-    def _verify(self, now: State, wanted: Sequence[Strategy], on: bool) -> None:
+    def _verify(self, now: State, wanted: Sequence[Strategy], on: bool | None) -> None:
         """Compare what is there with what was written: the server takes much that it ignores."""
         left = list(now.strategies)
         for one in wanted:
@@ -117,12 +118,12 @@ class Writing:
                 raise self._mismatch(f'the strategy "{named(one)}" is not as it was written')
             left.remove(found)
         if left:
-            if now.enabled and on:
+            if now.enabled and on is not False:
                 self.switch(on=False)
                 message = f'"{named(left[0])}" appeared beside them, so the flag was switched off'
                 raise self._mismatch(message)
             raise self._mismatch(f'"{named(left[0])}" appeared beside them')
-        if now.enabled is not on:
+        if on is not None and now.enabled is not on:
             raise self._mismatch(f"the flag is {'on' if now.enabled else 'off'}")
 
     def _mismatch(self, what: str) -> ProviderError:

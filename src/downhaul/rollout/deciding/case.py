@@ -85,6 +85,8 @@ class Seen:
     ``metrics_error`` says why. ``snapshot`` is the flag as it was before the rollout. ``put_off``
     says that a controller put it off on the way back, and ended before it could keep that.
     ``gates`` is what the plan's gates are looked at with.
+    ``missing`` is what writes of this rollout would make of the flag, that were sent and not seen
+    to arrive: they may arrive at any time, and are nobody else's then.
     """
 
     now: int
@@ -97,6 +99,7 @@ class Seen:
     asked: tuple[Asked, ...] = ()
     put_off: bool = False
     gates: Facts = NOTHING
+    missing: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

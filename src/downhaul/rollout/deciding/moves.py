@@ -8,7 +8,7 @@ from typing import Final
 from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
 from downhaul.rollout.deciding.case import SECOND, Case, Decision
-from downhaul.rollout.drift import foreign_changes
+from downhaul.rollout.drift import foreign_changes, with_late
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import Baked, Because, Phase, State
 
@@ -20,7 +20,8 @@ def accept(case: Case, flag: Flag | None) -> None:
     """Take the flag as it is for what is wanted, and remember what somebody else changed in it."""
     if flag is None or case.state.desired is None:
         return
-    found = foreign_changes(flag_from_data(case.state.desired), flag, case.plan.variant)
+    desired = with_late(flag_from_data(case.state.desired), case.seen.missing, flag)
+    found = foreign_changes(desired, flag, case.plan.variant)
     case.state = replace(
         case.state,
         desired=flag_to_data(flag),

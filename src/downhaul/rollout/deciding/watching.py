@@ -6,12 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from downhaul.analysis.model import Finding, Verdict
-from downhaul.encoding import flag_from_data
+from downhaul.encoding import flag_from_data, flag_to_data
 from downhaul.flag import Flag
 from downhaul.rollout.deciding.case import SECOND, Case, Decision, Seen
 from downhaul.rollout.deciding.moves import accept, ended_as, paused
 from downhaul.rollout.deciding.wayback import begin_return
-from downhaul.rollout.drift import Drift, differences_of, drift_of, foreign_changes
+from downhaul.rollout.drift import (
+    Drift,
+    differences_of,
+    drift_of,
+    foreign_changes,
+    with_late,
+)
 from downhaul.rollout.plan import OnMetricsLost, Plan
 from downhaul.rollout.state import Because, Phase, State
 
@@ -51,6 +57,9 @@ def look_for_drift(case: Case) -> Decision | None:
     drift = drift_of(desired, seen.flag, plan.variant)
     if drift is Drift.NONE:
         return None
+    if not seen.flag.on and _is_ours(case, seen.flag):
+        case.state = replace(state, desired=flag_to_data(seen.flag))  # and it serves nobody
+        return None
     because, message = drift_words(case, drift, seen.flag)
     if is_told(state, because, message):
         return None
@@ -66,13 +75,24 @@ def look_for_drift(case: Case) -> Decision | None:
 
 def drift_words(case: Case, drift: Drift, flag: Flag) -> tuple[Because, str]:
     """Return why a drift pauses, for programs and for people."""
+    late = _is_ours(case, flag)
+    who = "a late write of this rollout" if late else "somebody"
+    how = "" if late else " by hand"
     if drift is Drift.LOWERED:
-        return Because.DRIFT_LOWERED, "somebody lowered it by hand"
+        return Because.DRIFT_LOWERED, f"{who} lowered it{how}"
     because = Because.DRIFT_RAISED if drift is Drift.RAISED else Because.DRIFT_OTHER
     what = "raised it" if drift is Drift.RAISED else "changed it"
     desired = flag_from_data(case.state.desired or {})
     changed = differences_of(desired, flag)
-    return because, f"somebody {what} by hand: {'; '.join(changed)}"
+    return because, f"{who} {what}{how}: {'; '.join(changed)}"
+
+
+def _is_ours(case: Case, flag: Flag) -> bool:
+    """Return whether all that differs was written by this rollout, and arrived late."""
+    if case.state.desired is None or not case.seen.missing:
+        return False
+    desired = with_late(flag_from_data(case.state.desired), case.seen.missing, flag)
+    return drift_of(desired, flag, case.plan.variant) is Drift.NONE
 
 
 def is_told(state: State, because: Because, message: str) -> bool:

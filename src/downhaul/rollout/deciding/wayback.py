@@ -16,9 +16,17 @@ from downhaul.rollout.deciding.moves import (
     left_behind,
     retry_in,
 )
-from downhaul.rollout.drift import Drift, drift_of, exposure_of, foreign_changes, lowered_below
+from downhaul.rollout.deciding.overdue import remind
+from downhaul.rollout.drift import (
+    Drift,
+    drift_of,
+    exposure_of,
+    foreign_changes,
+    lowered_below,
+    with_late,
+)
 from downhaul.rollout.plan import Strategy
-from downhaul.rollout.state import Act, Because, Phase
+from downhaul.rollout.state import Act, Because, Phase, State
 
 REASSERTIONS: Final = 3
 """How often a flag that somebody turned on again is put off, before people are called (R7)."""
@@ -32,7 +40,7 @@ def begin_return(
     if state.phase is Phase.LATCHED:  # the exposure is off already; only the restore is left
         # Only what had completed has an end while it is live: it was on its way to be reverted.
         phase = Phase.REVERTING if state.ended_at else Phase.ROLLING_BACK
-        case.state = replace(state, phase=phase, failures=0, reasserted=0)
+        case.state = replace(state, phase=phase, failures=0, failed_at=0, told_at=0, reasserted=0)
     else:
         _accept_less(case)
         case.state = replace(
@@ -44,6 +52,8 @@ def begin_return(
             hold="",
             hold_message="",
             failures=0,
+            failed_at=0,
+            told_at=0,
         )
     case.tell("rolling_back", message, actor=actor, because=because.value, **detail)
 
@@ -129,9 +139,15 @@ def _take_off(case: Case, flag: Flag) -> Decision:
         state = replace(state, reasserted=state.reasserted + 1)
         case.tell("drift", "somebody turned it on again during the way back; it goes off again")
     case.state = state = replace(state, act=Act.EXPOSED, foreign=_foreign(case, flag))
-    told = Happening("exposure_off", state.message, detail={"step": state.step})
-    then = replace(state, act=Act.OFF, failures=0, hold="", hold_message="")
+    told = exposure_off(state)
+    then = replace(state, act=Act.OFF, failures=0, failed_at=0, told_at=0, hold="", hold_message="")
     return case.end(case.plan.interval, _off(case), then, (told,))
+
+
+def exposure_off(state: State) -> Happening:
+    """Return that it is off; people hear of it who heard that it was not."""
+    detail = {"step": state.step}
+    return Happening("exposure_off", state.message, detail=detail, announce=state.told_at > 0)
 
 
 def _off(case: Case) -> Action:
@@ -179,7 +195,8 @@ def _foreign(case: Case, flag: Flag) -> tuple[str, ...]:
     state = case.state
     if state.desired is None:
         return state.accepted
-    desired = flag_from_data(state.desired)
+    # What a write of ours changed that came late is nobody else's work.
+    desired = with_late(flag_from_data(state.desired), case.seen.missing, flag)
     found = foreign_changes(desired, flag, case.plan.variant)
     less = lowered_below(case.seen.snapshot, desired, case.plan.variant)
     return tuple(dict.fromkeys((*state.accepted, *found, *less)))
@@ -232,4 +249,6 @@ def _returning_fails(case: Case, why: str) -> Decision:
     case.state = failed(case.state, why, case.seen.now)
     if case.state.failures == ALERT_AFTER:
         case.tell("stuck", f"the way back can't reach the backend: {why}")
+    case.state, told = remind(case.plan, case.state, why, case.seen.now)
+    case.happened += told
     return case.end(retry_in(case.state))
