@@ -1,12 +1,14 @@
 """Alerts reach their sinks, and never hold up who sends them (rule K6)."""
 
 import logging
+import os
 import threading
 import time
+import warnings
 
 import pytest
 
-from downhaul.control.alerts import AlertEvent, LogAlert
+from downhaul.control.alerts import AlertEvent, LogAlert, MemoryAlert, named
 from downhaul.control.dispatcher import Dispatcher
 
 EVENT = AlertEvent("killed", "agent", "ana", "errors", "default", "2026-01-01T00:00:00Z")
@@ -75,3 +77,53 @@ def test_without_sinks_nothing_is_started():
     dispatcher.send(EVENT)
     assert dispatcher.flush(0)
     assert threading.active_count() == before
+
+
+@pytest.mark.rule("K6")
+def test_a_sink_that_hangs_holds_up_no_other():
+    hanging, sink = Hanging(), MemoryAlert()
+    dispatcher = Dispatcher([hanging, sink])
+    dispatcher.send(EVENT)
+    assert sink.wait_for("killed") == EVENT
+    assert hanging.entered.wait(10)
+    assert [str(one) for one in dispatcher.untold()] == [
+        'alert "Hanging" is not told of "killed agent" yet (no answer yet); nobody tries again'
+    ]
+    hanging.release.set()
+    assert dispatcher.flush(10)
+    assert dispatcher.untold() == []
+
+
+def test_a_forked_child_tells_people_too():
+    sink = MemoryAlert()
+    dispatcher = Dispatcher([sink])
+    dispatcher.send(EVENT)
+    assert dispatcher.flush(10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = os.fork()
+    if child == 0:  # no assertion may leave the child
+        dispatcher.send(EVENT)
+        told = dispatcher.flush(20) and len(sink.events) == 2
+        os._exit(0 if told else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(sink.events) == 1
+
+
+def test_sinks_of_one_name_are_told_apart():
+    sinks = [Sink(), Sink(), MemoryAlert("chat"), Sink()]
+    assert list(named(sinks)) == ["Sink", "Sink-2", "chat", "Sink-3"]
+
+
+def test_a_double_remembers_fails_as_told_and_waits():
+    double = MemoryAlert(fails=[OSError("away")])
+    with pytest.raises(OSError, match="away"):
+        double.send(EVENT)
+    with pytest.raises(TimeoutError, match='not told of "killed" within'):
+        double.wait_for("killed", 0.01)
+    threading.Timer(0.02, double.send, (EVENT,)).start()
+    assert double.wait_for("killed") == EVENT
+    assert double.told == ["killed agent"]
+    double.clear()
+    assert double.events == ()
