@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from alert_servers import BlackHole, served
+from alert_servers import BlackHole, Web, served
 from rollout_world import WHO, plan_for
 from sqlalchemy import update
 
@@ -18,6 +18,7 @@ from downhaul.control import dispatcher as dispatchers
 from downhaul.control.apprise_sink import AppriseAlert
 from downhaul.control.courier import Courier, event_of
 from downhaul.control.hearing import Hearing
+from downhaul.control.messages import Wording
 from downhaul.control.webhook import WebhookAlert
 from downhaul.errors import Unreachable
 from downhaul.overlay import Scope
@@ -358,6 +359,38 @@ def test_a_way_back_that_kills_is_announced_by_its_kill_alone(apart):
     kills = [one for one in chat.events if one.what == "killed"]
     assert [one.subject for one in kills] == ["agent"]
     assert "rolling back, and its backend is away" in kills[0].reason
+
+
+def test_a_rollout_tells_people_from_its_start_to_its_way_back(here):
+    with served(Web()) as web:
+        sink = AppriseAlert(
+            Secret(web.url("json")),
+            name="chat",
+            wording=Wording("https://flags.internal/{environment}/{flag}"),
+        )
+        teller = here.another("teller", alerts=(sink,))
+        here.flag()
+        rollout = here.rollouts.start(plan_for("agent", 10, 50, 100)).id
+        here.go(lambda: here.percent() == 50, controller=teller)
+        here.rollouts.pause("agent", "lunch")
+        here.rollouts.rollback("agent", "it is worse")
+        here.go_to("rolled_back", controller=teller)
+        for _ in range(6):  # each in its order
+            teller.deliver()
+        told = [one.json for one in web.heard.wait_for(6)]
+    place = here.store.environment
+    kinds = {one["title"].removesuffix(f" in {place}"): one["type"] for one in told}
+    assert kinds == {
+        f"[info] Rollout of agent in {place} started: step 1 of 3: 10 %": "info",
+        f"[info] Rollout of agent in {place} increased: step 2 of 3: 50 %": "info",
+        f"[warning] Rollout of agent in {place} is paused": "warning",
+        "[warning] Rolling agent back": "warning",
+        "[critical] agent is rolled back": "failure",
+    }
+    by_title = {one["title"].split()[0]: one["message"].splitlines() for one in told}
+    assert "Why: it is worse" in by_title["[critical]"]
+    assert f"Type: downhaul rollout status {rollout} -e {place}" in by_title["[critical]"]
+    assert f"See: https://flags.internal/{place}/agent" in by_title["[critical]"]
 
 
 # From the process that pressed it
