@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from downhaul.config import resolve
-from downhaul.errors import ConfigError, DownhaulError, SchemaMissing, Unreachable
+from downhaul.errors import ConfigError, DownhaulError, NoRight, SchemaMissing, Unreachable
 from downhaul.flag import Flag
 from downhaul.overlay import Scope
 from downhaul.plugins import build_provider
@@ -138,6 +138,19 @@ def test_the_printed_grants_are_enough_and_no_more(writer, fresh_postgres, provi
             with pytest.raises(Unreachable, match="downhaul db roles"):
                 write()
     assert len(provider.history()) == (3 if who == "operator" else 1)
+
+
+@pytest.mark.rule("K6", "X4")
+def test_a_database_that_takes_no_writes_gives_no_right_to_acknowledge(
+    writer, fresh_postgres, provider_at
+):
+    joined = "&" if "?" in fresh_postgres else "?"
+    option = "options=-cdefault_transaction_read_only%3Don"
+    reader = provider_at(f"{fresh_postgres}{joined}{option}")
+    me = Follower("me", "process", "host", 7, "web", "1")
+    with pytest.raises(NoRight, match="read-only"):
+        reader.control.processes.acknowledge(me, 5, ago=0.1, again_in=60)
+    assert reader.control.kills() == []
 
 
 @pytest.mark.rule("P7")

@@ -36,6 +36,7 @@ _HELP: Final[Mapping[str, str]] = {
     "unreadable": "Rollouts that this version can't read, counted once per look.",
     "alerts": "Announcements that were delivered.",
     "alerts_failed": "Deliveries of announcements that failed.",
+    "kills_ended": "Kills whose end came, lifted or asked about.",
 }
 _LOOKS: Final = ("ticks", "unreachable")
 

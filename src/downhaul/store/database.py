@@ -21,6 +21,7 @@ Redact = Callable[[str], str]
 
 _UPGRADE: Final = "run: downhaul db upgrade"
 _MISSING_IN_SQLITE: Final = ("no such table", "no such column", "unable to open database file")
+_NO_RIGHT: Final = ("readonly database", "permission denied", "read-only transaction")
 _MISSING_IN_POSTGRESQL: Final = ("relation", "schema", "column")
 
 
@@ -185,7 +186,7 @@ class Database:
                 hint=_UPGRADE,
                 provider=self.provider,
             )
-        if "readonly database" in words or "permission denied" in words:
+        if any(sign in words for sign in _NO_RIGHT):
             return NoRight(
                 f"{self.safe_url} refuses: {words}",
                 hint="see `downhaul db roles` for the rights that are needed",
