@@ -38,6 +38,7 @@ from downhaul.rollout.deciding.moves import failed, retry_in
 from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.gates import observing
 from downhaul.rollout.gates.facts import NOTHING, Facts
+from downhaul.rollout.gates.hooks import Hooks
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
@@ -131,6 +132,7 @@ class Controller:
         own = getattr(provider, "control", None)
         self._shared = shared(provider) if own is control else None
         self._switch_offs = SwitchOffs(provider, control, self._count)
+        self._hooks = Hooks(self._store, self._count, lease=lease)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -150,6 +152,11 @@ class Controller:
             target=self._pay, args=(stop,), name="downhaul-switch-off", daemon=True
         )
         owed.start()
+        # So must a service that is asked before a rollout goes on.
+        hooks = threading.Thread(
+            target=self._confirm, args=(stop,), name="downhaul-hooks", daemon=True
+        )
+        hooks.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
@@ -166,6 +173,7 @@ class Controller:
     def run_once(self) -> TickReport:
         """Look once at everything that is due, and announce what is to be announced."""
         whole = TickReport()
+        asked = False
         while True:
             report = self.tick()
             whole = TickReport(
@@ -176,7 +184,9 @@ class Controller:
                 whole.unreachable or report.unreachable,
             )
             if report.claimed < self.batch:
-                break
+                if asked or not self.ask_hooks():
+                    break
+                asked = True  # what they confirmed is due now
         with suppress(DownhaulError):
             self._switch_offs.look()
             self.deliver()
@@ -318,6 +328,14 @@ class Controller:
                 self._count("alerts_failed")
         self._count("alerts", told)
         return told
+
+    def ask_hooks(self) -> int:
+        """Ask the services that are to be asked, wait for them, and return how many there were."""
+        try:
+            return self._hooks.look(wait=True)
+        except DownhaulError as error:
+            _log.warning("no service was asked: %s", error.message)
+            return 0
 
     # One rollout
 
@@ -619,6 +637,12 @@ class Controller:
         while not stop.wait(min(1.0, self.interval)):
             with suppress(DownhaulError):  # the store is away, which the looks tell of
                 self._switch_offs.look()
+
+    def _confirm(self, stop: threading.Event) -> None:
+        """Ask the services that rollouts wait for."""
+        while not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._hooks.look()
 
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""

@@ -36,6 +36,8 @@ _HELP: Final[Mapping[str, str]] = {
     "unreadable": "Rollouts that this version can't read, counted once per look.",
     "alerts": "Announcements that were delivered.",
     "alerts_failed": "Deliveries of announcements that failed.",
+    "hooks_asked": "Services that were asked whether a rollout may go on.",
+    "hooks_confirmed": "Services that confirmed it.",
 }
 _LOOKS: Final = ("ticks", "unreachable")
 
