@@ -172,6 +172,9 @@ class Busy:
             return TickReport()
         return TickReport(25, 1, 0, self.errors)
 
+    def ask_hooks(self):
+        return 0
+
     def deliver(self):
         self.delivered += 1
 

@@ -1,6 +1,9 @@
 """Gates on the command line: who is asked for what, what they type, and what it opens."""
 
+import http.server
 import json
+import threading
+import time
 
 import pytest
 
@@ -268,3 +271,51 @@ def test_a_plan_without_a_checklist_says_so(shell):
     shell("rollout", "start", "plan.toml")
     assert "has no checklist" in shell("rollout", "checklist").stderr
     assert "no checklist" in shell("rollout", "check", "agent", "x", exit_code=6).stderr
+
+
+# Services
+
+
+@pytest.fixture
+def answering():
+    """The URL of a service on loopback, and the list of the statuses that it gives, in order."""
+    statuses = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", statuses
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_cron_asks_services_and_goes_on_once_they_confirm(shell, begun, answering):
+    url, statuses = answering
+    statuses += [503, 200]
+    hook = '[[hooks]]\nname = "deploys"\nwhen = "start"\nurl = { env = "GATE" }\n'
+    shell.runner.env["GATE"] = url
+    found = begun(hook)
+    assert found["hold"] == "hook"
+    shell("controller", "run", "--once")
+    found = shell.json("rollout", "status", "agent")
+    said = "hook deploys does not confirm: it answered 503 (asked once)"
+    assert gate(found, "hook")["message"] == said
+    assert said in found["waits"]
+    assert url not in json.dumps(found)
+    until = time.monotonic() + 20
+    while shell.json("rollout", "status", "agent")["phase"] != "completed":
+        assert time.monotonic() < until
+        shell("controller", "run", "--once")
+    assert "  hook       deploys, before the start: env GATE" in (
+        shell("rollout", "plan", "plan.toml").stdout.splitlines()
+    )

@@ -28,6 +28,7 @@ from downhaul.rollout.gates.model import (
     When,
 )
 from downhaul.rollout.gates.standing import Mark, checklist_at, gates_at
+from downhaul.rollout.gates.tables import GATE_TABLES
 from downhaul.rollout.gates.times import (
     UnknownZone,
     Weekly,
@@ -42,6 +43,7 @@ from downhaul.rollout.gates.times import (
 from downhaul.rollout.lint import lint, refusing
 from downhaul.rollout.plan import Plan, Step
 from downhaul.rollout.planfile import json_schema, parse_plan
+from downhaul.rollout.planmodel import fields_of
 from downhaul.rollout.results import Severity
 from downhaul.rollout.state import Phase, State
 
@@ -714,3 +716,9 @@ def test_the_plans_of_the_page_hold(text):
     plan = parse_plan(text, "toml", "rollout-gates.md")
     assert plan.gates
     assert not refusing(lint(plan, None))
+
+
+def test_the_page_names_every_field_and_word_of_gates():
+    fields = {name for table in GATE_TABLES.values() for name in fields_of(table)}
+    words = {one.value for kind in (When, Auto, HookWhen) for one in kind}
+    assert [one for one in sorted(fields | words) if not re.search(rf"`{one}\b", PAGE)] == []

@@ -141,14 +141,18 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
     """Look until nothing is due any more; say what was done."""
     claimed = acted = 0
     errors: list[str] = []
-    unreachable = False
+    unreachable = asked = False
     for _ in range(_ALL):
         report = controller.tick()
         claimed, acted = claimed + report.claimed, acted + report.acted
         errors += [one for one in report.errors if one not in errors]
         unreachable = report.unreachable
-        if unreachable or not report.claimed:
+        if unreachable:
             break
+        if not report.claimed:
+            if asked or not controller.ask_hooks():
+                break
+            asked = True  # what they confirmed is due now
     if not unreachable:
         controller.look_after_kills()
         controller.deliver()

@@ -41,6 +41,7 @@ from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
 from downhaul.rollout.ending import Endings
 from downhaul.rollout.gates import observing
 from downhaul.rollout.gates.facts import NOTHING, Facts
+from downhaul.rollout.gates.hooks import Hooks
 from downhaul.rollout.late import LateWrites
 from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
@@ -134,6 +135,7 @@ class Controller:
         self._switch_offs = SwitchOffs(provider, control, self._count)
         self._endings = Endings(provider, control, self._count)
         self._late = None if self._shared else LateWrites(provider, control, self._count)
+        self._hooks = Hooks(self._store, self._count, lease=lease)
         self._counts: dict[str, float] = {}
         self._last_tick = 0.0
         self._beaten = -_BEAT
@@ -157,6 +159,11 @@ class Controller:
             target=self._watch, args=(stop,), name="downhaul-late-writes", daemon=True
         )
         late.start()
+        # So must a service that is asked before a rollout goes on.
+        hooks = threading.Thread(
+            target=self._confirm, args=(stop,), name="downhaul-hooks", daemon=True
+        )
+        hooks.start()
         failures = 0
         while not stop.is_set():
             report = self.tick()
@@ -173,6 +180,7 @@ class Controller:
     def run_once(self) -> TickReport:
         """Look once at everything that is due, and announce what is to be announced."""
         whole = TickReport()
+        asked = False
         while True:
             report = self.tick()
             whole = TickReport(
@@ -183,7 +191,9 @@ class Controller:
                 whole.unreachable or report.unreachable,
             )
             if report.claimed < self.batch:
-                break
+                if asked or not self.ask_hooks():
+                    break
+                asked = True  # what they confirmed is due now
         self.look_after_kills()
         with suppress(DownhaulError):
             if self._late is not None:
@@ -324,6 +334,14 @@ class Controller:
         some sink does not take is given up after many tries, and the log says so.
         """
         return self._courier.deliver()
+
+    def ask_hooks(self) -> int:
+        """Ask the services that are to be asked, wait for them, and return how many there were."""
+        try:
+            return self._hooks.look(wait=True)
+        except DownhaulError as error:
+            _log.warning("no service was asked: %s", error.message)
+            return 0
 
     # One rollout
 
@@ -619,6 +637,12 @@ class Controller:
         while self._late is not None and not stop.wait(min(1.0, self.interval)):
             with suppress(DownhaulError):  # the store is away, which the looks tell of
                 self._late.look()
+
+    def _confirm(self, stop: threading.Event) -> None:
+        """Ask the services that rollouts wait for."""
+        while not stop.wait(min(1.0, self.interval)):
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._hooks.look()
 
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""

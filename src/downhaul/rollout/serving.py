@@ -37,6 +37,8 @@ _HELP: Final[Mapping[str, str]] = {
     "alerts": "Announcements that were delivered.",
     "alerts_failed": "Deliveries of announcements that failed.",
     "kills_ended": "Kills whose end came, lifted or asked about.",
+    "hooks_asked": "Services that were asked whether a rollout may go on.",
+    "hooks_confirmed": "Services that confirmed it.",
 }
 _LOOKS: Final = ("ticks", "unreachable")
 
