@@ -226,14 +226,18 @@ def test_a_secret_in_a_file_is_read_anew_each_time(server, make, tmp_path):
 
 
 def test_an_address_may_come_out_of_the_environment(server, make, monkeypatch):
-    source = make("http", {"env": "METRICS_URL"})
+    source = make("http", {"env": "METRICS_URL"}, token=None)
     assert "is not set" in str(refused(source))
     monkeypatch.setenv("METRICS_URL", "not-an-address")
     assert "what METRICS_URL holds is no http://" in str(refused(source))
     host = server.url.removeprefix("http://")
     monkeypatch.setenv("METRICS_URL", f"http://eve:geheim-1@{host}/counts")
-    assert "geheim-1" not in str(refused(source))
+    error = refused(source)
+    assert "geheim-1" not in str(error)
+    assert "ZXZl" not in str(error)
     assert server.asked[-1].path == "/counts"
+    assert server.asked[-1].headers["Authorization"] == "Basic ZXZlOmdlaGVpbS0x"
+    assert server.url in error.message
 
 
 # --- Prometheus

@@ -6,7 +6,6 @@ follow each other would count requests twice, and others never.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -17,7 +16,7 @@ from downhaul.analysis.prometheus_probe import Probe
 from downhaul.analysis.prometheus_query import before, selector
 from downhaul.analysis.prometheus_settings import PrometheusSettings, any_of, literal
 from downhaul.analysis.settings import SourceSettings, no_users
-from downhaul.analysis.web import Asking, Web
+from downhaul.analysis.web import Asking, Web, basic
 from downhaul.documents.faults import quoted
 from downhaul.errors import ConfigError, Unreachable
 
@@ -152,8 +151,7 @@ class PrometheusSource:
             return {"Authorization": f"Bearer {options.token.reveal('metrics.token').reveal()}"}
         if options.username is not None and options.password is not None:
             password = options.password.reveal("metrics.password").reveal()
-            both = base64.b64encode(f"{options.username}:{password}".encode()).decode()
-            return {"Authorization": f"Basic {both}"}
+            return {"Authorization": basic(options.username, password)}
         return {}
 
 

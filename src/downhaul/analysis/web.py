@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
 
@@ -67,8 +68,8 @@ class Web:
         Raises Unreachable where they take longer than the timeout, ConfigError for a variable that
         is not set.
         """
-        url = self.address.url()
-        secret = dict(self.credentials())
+        url, secret = _without_userinfo(self.address.url())
+        secret |= self.credentials()
         plain = {}
         for name, value in self.headers.items():
             if isinstance(value, Kept):
@@ -96,8 +97,7 @@ class Asking:
         end: float,
     ) -> None:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        self.place = f"{name} at {parts.scheme}://{host}"
+        self.place = f"{name} at {parts.scheme}://{parts.netloc}"
         self._url = url
         self._headers = headers
         self._secrets = (*secrets, *(one.partition(" ")[2] for one in secrets if " " in one))
@@ -186,6 +186,22 @@ class Asking:
                 hint=f"{_when(answer)}; a longer interval in the plan asks less often",
             )
         return Unreachable(f"{self.place} answers {code}{why}", hint="see whether it is well")
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of a header that says who asks."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def _without_userinfo(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL without user and password, and the header that says them instead."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    user, _, password = userinfo.partition(":")
+    header = {"Authorization": basic(unquote(user), unquote(password))}
+    return urlunsplit(parts._replace(netloc=host)), header
 
 
 def _said(data: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     and_,
@@ -25,10 +26,12 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     literal_column,
     not_,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -172,57 +175,48 @@ class RequestLog:
         ]
         query = (
             select(requests.c.variant, *columns)
-            .where(*self._within(bindparam("since"), bindparam("until")))
+            .where(*self._within(requests, bindparam("since"), bindparam("until")))
             .group_by(requests.c.variant)
         )
         self._queries[limits] = query
         return query
 
     def _counting_users(self, limits: tuple[float, ...]) -> Select[Any]:
-        """Return the query for people: those of the window, beside what they did before it.
+        """Return the query for people: those of the window, and whether they were so before.
 
-        Only who is in the window is looked up in the time before, by the index on subjects.
+        Before is looked up by the index on subjects, and only for who is so now: all that a user
+        ever did would be too much to read at each look.
         """
         if limits in self._of_users:
             return self._of_users[limits]
-        requests = self._requests
+        requests, earlier = self._requests, self._requests.alias("earlier")
+        what: dict[str, _Is] = {"recent": _anything, "error": _error, "failed": _failure}
+        what |= {f"slow_{at}": _slower_than(limit) for at, limit in enumerate(limits)}
         recent = requests.c.logged_at >= bindparam("users_since")
-        what = {
-            "error": requests.c.error,
-            "failed": not_(requests.c.success),
-            **{f"slow_{at}": requests.c.latency_ms > limit for at, limit in enumerate(limits)},
-        }
-
-        def by_subject(*conditions: ColumnElement[bool]) -> Select[Any]:
-            return (
-                select(
-                    requests.c.variant,
-                    requests.c.subject,
-                    _any(recent).label("recent"),
-                    *(_any(and_(recent, one)).label(name) for name, one in what.items()),
-                )
-                .where(*conditions)
-                .group_by(requests.c.variant, requests.c.subject)
+        window = self._within(requests, bindparam("since"), bindparam("until"))
+        now = (
+            select(
+                requests.c.variant,
+                requests.c.subject,
+                *(_any(and_(recent, is_so(requests))).label(name) for name, is_so in what.items()),
             )
-
-        window = self._within(bindparam("since"), bindparam("until"))
-        now = by_subject(*window, requests.c.subject != "").cte("people")
-        before = by_subject(
-            *self._within(bindparam("users_since"), bindparam("since")),
-            requests.c.subject.in_(select(now.c.subject)),
-        ).cte("before_it")
-        first = {
-            name: _number(and_(now.c[name] == 1, func.coalesce(before.c[name], 0) == 0))
-            for name in ("recent", *what)
-        }
-        both = and_(now.c.variant == before.c.variant, now.c.subject == before.c.subject)
+            .where(*window, requests.c.subject != "")
+            .group_by(requests.c.variant, requests.c.subject)
+            .cte("people")
+        )
+        before = self._within(earlier, bindparam("users_since"), bindparam("since"))
+        same = (earlier.c.subject == now.c.subject, earlier.c.variant == now.c.variant)
+        firsts = {}
+        for name, is_so in what.items():
+            was_so = exists().where(*before, *same, is_so(earlier))
+            first = case((was_so, 0), else_=1)
+            firsts[name] = case((now.c[name] == 1, first), else_=0)
         people = (
             select(
                 now.c.variant,
                 func.count().label("users"),
-                *(one.label(name) for name, one in first.items()),
+                *(func.sum(one).label(name) for name, one in firsts.items()),
             )
-            .select_from(now.outerjoin(before, both))
             .group_by(now.c.variant)
             .cte("firsts")
         )
@@ -232,16 +226,15 @@ class RequestLog:
             .group_by(requests.c.variant)
             .cte("nobody")
         )
-        query = select(nobody, people).select_from(
+        query = select(nobody, *(one for one in people.c if one.name != "variant")).select_from(
             nobody.outerjoin(people, nobody.c.variant == people.c.variant)
         )
         self._of_users[limits] = query
         return query
 
     def _within(
-        self, since: ColumnElement[int], until: ColumnElement[int]
+        self, requests: FromClause, since: ColumnElement[int], until: ColumnElement[int]
     ) -> tuple[ColumnElement[bool], ...]:
-        requests = self._requests
         return (
             requests.c.environment == self._environment,
             requests.c.flag == bindparam("flag"),
@@ -280,6 +273,26 @@ class RequestLog:
 def _number(condition: ColumnElement[Any]) -> ColumnElement[int]:
     """Return how many rows a condition holds for."""
     return func.coalesce(func.sum(cast(case((condition, 1), else_=0), Integer)), 0)
+
+
+_Is = Callable[[FromClause], ColumnElement[bool]]
+"""What is asked of a request, of the table or of an alias of it."""
+
+
+def _anything(_requests: FromClause) -> ColumnElement[bool]:
+    return true()
+
+
+def _error(requests: FromClause) -> ColumnElement[bool]:
+    return requests.c.error
+
+
+def _failure(requests: FromClause) -> ColumnElement[bool]:
+    return not_(requests.c.success)
+
+
+def _slower_than(limit: float) -> _Is:
+    return lambda requests: requests.c.latency_ms > limit
 
 
 def _any(condition: ColumnElement[Any]) -> ColumnElement[int]:
