@@ -45,6 +45,8 @@ RUNS = {
     "kill": [("agent", *REASON), ("killed", *REASON), ("odd", *REASON, "--dry-run")],
     "revive": [("killed", *REASON), ("agent", *REASON)],
     "kills": [()],
+    "rollout templates": [()],
+    "rollout new": [("agent", "--template", "guide")],
     "rollout lint": [(*PLAN,), ("--flag", "agent", "--unguarded", "x", "--offline")],
     "rollout plan": [(*PLAN,)],
     "rollout rehearse": [(*PLAN,)],
