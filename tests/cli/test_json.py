@@ -53,6 +53,8 @@ RUNS = {
     "revive": [("killed", *REASON, "--request"), ("killed", *REASON), ("agent", *REASON)],
     "kills": [()],
     "drill": [("--offline",), ("agent", "--offline")],
+    "rollout templates": [()],
+    "rollout new": [("agent", "--template", "guide")],
     "rollout lint": [(*PLAN,), ("--flag", "agent", "--unguarded", "x", "--offline")],
     "rollout plan": [(*PLAN,)],
     "rollout rehearse": [(*PLAN,)],

@@ -319,3 +319,81 @@ def test_cron_asks_services_and_goes_on_once_they_confirm(shell, begun, answerin
     assert "  hook       deploys, before the start: env GATE" in (
         shell("rollout", "plan", "plan.toml").stdout.splitlines()
     )
+
+
+# Templates
+
+TEAM = """
+name = "team"
+version = 2
+description = "How we do it"
+
+[arguments.lead]
+description = "who approves"
+
+[arguments.bake]
+default = "1h"
+
+[plan]
+bake = "${bake}"
+unguarded = "the team watches"
+
+[plan.approvals]
+by = ["${lead}"]
+"""
+
+
+@pytest.fixture
+def team(shell):
+    """A shell with a folder of templates beside its configuration."""
+    (shell.folder / "downhaul.toml").write_text("")
+    (shell.folder / "rollout-templates").mkdir()
+    (shell.folder / "rollout-templates" / "team.toml").write_text(TEAM)
+    shell("flags", "create", "agent", "--on", "--percent", "0")
+    return shell
+
+
+def test_templates_are_listed_and_make_plans(team):
+    found = team.json("rollout", "templates")["templates"]
+    assert [(one["name"], one["version"]) for one in found] == [("guide", 1), ("team", 2)]
+    assert "lead (needed), bake=1h" in team("rollout", "templates").stdout
+    words = ("rollout", "new", "agent", "--template", "team")
+    needed = team(*words, exit_code=6).stderr
+    assert "team@2 needs lead (who approves) (give it with --arg lead=...)" in needed
+    text = team(*words, "--arg", "lead=ben", "--arg", "bake=2h").stdout
+    (team.folder / "plan.toml").write_text(text)
+    assert team.json("rollout", "lint", "plan.toml")["ok"]
+    started = team.json("rollout", "start", "plan.toml")
+    assert started["plan"]["template"] == "team@2"
+    assert "  template   team@2" in team("rollout", "plan", "plan.toml").stdout
+    assert team.json(*words, "--arg", "lead=ben")["template"] == "team@2"
+
+
+def test_a_lint_looks_at_the_template_of_a_plan(team):
+    text = team("rollout", "new", "agent", "--template", "team", "--arg", "lead=ben").stdout
+    plan = team.folder / "plan.toml"
+    plan.write_text(text.replace("team@2", "team@1"))
+    done = team("rollout", "lint", "plan.toml", "--offline").stdout
+    assert "note     template: it was made of version 1, and version 2 is there" in done
+    plan.write_text(text.replace("team@2", "taem@2"))
+    done = team("rollout", "lint", "plan.toml").stdout
+    assert 'warning  template: no template "taem" is known here (did you mean "team"?)' in done
+    plan.write_text(text.replace("team@2", "team"))
+    assert "is no name and version" in team("rollout", "lint", "plan.toml", exit_code=3).stdout
+    team("rollout", "start", "plan.toml", exit_code=6)
+    plan.write_text(text.replace('[approvals]\nby = ["ben"]\n', ""))
+    assert "team@2 has approvals" in team("rollout", "start", "plan.toml").stderr
+
+
+@pytest.mark.rule("X1")
+def test_what_is_no_template_is_told(team):
+    words = ("rollout", "new", "agent", "--template")
+    assert 'did you mean "team"?' in team(*words, "taem", exit_code=6).stderr
+    assert "write name=value" in team(*words, "team", "--arg", "lead", exit_code=2).stderr
+    assert "has no argument" in team(*words, "team", "--arg", "x=1", exit_code=6).stderr
+    folder = team.folder / "rollout-templates"
+    (folder / "second.toml").write_text(TEAM)
+    assert 'two templates are called "team"' in team("rollout", "templates", exit_code=1).stderr
+    (folder / "second.toml").unlink()
+    (team.folder / "downhaul.toml").write_text('[rollout]\ntemplates = "elsewhere"\n')
+    assert "elsewhere" in team("rollout", "templates", exit_code=1).stderr

@@ -55,6 +55,8 @@ _DB: Final = {
     "roles": ("downhaul.cli.db:roles", "Print grants for an application and an operator."),
 }
 _ROLLOUT: Final = {
+    "templates": ("downhaul.cli.rollout_templates:list_templates", "List templates of plans."),
+    "new": ("downhaul.cli.rollout_templates:new", "Print a plan out of a template."),
     "lint": ("downhaul.cli.rollout_write:lint", "Say what is wrong with a plan, or unwise."),
     "plan": ("downhaul.cli.rollout_write:plan", "Show what a rollout would do, with dates."),
     "rehearse": ("downhaul.cli.rollout_write:rehearse", "Prove the way back before it is needed."),

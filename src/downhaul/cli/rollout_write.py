@@ -12,6 +12,7 @@ from downhaul.cli.commands import command
 from downhaul.cli.exits import CheckFailed
 from downhaul.cli.inputs import REASON
 from downhaul.cli.rollout import rollouts_of
+from downhaul.cli.rollout_templates import advice_on
 from downhaul.cli.session import Session
 from downhaul.errors import DownhaulError, Problem, Refused
 
@@ -120,6 +121,7 @@ def lint(
     else:
         with rollouts_of(session) as rollouts:
             advice = _advice(rollouts, plan, requests_per_hour)
+    advice = (*advice, *advice_on(session, plan))
     wrong = _wrong(advice)
     if session.as_json:
         session.out.json(
@@ -155,7 +157,7 @@ def plan(session: Session, file: str | None, lookback: str, **given: Any) -> Non
     seconds = _span(lookback, "--lookback")
     found = _plan_of(file, given)
     with rollouts_of(session) as rollouts:
-        advice = _advice(rollouts, found, None)
+        advice = (*_advice(rollouts, found, None), *advice_on(session, found))
         found = rollouts.resolve(found)
         rehearsed = rollouts.rehearsed(found.flag)
         foretold, trouble = _foretold(rollouts, found, seconds)
@@ -226,7 +228,7 @@ def start(session: Session, file: str | None, reason: str, at: str | None, **giv
     found, later = _plan_of(file, given), _moment(at)
     out = session.out
     with rollouts_of(session) as rollouts:
-        advice = _advice(rollouts, found, None)
+        advice = (*_advice(rollouts, found, None), *advice_on(session, found))
         _advise(out, advice)
         if wrong := _wrong(advice):
             raise PlanRefused(found, wrong)

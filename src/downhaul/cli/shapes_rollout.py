@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from downhaul.cli.shape_words import (
+    ANY,
     COUNT,
     COUNT_OR_NULL,
     FLAG,
@@ -231,6 +232,18 @@ _AUDITED: Final = object_of(
 )
 
 ROLLOUT_BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
+    "rollout templates": {
+        "templates": list_of(
+            object_of(
+                name=TEXT,
+                version=COUNT,
+                description=TEXT,
+                origin=TEXT,
+                arguments=list_of(object_of(name=TEXT, default=ANY, description=TEXT)),
+            )
+        )
+    },
+    "rollout new": {"flag": TEXT, "template": TEXT, "text": TEXT},
     "rollout lint": {"flag": TEXT, "ok": FLAG, "advice": _ADVICE},
     "rollout plan": {**_PLANNED, "forecast": or_null(_FORECAST)},
     "rollout rehearse": {
