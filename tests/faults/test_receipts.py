@@ -266,6 +266,32 @@ def test_a_store_that_goes_away_costs_receipts_and_nothing_else(own_postgres, fo
     writer.close()
 
 
+@pytest.mark.rule("K1", "P2")
+def test_a_file_that_goes_away_and_comes_back_costs_receipts_and_nothing_else(tmp_path, follow):
+    file, aside = tmp_path / "flags.db", tmp_path / "aside"
+    aside.mkdir()
+    writer = open_store(f"sqlite:///{file}")
+    writer.put(Flag.boolean("feature"), WHO)
+    one = follow(f"sqlite:///{file}")
+    wait_for_rows(writer, 1)
+    writer.close()
+    with writer.database.reading() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    parts = list(tmp_path.glob("flags.db*"))
+    for part in parts:
+        part.rename(aside / part.name)
+    time.sleep(1.0)
+    assert one.asked()
+    for part in parts:
+        (aside / part.name).rename(part)
+    again = open_store(f"sqlite:///{file}")
+    found = killed(Operator(again, again.control, actor="ana"), wait=20.0)
+    assert (found.known, found.obeyed) == (1, 1)
+    assert not one.asked()
+    assert "Traceback" not in one.end()
+    again.close()
+
+
 @pytest.mark.postgres
 @pytest.mark.rule("X4", "K1")
 def test_a_role_without_the_right_obeys_all_the_same_and_is_warned_once(fresh_postgres, follow):
