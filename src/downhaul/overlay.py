@@ -29,6 +29,10 @@ class ScopeKind(StrEnum):
     EVERYTHING = "everything"
 
 
+DRILL: Final = "drill:"
+"""How the names of switches begin that only drills kill."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
     """A flag, a tag, a named switch, or everything. Written ``flag-a``, ``tag:agents``, ``*``."""
@@ -58,6 +62,11 @@ class Scope:
             return "*"
         plain = self.kind is ScopeKind.FLAG and Scope.parse_is_flag(self.name)
         return self.name if plain else f"{self.kind}:{self.name}"
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether it is the switch of a drill, which guards nothing: nobody is told of it."""
+        return self.kind is ScopeKind.SWITCH and self.name.startswith(DRILL)
 
     @staticmethod
     def parse_is_flag(name: str) -> bool:

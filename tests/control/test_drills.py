@@ -228,3 +228,11 @@ def test_a_store_without_receipts_can_not_be_drilled():
 def test_when_it_was_last_exercised(row, old, said):
     assert is_old(row) is old
     assert words(row) == said
+
+
+@pytest.mark.rule("K6")
+def test_nobody_is_called_for_a_drill_of_a_switch_and_a_real_one_is_told_once(operator):
+    operator.drill("game-day")
+    assert operator.control.outbox.waiting() == []
+    operator.drill("agent", "game day", real=True)
+    assert [one.event["what"] for one in operator.control.outbox.waiting()] == ["killed", "revived"]

@@ -19,13 +19,13 @@ from downhaul.control.policy import need_a_name
 from downhaul.control.receipts import Receipts
 from downhaul.errors import DownhaulError, Refused
 from downhaul.flag import Flag
-from downhaul.overlay import KillRecord, KillRegister, Scope, ScopeKind
-from downhaul.provider import ControlStore, utc_now
+from downhaul.overlay import DRILL, KillRecord, KillRegister, Scope, ScopeKind
+from downhaul.provider import Change, ControlStore, utc_now
 
 if TYPE_CHECKING:
     from downhaul.store.drills import DrillRow  # SQLAlchemy stands behind it
 
-PREFIX: Final = "drill:"
+PREFIX: Final = DRILL
 """What the names of drills' switches begin with. No code should be guarded by such a one."""
 
 DEFAULT: Final = "fleet"
@@ -99,19 +99,20 @@ def drill(
             flag=name,
         )
     if real:
-        _announce(desk, "killed", record)
+        _announce(desk, "killed", record, change)
     over: KillRecord | None = None
     try:
         killed = receipts.look(desk, record, wait) or Receipts()
     finally:
-        over = store.lift_kill(record, desk.change(f"{mark} is over"))
+        lifting = desk.change(f"{mark} is over")
+        over = store.lift_kill(record, lifting)
     result = DrillResult(scope, desk.environment, desk.actor, change.reason, killed, None)
     if over is None:
         warning = f'"{scope}" was killed by somebody else during the drill, and stays killed'
         result = dataclasses.replace(result, warnings=(warning,))
     else:
         if real:
-            _announce(desk, "revived", over)
+            _announce(desk, "revived", over, lifting)
         result = dataclasses.replace(result, lifted=receipts.look(desk, over, wait))
     return _recorded(store, result, change.id, desk)
 
@@ -180,8 +181,11 @@ def _need_peace(store: ControlStore, flag: Flag) -> None:
         )
 
 
-def _announce(desk: Desk, what: str, record: KillRecord) -> None:
-    """Tell people that a flag is gone, and why it is no emergency (rule K6)."""
+def _announce(desk: Desk, what: str, record: KillRecord, change: Change) -> None:
+    """Tell people that a flag is gone, and why it is no emergency (rule K6).
+
+    An outbox holds the same event, under the id of the change.
+    """
     desk.alerts.send(
         AlertEvent(
             what=what,
@@ -191,6 +195,7 @@ def _announce(desk: Desk, what: str, record: KillRecord) -> None:
             environment=record.environment,
             at=record.at or utc_now(),
             after=record.as_mapping(),
+            id=change.id,
         )
     )
 

@@ -161,7 +161,8 @@ def write_kill(
 ) -> KillRecord:
     """Write a word of the register; one that is the store's last word already is no change.
 
-    A new word is announced in the same transaction, to the people of the environment ``told_in``.
+    A new word is announced in the same transaction, to the people of the environment ``told_in``;
+    not that of a drill's switch, which takes nothing from anybody.
     A kill that stands is said again, though, under a new sequence: in a store restored from an
     old backup it stands without anybody following it who knows of a later revive.
     """
@@ -223,7 +224,8 @@ def write_kill(
         record.as_mapping(),
     )
     record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
-    announce(connection, database, told_in, _announcement(write, record, change))
+    if not scope.is_drill:
+        announce(connection, database, told_in, _announcement(write, record, change))
     _tell_kill(connection, database, environment, record)
     return record
 
