@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from rollout_world import ERRORS, WHO, plan_for
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from downhaul.control import Operator
 from downhaul.errors import Refused, SchemaMissing, Unreachable, VersionConflict
@@ -16,8 +16,9 @@ from downhaul.rollout import service
 from downhaul.rollout.gates.model import Approval, Auto, Gates, Item, When
 from downhaul.rollout.gates.standing import Mark
 from downhaul.rollout.gates.times import SECOND, Window, datetime_of, moment_text, weekly_of
-from downhaul.rollout.plan import Plan
+from downhaul.rollout.plan import Plan, digest_of
 from downhaul.rollout.service import Rollouts
+from downhaul.store.writing import dumps
 
 BY = ("ben", "leads")
 GROUPS = {"leads": ("eve", "ida")}
@@ -203,16 +204,26 @@ def test_an_approval_of_another_plan_counts_for_nothing(world):
     acting(world, "ben").approve("agent", "fine")
     edited = replace(rollout.plan, steps=rollout.plan.steps[:1] + plan_for("x", 60).steps)
     assert edited.digest != rollout.plan.digest
+    rollouts = world.store.database.tables.rollouts
     with world.store.database.writing() as connection:
-        from downhaul.store.writing import dumps
-
-        connection.execute(
-            world.store.database.tables.rollouts.update()
-            .where(world.store.database.tables.rollouts.c.id == rollout.id)
-            .values(plan=dumps(edited.as_mapping()))
-        )
+        row = update(rollouts).where(rollouts.c.id == rollout.id)
+        connection.execute(row.values(plan=dumps(edited.as_mapping())))
     baked(world)
     assert (world.percent(), waits(world)) == (10, "approval")
+
+
+@pytest.mark.rule("R1")
+def test_what_a_later_version_keeps_of_a_plan_voids_no_signature(world):
+    rollout = begin(world, 10, 50, gates=APPROVED)
+    rollouts = world.store.database.tables.rollouts
+    kept = {**rollout.plan.as_mapping(), "unheard_of": 1}
+    assert digest_of(kept) != rollout.plan.digest
+    with world.store.database.writing() as connection:
+        row = update(rollouts).where(rollouts.c.id == rollout.id)
+        connection.execute(row.values(plan=dumps(kept), digest=digest_of(kept)))
+    acting(world, "ben").approve("agent", "fine")
+    baked(world, 3)
+    assert world.percent() == 50
 
 
 @pytest.mark.rule("R1", "R7")
@@ -241,7 +252,8 @@ def test_who_signs_has_seen_what_is_signed(world):
     from downhaul.rollout.gates.signing import At, approval
 
     change = Change("ben", "fine")
-    signed = approval(At(row.id, rollout.plan, rollout.state, NOTHING, 0, change), given=True)
+    seen = At(row.id, row.digest, rollout.plan, rollout.state, NOTHING, 0, change)
+    signed = approval(seen, given=True)
     with pytest.raises(VersionConflict, match="moved on meanwhile"):
         world.store.gates.sign(row, signed.new(), signed.event(change), change)
     assert world.store.gates.signoffs([row.id]) == {row.id: []}

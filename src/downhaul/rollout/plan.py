@@ -265,8 +265,13 @@ class Plan:
     @property
     def digest(self) -> str:
         """A hash over all of it, so that an edited plan is seen."""
-        text = json.dumps(self.as_mapping(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.as_mapping())
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Return the digest of a plan as it is kept, whichever version wrote it."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _step_data(step: Step) -> dict[str, Any]:

@@ -441,7 +441,7 @@ class Rollouts:
             row = self._row(id_or_flag)
             plan, state = _read(row)
             facts = looking.at_rows(self._operator, store, [row]).facts(row, plan, state)
-            signed = sign(signing.At(row.id, plan, state, facts, store.now(), change))
+            signed = sign(signing.At(row.id, row.digest, plan, state, facts, store.now(), change))
             try:
                 if not signed.again:
                     store.gates.sign(row, signed.new(), signed.event(change), change)

@@ -31,7 +31,7 @@ from downhaul.rollout.gates.facts import Door, door_of
 from downhaul.rollout.gates.lint import wrong_url
 from downhaul.rollout.gates.model import LONGEST_HOOK_TIMEOUT, Hook, TextAt
 from downhaul.rollout.gates.times import SECOND
-from downhaul.rollout.plan import Plan
+from downhaul.rollout.plan import Plan, digest_of
 from downhaul.rollout.state import Because, State
 from downhaul.rollout.units import span_text
 from downhaul.store.gates import CallRow
@@ -212,7 +212,7 @@ def _hook_of(row: RolloutRow, call: CallRow) -> tuple[Hook, State] | None:
         plan, state = Plan.from_mapping(row.plan), State.from_mapping(row.state)
     except (KeyError, TypeError, ValueError):  # the controller says so
         return None
-    if plan.digest != call.digest or door_of(state) != Door(call.step, call.since):
+    if digest_of(row.plan) != call.digest or door_of(state) != Door(call.step, call.since):
         return None
     hook = next((one for one in plan.gates.hooks if one.name == call.hook), None)
     return None if hook is None else (hook, state)

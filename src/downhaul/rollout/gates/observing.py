@@ -14,7 +14,7 @@ from downhaul.overlay import KillRecord, ScopeKind
 from downhaul.rollout.gates.facts import NOTHING, Answer, Door, Facts, SignKind, Signoff
 from downhaul.rollout.gates.model import Auto
 from downhaul.rollout.gates.times import microseconds_of
-from downhaul.rollout.plan import Plan
+from downhaul.rollout.plan import Plan, digest_of
 from downhaul.store.gates import CallRow, SignoffRow
 from downhaul.store.rollouts import RolloutRow, RolloutStore
 
@@ -79,7 +79,8 @@ def facts_of(
         metrics = around.metrics() if Auto.METRICS in looked else None
     except DownhaulError as error:
         return Facts(error=error.message)
-    digest = plan.digest
+    # Of the plan as it is kept: what a later version adds to a plan must void no signature.
+    digest = digest_of(row.plan)
     return Facts(
         author=row.actor,
         signoffs=tuple(

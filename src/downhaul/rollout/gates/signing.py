@@ -33,6 +33,7 @@ class At:
     """A rollout as it was read by whoever signs, and who that is."""
 
     id: str
+    digest: str
     plan: Plan
     state: State
     facts: Facts
@@ -118,7 +119,7 @@ def approval(
         f"{actor} said so already: {outcome}" if again else outcome,
         under,
         again,
-        {"step": door.step, "under": list(under), "digest": at.plan.digest},
+        {"step": door.step, "under": list(under), "digest": at.digest},
     )
 
 
@@ -191,7 +192,7 @@ def tick(at: At, id: str, *, given: bool, step: int | None = None) -> Signing:  
     outcome = f"{item.id} ({item.text}) is {'done' if given else 'not done'}"
     if again:
         outcome = f"that was so already: {outcome}"
-    detail = {"step": at.state.step, "item": item.id, "text": item.text, "digest": at.plan.digest}
+    detail = {"step": at.state.step, "item": item.id, "text": item.text, "digest": at.digest}
     return Signing(SignKind.ITEM, item.id, door, given, word, outcome, again=again, detail=detail)
 
 
