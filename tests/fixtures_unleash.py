@@ -104,6 +104,11 @@ class UnleashServer:
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
+    def database_url(self) -> str:
+        """Where its database is, for what no request of ours can bring about."""
+        return self._postgres.url
+
+    @property
     def process_id(self) -> int:
         assert self._process is not None
         return self._process.pid

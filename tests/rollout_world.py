@@ -130,9 +130,16 @@ class World:
 
     @classmethod
     def at(cls, place: Any) -> Self:
-        """Return the world of a place: URLs of its ``flags`` and ``control``, an environment."""
+        """Return the world of a place: where its ``flags`` and ``control`` are, an environment.
+
+        Both are URLs; ``flags`` may be a vendor's, as a table ``[provider]`` says where that is.
+        """
         store = provider_at(place.control, place.environment)
-        provider = store if place.shared else provider_at(place.flags, place.environment)
+        provider: FlagProvider = store
+        if isinstance(place.flags, dict):
+            provider = vendor_at(place.flags, place.environment)
+        elif not place.shared:
+            provider = provider_at(place.flags, place.environment)
         return cls(provider, store.control, place.environment, Clock(store.database))
 
     def count_requests(self) -> None:
@@ -236,6 +243,12 @@ def provider_at(url: str, environment: str | None = None) -> SqlProvider:
     provider = build_provider(resolve(url, cache_dir=None, environ={}, environment=environment))
     assert isinstance(provider, SqlProvider)
     return provider
+
+
+def vendor_at(settings: dict[str, Any], environment: str) -> FlagProvider:
+    """Return the provider of a vendor by what a configuration says of it, for managing only."""
+    wanted = {"environment": environment, "provider": settings}
+    return build_provider(resolve(wanted, cache_dir=None, environ={}))
 
 
 def a_world(url: str, provider: FlagProvider | None = None) -> World:

@@ -21,9 +21,12 @@ _TESTS = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a controller works: ``flags`` is another store than ``control``'s, or the same."""
+    """Where a controller works: ``flags`` is another store than ``control``'s, or the same.
 
-    flags: str
+    Or a vendor: then it is the table ``[provider]`` of a configuration.
+    """
+
+    flags: str | dict[str, Any]
     control: str
     environment: str
 

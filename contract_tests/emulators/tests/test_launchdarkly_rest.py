@@ -28,6 +28,16 @@ def amend(service, *operations, path="flags/default/one"):
     return ask(service, "PATCH", path, {"patch": list(operations), "comment": "by a test"})
 
 
+def switched_off(service, timeout):
+    body = {
+        "patch": [{"op": "replace", "path": ON, "value": False}],
+        "comment": "by a test",
+    }
+    headers = {"Authorization": "api-emulated"}
+    url = f"{service.url}/api/v2/flags/default/one"
+    return requests.patch(url, json=body, headers=headers, timeout=timeout)
+
+
 def polled(service):
     url = f"{service.url}/sdk/latest-all"
     return requests.get(url, headers={"Authorization": "sdk-k"}, timeout=5).json()
@@ -158,3 +168,35 @@ def test_segments_are_made_changed_listed_and_removed(service):
     assert ask(service, "DELETE", place).status_code == 204
     assert ask(service, "GET", place).status_code == 404
     assert ask(service, "GET", "segments/default/elsewhere").status_code == 404
+
+
+def test_a_request_that_is_withheld_is_carried_out_though_its_sender_gave_up(service):
+    service.change("one", on=True)
+    late = service.withhold("/flags/default/one", method="PATCH", times=1)
+    with pytest.raises(requests.ReadTimeout):
+        switched_off(service, timeout=0.1)
+    assert late.came.wait(5)
+    assert service.flags["one"]["on"]
+    assert ask(service, "GET", "flags/default/one").ok  # only that one is kept back
+    late.let_through()
+    assert not service.flags["one"]["on"]
+    late.let_through()  # there is none any more, and it says nothing
+
+
+def test_what_is_withheld_is_lost_with_the_server(service):
+    service.change("one", on=True)
+    late = service.withhold("/flags/default/one", method="PATCH", times=1)
+    with pytest.raises(requests.ReadTimeout):
+        switched_off(service, timeout=0.1)
+    assert late.came.wait(5)
+    service.stop()
+    service.start()
+    late.let_through()
+    assert service.flags["one"]["on"]
+
+
+def test_what_is_let_through_before_it_came_is_not_kept(service):
+    service.change("one", on=True)
+    service.withhold("/flags/default/one", method="PATCH").let_through()
+    assert switched_off(service, timeout=5).ok
+    assert not service.flags["one"]["on"]

@@ -43,6 +43,7 @@ from downhaul.rollout.gates import observing
 from downhaul.rollout.gates.facts import NOTHING, Facts
 from downhaul.rollout.gates.hooks import Hooks
 from downhaul.rollout.late import LateWrites
+from downhaul.rollout.leases import Held
 from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
@@ -68,6 +69,9 @@ _log: Final = logging.getLogger("downhaul.controller")
 LEASE: Final = 15.0
 TICK: Final = 5.0
 BATCH: Final = 25
+LANES: Final = 4
+"""How many rollouts are looked at at once where each look asks a backend elsewhere."""
+
 _MARGIN: Final = 0.4  # of the lease: with less of it left, nothing is written at a provider
 _TURNS: Final = (
     6  # decisions about one rollout within a tick: two acts, their reading, and the rest
@@ -118,7 +122,8 @@ class Controller:
         batch: int = BATCH,
         points: Points | None = None,
     ) -> None:
-        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self._named = owner
+        self._named_in, self._name = os.getpid(), owner or _a_name()
         self.environment = control.rollouts.environment
         self.lease = lease
         self.interval = tick
@@ -136,46 +141,57 @@ class Controller:
         self._endings = Endings(provider, control, self._count)
         self._late = None if self._shared else LateWrites(provider, control, self._count)
         self._hooks = Hooks(self._store, self._count, lease=lease)
+        self._lanes = 1 if self._shared else LANES
+        self._held: dict[tuple[str, int], Held] = {}
         self._counts: dict[str, float] = {}
+        self._counting = threading.Lock()
         self._last_tick = 0.0
         self._beaten = -_BEAT
         self._sweep_at = 0.0
-        self._last_error = ""
+        self._errors: dict[str, str] = {}  # the last one of each lane
 
     # Running
 
+    @property
+    def owner(self) -> str:
+        """What this controller is called in leases and heartbeats; a forked child is another."""
+        if self._named_in != os.getpid():
+            self._named_in = os.getpid()
+            self._name = f"{self._named}:{self._named_in}" if self._named else _a_name()
+        return self._name
+
     def run(self, stop: threading.Event) -> None:
         """Tick until ``stop`` is set. A store that is away is tried again, for ever."""
-        aside = threading.Thread(
-            target=self._aside, args=(stop,), name="downhaul-announce", daemon=True
-        )
-        aside.start()
-        # Of its own, because a backend that hangs must delay neither rollouts nor announcements.
-        owed = threading.Thread(
-            target=self._pay, args=(stop,), name="downhaul-switch-off", daemon=True
-        )
-        owed.start()
-        late = threading.Thread(
-            target=self._watch, args=(stop,), name="downhaul-late-writes", daemon=True
-        )
-        late.start()
-        # So must a service that is asked before a rollout goes on.
-        hooks = threading.Thread(
-            target=self._confirm, args=(stop,), name="downhaul-hooks", daemon=True
-        )
-        hooks.start()
+        # Each in a thread of its own, because a backend or a sink that hangs must delay nothing.
+        aside = _begin("downhaul-announce", self._aside, stop)
+        _begin("downhaul-switch-off", self._pay, stop)
+        _begin("downhaul-late-writes", self._watch, stop)
+        _begin("downhaul-hooks", self._confirm, stop)
+        _begin("downhaul-heartbeat", self._live, stop)
+        lanes = [
+            _begin(f"downhaul-lane-{number}", self._look_on, stop, f"{self.owner}/{number}")
+            for number in range(1, self._lanes)
+        ]
+        self._look_on(stop, self.owner)
+        until = time.monotonic() + self.lease
+        for lane in lanes:
+            lane.join(max(0.0, until - time.monotonic()))
+        aside.join(_LAST_WORDS)
+        with suppress(DownhaulError):
+            self._store.leave(self.owner)
+
+    def _look_on(self, stop: threading.Event, owner: str) -> None:
+        """Tick as one lane of several, or as the only one."""
         failures = 0
+        limit = self.batch if self._lanes == 1 else 1
         while not stop.is_set():
-            report = self.tick()
+            report = self._tick(owner, limit)
             failures = failures + 1 if report.unreachable else 0
-            if report.claimed >= self.batch:
+            if report.claimed >= limit:
                 continue
             # Due times decide what a tick claims, so a look in between costs one statement.
             wait = min(self.interval, 1.0) if not failures else min(_AWAY, 2.0 ** (failures - 1))
             stop.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311  (jitter)
-        aside.join(_LAST_WORDS)
-        with suppress(DownhaulError):
-            self._store.leave(self.owner)
 
     def run_once(self) -> TickReport:
         """Look once at everything that is due, and announce what is to be announced."""
@@ -211,36 +227,52 @@ class Controller:
 
     def tick(self, *, only: str | None = None) -> TickReport:
         """Look once at every rollout that is due, or at ``only`` one, due or not."""
+        if only is not None:
+            return self._tick(self.owner, 1, only)
+        try:
+            self._beat()
+        except DownhaulError as error:
+            return self._unreachable(error, self.owner)
+        return self._tick(self.owner, self.batch)
+
+    def _tick(self, owner: str, limit: int, only: str | None = None) -> TickReport:
         started = time.monotonic()
         try:
-            if only is None and started - self._beaten >= _BEAT:
-                self._store.beat(self.owner, socket.gethostname(), os.getpid(), __version__)
-                self._beaten = started
             claims = self._store.claim(
-                self.owner,
-                lease=self.lease,
-                limit=self.batch if only is None else 1,
-                provider=self._provider.name,
-                only=only,
+                owner, lease=self.lease, limit=limit, provider=self._provider.name, only=only
             )
         except DownhaulError as error:
-            return self._unreachable(error)
-        report = self._move(claims, started)
+            return self._unreachable(error, owner)
+        report = self._move(claims, started, owner)
         self._count("ticks")
         self._count("tick_seconds", time.monotonic() - started)
         self._last_tick = time.monotonic()
         return report
 
-    def _move(self, claims: Sequence[Claim], started: float) -> TickReport:
+    def _beat(self) -> None:
+        """Say that this controller is alive, if that is due. Raises Unreachable."""
+        now = time.monotonic()
+        if now - self._beaten >= _BEAT:
+            self._store.beat(self.owner, socket.gethostname(), os.getpid(), __version__)
+            self._beaten = now
+
+    def _live(self, stop: threading.Event) -> None:
+        """Go on saying so, however long a look at a backend takes."""
+        while not stop.is_set():
+            with suppress(DownhaulError):  # the store is away, which the looks tell of
+                self._beat()
+            stop.wait(1.0)
+
+    def _move(self, claims: Sequence[Claim], started: float, owner: str) -> TickReport:
         if not claims:
-            self._last_error = ""
+            self._errors[owner] = ""
             return TickReport()
         try:
             around = self._surroundings(claims)
         except DownhaulError as error:
             with suppress(DownhaulError):
                 self._store.release(claims)
-            return self._unreachable(error)
+            return self._unreachable(error, owner)
         found = [self._try(claim, around, started) for claim in claims]
         found += self._save(found)
         errors = tuple(one.error for one in found if one.error)
@@ -254,7 +286,7 @@ class Controller:
         self._count("acted", report.acted)
         self._count("lost", report.lost)
         self._count("errors", len(errors))
-        self._last_error = errors[-1] if errors else ""
+        self._errors[owner] = errors[-1] if errors else ""
         return report
 
     def _try(self, claim: Claim, around: _Around, started: float) -> _Outcome:
@@ -264,7 +296,8 @@ class Controller:
             return self._give_back(claim, "", None)
         try:
             self._points("claimed", claim.row.id)
-            case = self._one(claim, around, started)
+            with self._holding(claim):
+                case = self._one(claim, around, started)
             if case is None or case.saved:
                 self._points("saved", claim.row.id)
                 return _Outcome(0 if case is None else case.acts)
@@ -280,6 +313,19 @@ class Controller:
             _log.exception("rollout %s failed", claim.row.id)
             words = f"{claim.row.id}: {type(error).__name__}: {error}"
             return self._give_back(claim, words, self.interval)
+
+    @contextmanager
+    def _holding(self, claim: Claim) -> Iterator[None]:
+        """Hold on to a claim for as long as a backend elsewhere takes to answer."""
+        if self._shared is not None:
+            yield
+            return
+        with Held(self._store, claim, self.lease) as held:
+            self._held[claim.row.id, claim.epoch] = held
+            try:
+                yield
+            finally:
+                del self._held[claim.row.id, claim.epoch]
 
     def _look_back(self, rollout: str) -> None:
         """See what became of a write that we made after our time, however long we were stopped."""
@@ -303,6 +349,8 @@ class Controller:
             return [self._give_back(claim, words, self.interval)]
         for claim, _ in pending:
             self._points("saved", claim.row.id)
+        for rollout in lost:
+            self._look_back(rollout)
         return [_Outcome(lost=True) for _ in lost]
 
     def _give_back(self, claim: Claim, error: str, due_in: float | None) -> _Outcome:
@@ -320,7 +368,7 @@ class Controller:
             "provider": self._provider.name,
             "ready": ready,
             "last_tick_seconds_ago": None if age is None else round(age, 3),
-            "last_error": self._last_error,
+            "last_error": next(filter(None, tuple(self._errors.values())), ""),
         }
 
     def counters(self) -> Mapping[str, float]:
@@ -601,14 +649,17 @@ class Controller:
 
     def _need_time(self, claim: Claim, renewed: float) -> None:
         """Raise _Moved where we were stopped for so long that another may have gone on."""
+        held = self._held.get((claim.row.id, claim.epoch))
+        if held is not None:
+            renewed = max(renewed, held.renewed)
         if self._left(renewed) < self.lease * _MARGIN:
             message = f"the lease of rollout {claim.row.id} has nearly ended"
             raise _Moved(message, flag=claim.row.flag)
 
-    def _unreachable(self, error: DownhaulError) -> TickReport:
-        if self._last_error != error.message:
+    def _unreachable(self, error: DownhaulError, owner: str) -> TickReport:
+        if error.message not in self._errors.values():
             _log.warning("the control store is away: %s", error.message)
-        self._last_error = error.message
+        self._errors[owner] = error.message
         self._count("unreachable")
         return TickReport(errors=(str(error),), unreachable=True)
 
@@ -662,7 +713,18 @@ class Controller:
             self._sweep_at = now
 
     def _count(self, name: str, value: float = 1.0) -> None:
-        self._counts[name] = self._counts.get(name, 0.0) + value
+        with self._counting:
+            self._counts[name] = self._counts.get(name, 0.0) + value
+
+
+def _a_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+
+def _begin(name: str, target: Callable[..., None], *words: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=words, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class _Moved(DownhaulError):

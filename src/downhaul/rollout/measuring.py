@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,11 +41,14 @@ class Measured:
 
 
 class Measuring:
-    """The metric sources of a controller's plans. Each is made once."""
+    """The metric sources of a controller's plans. Each is made once for each thread that looks.
+
+    So a source need not serve two at once.
+    """
 
     def __init__(self, source_for: SourceFor) -> None:
         self._source_for = source_for
-        self._sources: dict[str, MetricSource] = {}
+        self._sources = threading.local()
 
     def answers(self, plan: Plan) -> bool:
         """Return whether the plan's metric source answers at all."""
@@ -101,9 +105,10 @@ class Measuring:
 
     def _source(self, plan: Plan) -> MetricSource:
         key = repr(sorted(plan.metrics.items(), key=str))
-        if key not in self._sources:
-            self._sources[key] = self._source_for(plan)
-        return self._sources[key]
+        sources: dict[str, MetricSource] = vars(self._sources)
+        if key not in sources:
+            sources[key] = self._source_for(plan)
+        return sources[key]
 
 
 def look_of(

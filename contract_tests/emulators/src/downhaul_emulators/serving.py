@@ -70,6 +70,48 @@ class Stream:
 Answer = Response | Stream
 
 
+class Withheld:
+    """Requests that are kept on the way, until they are let through to be carried out.
+
+    ``came`` is set once one is there. Whoever sent it may have given up, or be dead, by then.
+    """
+
+    def __init__(self) -> None:
+        self.came = threading.Event()
+        self._through = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._done = threading.Condition(self._lock)
+
+    def wait(self, stopping: threading.Event) -> bool:
+        """Wait to be let through; return False where the server stops before. For the server."""
+        with self._lock:
+            self._waiting += 1
+        self.came.set()
+        while not self._through.wait(_PATIENCE):
+            if stopping.is_set():
+                self.left()
+                return False
+        return True
+
+    def left(self) -> None:
+        """Say that one was carried out. For the server."""
+        with self._done:
+            self._waiting -= 1
+            self._done.notify_all()
+
+    def let_through(self, timeout: float = 10.0) -> None:
+        """Let all through, those that are still to come too; return when those here are done.
+
+        Raises TimeoutError where that takes longer.
+        """
+        self._through.set()
+        with self._done:
+            if not self._done.wait_for(lambda: not self._waiting, timeout):
+                message = f"they are not carried out within {timeout:g} s"
+                raise TimeoutError(message)
+
+
 @dataclass(slots=True)
 class Fault:
     """What happens to requests whose path matches, in place of their answer.
@@ -77,7 +119,9 @@ class Fault:
     ``status`` with ``headers`` answers that, and ``body`` where there is one; ``delay`` waits so
     many seconds first; ``silent`` accepts the request and never answers; ``drop`` breaks the
     connection off. ``times`` is how often (None: always). ``method`` spoils requests of one method
-    only. With ``after`` the request is carried out first: its answer alone is lost.
+    only, or of several (``PATCH|PUT``). With ``after`` the request is carried out first: its answer
+    alone is lost. ``when`` is asked whether it is time. ``withheld`` keeps it on the way: see
+    :meth:`Emulator.withhold`.
     """
 
     path: str
@@ -90,12 +134,18 @@ class Fault:
     body: Any = None
     drop: bool = False
     after: bool = False
+    when: Callable[[], bool] = lambda: True
+    withheld: Withheld | None = None
 
     def meets(self, request: Request) -> bool:
         """Whether it is this request that it spoils."""
-        if self.times == 0 or self.method not in (None, request.method):
+        if self.times == 0 or not _is_one_of(self.method, request.method):
             return False
-        return re.search(self.path, request.path) is not None
+        return re.search(self.path, request.path) is not None and self.when()
+
+
+def _is_one_of(methods: str | None, method: str) -> bool:
+    return methods is None or method in methods.split("|")
 
 
 class Emulator:
@@ -163,8 +213,17 @@ class Emulator:
             self._faults.append(made)
         return made
 
+    def withhold(self, path: str, **which: Any) -> Withheld:
+        """Keep requests to such a path on the way, as a network does that is slow or broken.
+
+        They are carried out when they are let through. ``method`` and ``times`` are a fault's.
+        """
+        held = Withheld()
+        self.fail(path, withheld=held, **which)
+        return held
+
     def heal(self) -> None:
-        """Answer as before again."""
+        """Answer as before again. What is withheld stays so."""
         with self._lock:
             self._faults.clear()
 
@@ -232,6 +291,11 @@ class Emulator:
         with self._lock:
             self._streams.discard(stream)
 
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the server is to stop."""
+        return self._stopping
+
     def wait_stopped(self) -> None:
         """Wait until the server is to stop: what a request does that is never answered."""
         self._stopping.wait()
@@ -269,9 +333,17 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         request = self._request()
         fault = self.emulator.take(request)
-        if fault is not None and self._spoilt(fault, request):
+        held = None if fault is None else fault.withheld
+        if fault is not None and held is None and self._spoilt(fault, request):
             return
-        answer = self.emulator.answer(request)
+        if held is not None and not held.wait(self.emulator.stopping):
+            self.close_connection = True
+            return
+        try:
+            answer = self.emulator.answer(request)
+        finally:
+            if held is not None:
+                held.left()
         if isinstance(answer, Stream):
             self._stream(answer)
         else:
