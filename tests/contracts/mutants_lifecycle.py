@@ -93,13 +93,19 @@ class CanMoreThanItSays(MemoryProvider):
 
 
 @caught_by(
+    "test_a_bad_segment_is_taken_back_exactly",
+    "test_a_portable_rollout_has_the_same_users_at_every_step",
     "test_a_regression_takes_everything_back_exactly",
+    "test_a_ring_may_be_a_segment",
     "test_a_rollback_by_hand_takes_everything_back_exactly",
     "test_a_rollout_climbs_step_by_step_and_is_completed",
     "test_a_snapshot_can_be_kept_as_text",
     "test_a_snapshot_is_restored_exactly",
     "test_a_snapshot_of_nothing_and_one_of_somebody_else_are_refused",
+    "test_blue_green_shows_its_audience_first_then_switches_and_back",
+    "test_green_that_regresses_gives_way_to_blue",
     "test_later_writes_leave_a_snapshot_alone",
+    "test_named_users_are_served_before_any_percentage",
     "test_restoring_again_changes_nothing",
     "test_restoring_touches_no_other_flag",
     "test_what_is_declared_does_not_refuse",

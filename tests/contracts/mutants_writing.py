@@ -63,8 +63,11 @@ class DoesNotReadBack(MemoryProvider):
 
 
 @caught_by(
+    "test_a_bad_segment_is_taken_back_exactly",
     "test_a_regression_takes_everything_back_exactly",
+    "test_a_ring_may_be_a_segment",
     "test_a_rollback_by_hand_takes_everything_back_exactly",
+    "test_named_users_are_served_before_any_percentage",
     "test_narrow_verbs_touch_their_own_field_only",
     "test_switching_keeps_percentage_and_targets",
     by_luck=["test_narrow_verbs_at_once_lose_nothing_of_each_other"],
@@ -162,6 +165,8 @@ class ForgetsWhy(MemoryProvider):
 
 @caught_by(
     "test_a_portable_rollout_has_the_same_users_everywhere",
+    "test_blue_green_shows_its_audience_first_then_switches_and_back",
+    "test_green_that_regresses_gives_way_to_blue",
     "test_lowering_a_percentage_only_removes_users",
     "test_narrow_verbs_touch_their_own_field_only",
     "test_raising_a_percentage_only_adds_users",

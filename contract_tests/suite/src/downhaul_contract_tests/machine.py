@@ -15,7 +15,7 @@ from downhaul.backends.sqlite import SqliteProvider
 from downhaul.control import Operator
 from downhaul.provider import FlagProvider
 from downhaul.rollout.controller import Controller
-from downhaul.rollout.plan import Plan, Step
+from downhaul.rollout.plan import Plan, Step, Strategy
 from downhaul.rollout.service import Rollouts
 from downhaul.store import schema
 
@@ -92,12 +92,29 @@ class Machine:
         return Sample(window, {"on": _counts(requests, self.errors), "off": _counts(requests, 0.0)})
 
 
-def plan_for(flag: str, *percents: int, guarded: bool = False) -> Plan:
+def plan_for(flag: str, *percents: float, guarded: bool = False) -> Plan:
     """Return a plan over the percentages."""
-    steps = tuple(Step(percent * 1_000, _BAKE, 3 * _BAKE) for percent in percents)
+    steps = tuple(Step(round(percent * 1_000), _BAKE, 3 * _BAKE) for percent in percents)
     if guarded:
         return Plan(flag, "on", steps, guardrails=(ERRORS,), interval=_TICK)
     return Plan(flag, "on", steps, unguarded="nothing is served here", interval=_TICK)
+
+
+def named_first(
+    plan: Plan,
+    strategy: Strategy,
+    *rings: tuple[str, ...],
+    segments: tuple[str, ...] = (),
+) -> Plan:
+    """Return the plan with steps for named users before its own.
+
+    Each of the ``rings`` are targeting keys; the ``segments`` are one more step, the last of them.
+    """
+    step = Step(0, _BAKE, 3 * _BAKE, preview=True)
+    steps = [replace(step, targets=keys) for keys in rings]
+    if segments:
+        steps.append(replace(step, segments=segments))
+    return replace(plan, strategy=strategy, steps=(*steps, *plan.steps))
 
 
 @contextmanager
