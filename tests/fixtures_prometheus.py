@@ -80,11 +80,11 @@ class Exporter:
     ``start_time`` it is an application that doesn't say when its process started.
     """
 
-    def __init__(self, *, start_time: float | None = None, port: int = 0) -> None:
+    def __init__(self, prometheus: str, *, start_time: float | None = None, port: int = 0) -> None:
         self.counters: dict[str, float] = {}
         self.start_time = start_time
         self.broken = False
-        self.seen = 0
+        self._prometheus = prometheus
         self._lock = threading.Lock()
         exporter = self
 
@@ -92,7 +92,6 @@ class Exporter:
             def do_GET(self) -> None:
                 with exporter._lock:
                     text = exporter._page()
-                    exporter.seen += 1
                 self.send_response(503 if exporter.broken else 200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.end_headers()
@@ -124,12 +123,42 @@ class Exporter:
             self.counters.clear()
             self.start_time = start_time
 
-    def scraped(self, times: int = 2) -> None:
-        """Return when it was scraped so often again: what was counted before is known then."""
-        until, limit = self.seen + times, time.monotonic() + 20
-        while self.seen < until:
-            assert time.monotonic() < limit, f"{self.address} is not scraped"
-            time.sleep(0.01)  # nothing tells of it; what waits is this loop, with its limit
+    def drop(self, series: str) -> None:
+        """Show a series no more."""
+        with self._lock:
+            del self.counters[series]
+
+    def scraped(self, times: int = 1) -> None:
+        """Return when it was scraped so often again: what was counted before is known then.
+
+        That is when Prometheus has it. While it is broken, scrapes that failed count.
+        """
+        called, limit = time.time(), time.monotonic() + 60
+        query = f'up{{instance="{self.address}"}}[1m]'
+        wanted = "0" if self.broken else "1"
+        while time.monotonic() < limit:
+            with contextlib.suppress(requests.RequestException, ValueError):
+                answer = requests.get(
+                    f"{self._prometheus}/api/v1/query", {"query": query}, timeout=5
+                )
+                found = answer.json()["data"]["result"]
+                values = found[0]["values"] if found else []
+                good = [at for at, value in values if at > called and value == wanted]
+                if len(good) >= times:
+                    return
+            time.sleep(0.03)  # nothing tells of it; what waits is this loop, with its limit
+        message = f"{self.address} is not scraped"
+        raise AssertionError(message)
+
+    def edge(self) -> int:
+        """Return a moment after all that was counted and before all that will, in microseconds.
+
+        A scrape bears the time of its beginning, so none may be under way when it returns.
+        """
+        self.scraped()
+        at = time.time_ns() // 1000
+        self.scraped()
+        return at
 
     def close(self) -> None:
         self._server.shutdown()
@@ -178,7 +207,7 @@ scrape_configs:
         held = self._held.pop()
         port = held.getsockname()[1]
         held.close()
-        return Exporter(start_time=start_time, port=port)
+        return Exporter(self.url, start_time=start_time, port=port)
 
     def find(self, *exporters: Exporter) -> None:
         """Tell it of these exporters, and no others, beside those that it looks for anyhow."""

@@ -91,8 +91,8 @@ def plain(total):
 
 
 def test_windows_add_up_to_what_two_instances_counted_while_they_went_on(prometheus, make, at):
-    source, one, two = make(prometheus), at(prometheus), at(prometheus)
     begun = now()
+    source, one, two = make(prometheus), at(prometheus), at(prometheus)
     moves = random.Random(7)
     told = {GOOD: 0, BAD: 0, OTHER: 0}
     for _ in range(12):
@@ -102,9 +102,7 @@ def test_windows_add_up_to_what_two_instances_counted_while_they_went_on(prometh
                 instance.add(series, many)
                 told[series] += many
         time.sleep(SCRAPE * moves.uniform(0.2, 1.5))
-    one.scraped()
-    two.scraped()
-    until = now()
+    until = max(one.edge(), two.edge())
     good, bad, other = told.values()
     expected = {"on": (good + bad, bad, good), "off": (other, 0, other)}
     for seed, pieces in ((1, 2), (2, 9), (3, 40)):
@@ -114,11 +112,10 @@ def test_windows_add_up_to_what_two_instances_counted_while_they_went_on(prometh
 
 
 def test_a_window_that_was_counted_is_counted_the_same_when_it_is_asked_again(prometheus, make, at):
-    source, one = make(prometheus), at(prometheus)
     begun = now()
+    source, one = make(prometheus), at(prometheus)
     one.add(GOOD, 5)
-    one.scraped()
-    window = Window(begun, now())
+    window = Window(begun, one.edge())
     first = source.sample("agent", window, ())
     one.add(GOOD, 7)
     one.scraped()
@@ -128,8 +125,8 @@ def test_a_window_that_was_counted_is_counted_the_same_when_it_is_asked_again(pr
 
 
 def test_a_process_that_starts_anew_begins_at_zero(prometheus, make, at):
-    source, one = make(prometheus), at(prometheus)
     begun = now()
+    source, one = make(prometheus), at(prometheus)
     one.add(GOOD, 100)
     one.scraped()
     for many in (40, 3, 90):
@@ -143,17 +140,17 @@ def test_a_process_that_starts_anew_begins_at_zero(prometheus, make, at):
 
 
 def test_a_series_that_vanishes_and_comes_back_counts_what_is_new(prometheus, make, at):
-    source, one = make(prometheus), at(prometheus)
     begun = now()
+    source, one = make(prometheus), at(prometheus)
     one.add(GOOD, 10)
     one.add(BAD, 4)
     one.scraped()
-    del one.counters[BAD]
+    one.drop(BAD)
     one.add(GOOD, 1)
     one.scraped(3)
     one.add(BAD, 9)  # as if it had gone on meanwhile
     one.scraped()
-    del one.counters[BAD]
+    one.drop(BAD)
     one.scraped(3)
     one.add(BAD, 2)  # as if it had begun again
     one.scraped()
@@ -168,8 +165,7 @@ def test_a_target_that_can_not_be_scraped_for_a_while_loses_nothing(
     monkeypatch.setattr(prometheus_source, "_RECENT", SCRAPE * 2)  # five minutes are a long test
     source, one = make(prometheus), at(prometheus, start_time=None)
     one.add(GOOD, 1_000_000)
-    one.scraped()
-    begun = now()
+    begun = one.edge()
     one.broken = True
     one.add(GOOD, 20)
     one.scraped(5)
@@ -184,8 +180,7 @@ def test_a_target_that_can_not_be_scraped_for_a_while_loses_nothing(
 def test_a_counter_that_appears_in_a_target_that_was_scraped_began_at_zero(prometheus, make, at):
     source, one = make(prometheus), at(prometheus, start_time=None)
     one.add(OTHER, 500)
-    one.scraped()
-    begun = now()
+    begun = one.edge()
     one.add(BAD, 3)  # the first errors there ever were
     one.scraped()
     total, warnings = counted(source, begun, now())
@@ -197,8 +192,8 @@ def test_a_target_that_was_found_and_runs_for_long_has_its_past_left_out(
     prometheus, make, keep_exporter
 ):
     source = make(prometheus)
-    old = keep_exporter(Exporter(start_time=time.time() - 86_400))
-    silent = keep_exporter(Exporter())
+    old = keep_exporter(Exporter(prometheus.url, start_time=time.time() - 86_400))
+    silent = keep_exporter(Exporter(prometheus.url))
     begun = now()
     for one in (old, silent):
         one.add(GOOD, 1_000_000)
@@ -228,8 +223,8 @@ def test_a_process_that_just_started_is_counted_from_its_start(prometheus, make,
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_a_prometheus_that_is_started_anew_loses_nothing(own_prometheus, make, at, way):
-    source, one = make(own_prometheus), at(own_prometheus)
     begun = now()
+    source, one = make(own_prometheus), at(own_prometheus)
     one.add(GOOD, 50)
     one.scraped()
     getattr(own_prometheus, way)()
@@ -257,8 +252,8 @@ def observe(exporter, variant, seconds, ends=("0.1", "0.5", "1.0")):
 
 
 def test_latencies_are_a_sum_and_whole_buckets(prometheus, make, at):
-    source, one = make(prometheus, latency="web_seconds"), at(prometheus)
     begun = now()
+    source, one = make(prometheus, latency="web_seconds"), at(prometheus)
     for seconds in (0.05, 0.1, 0.3, 0.7, 2.0):
         one.add(GOOD)
         observe(one, "on", seconds)
@@ -279,8 +274,8 @@ def test_requests_may_be_the_histograms_own_count(prometheus, make, at):
     source = make(
         prometheus, requests=None, latency="web_seconds", error_counter="web_errors", errors=None
     )
-    one = at(prometheus)
     begun = now()
+    one = at(prometheus)
     observe(one, "on", 0.3)
     observe(one, "on", 0.3)
     one.add('web_errors{variant="on"}')
@@ -291,8 +286,8 @@ def test_requests_may_be_the_histograms_own_count(prometheus, make, at):
 
 @pytest.mark.rule("X1")
 def test_a_threshold_that_is_no_boundary_is_told_and_nobody_seems_slow(prometheus, make, at):
-    source, one = make(prometheus, latency="web_seconds"), at(prometheus)
     begun = now()
+    source, one = make(prometheus, latency="web_seconds"), at(prometheus)
     one.add(GOOD)
     observe(one, "on", 0.3)
     one.scraped()
@@ -316,12 +311,11 @@ def written(value):
 
 
 def test_a_label_is_what_the_plan_says_to_the_letter(prometheus, make, at):
-    one = at(prometheus)
     begun = now()
+    one = at(prometheus)
     for number, value in enumerate(ODD):
         one.add(written(value), 2**number)
-    one.scraped()
-    until = now()
+    until = one.edge()
 
     def requests(where):
         total, _ = counted(make(prometheus, where=where), begun, until, pieces=2)
@@ -337,8 +331,8 @@ def test_a_label_is_what_the_plan_says_to_the_letter(prometheus, make, at):
 
 
 def test_variants_and_the_flag_are_labels_of_any_name(prometheus, make, at):
-    one = at(prometheus)
     begun = now()
+    one = at(prometheus)
     for flag, version, many in (
         ("agent", "2.0", 3),
         ("agent", "2.1", 4),
@@ -348,8 +342,7 @@ def test_variants_and_the_flag_are_labels_of_any_name(prometheus, make, at):
     ):
         series = f'web_requests_total{{code="200",version="{version}",flag="{flag}"}}'
         one.add(series, many)
-    one.scraped()
-    until = now()
+    until = one.edge()
     source = make(
         prometheus,
         labels={"variant": "version", "flag": "flag"},
@@ -368,12 +361,11 @@ def test_variants_and_the_flag_are_labels_of_any_name(prometheus, make, at):
 
 
 def test_successes_may_be_said_and_then_say_what_an_error_is(prometheus, make, at):
-    one = at(prometheus)
     begun = now()
+    one = at(prometheus)
     for code, many in (("200", 7), ("404", 2), ("503", 1)):
         one.add(f'web_requests_total{{code="{code}",variant="on"}}', many)
-    one.scraped()
-    until = now()
+    until = one.edge()
     only = make(prometheus, errors=None, successes={"code": "200"})
     both = make(prometheus, successes={"code": "200"})
     assert plain(counted(only, begun, until)[0]) == {"on": (10, 3, 7)}
@@ -451,11 +443,10 @@ def test_one_that_hangs_is_left_in_time_and_asked_again_later(
     own_prometheus, make, at, monkeypatch
 ):
     monkeypatch.setattr(patience, "REST", 0.5)
-    source, one = make(own_prometheus, timeout=0.5), at(own_prometheus)
     begun = now()
+    source, one = make(own_prometheus, timeout=0.5), at(own_prometheus)
     one.add(GOOD, 3)
-    one.scraped()
-    until = now()
+    until = one.edge()
     own_prometheus.pause()
     try:
         for words, least, most in (("within 0.5 s", 0.4, 2.0), ("did not answer 0 s ago", 0, 0.1)):
@@ -470,12 +461,11 @@ def test_one_that_hangs_is_left_in_time_and_asked_again_later(
 
 
 def test_a_long_absence_is_counted_in_pieces(prometheus, make, at):
+    begun = now()
     one = at(prometheus)
     source = make(prometheus, where={"instance": one.address})
-    begun = now()
     one.add(GOOD, 3)
-    one.scraped()
-    until = now()
+    until = one.edge()
     hour = Window(until - 3600 * SECOND, until)
     first = source.sample("agent", hour, ())
     assert first.window == Window(hour.since, hour.since + 600 * SECOND)

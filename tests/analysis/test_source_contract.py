@@ -430,6 +430,7 @@ class Scraped(Place):
     """Counters of an exporter that a real Prometheus scrapes."""
 
     lag = 0.6
+    secrets = (TOKEN,)
 
     def __init__(self, control, server: PrometheusServer, exporter: Exporter):
         super().__init__(control)
@@ -444,6 +445,7 @@ class Scraped(Place):
             "latency": "web_seconds",
             "labels": {"flag": "flag"},
             "where": {"instance": self.exporter.address},
+            "token": {"env": "CONTRACT_TOKEN"},
             "lag": self.lag,
             "timeout": 1,
         }
@@ -463,8 +465,7 @@ class Scraped(Place):
             self.exporter.add(f"web_seconds_count{{{about}}}")
 
     def edge(self):
-        self.exporter.scraped()
-        return super().edge()
+        return self.exporter.edge()
 
     def wrong(self):
         near = 'did you mean "web_requests_total"'
@@ -484,7 +485,8 @@ class Scraped(Place):
 @pytest.mark.xdist_group("prometheus-contract")
 class TestPrometheus(MetricSourceContract):
     @pytest.fixture
-    def place(self, control, prometheus, keep_exporter):
+    def place(self, control, prometheus, keep_exporter, monkeypatch):
+        monkeypatch.setenv("CONTRACT_TOKEN", TOKEN)
         exporter = keep_exporter(prometheus.exporter(start_time=time.time()))
-        exporter.scraped(1)
+        exporter.scraped()
         return Scraped(control, prometheus, exporter)
