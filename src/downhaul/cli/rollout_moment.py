@@ -49,6 +49,7 @@ def look_data(row: LookRow | None) -> dict[str, Any] | None:
         "since": words.moment(look.get("since", 0)) or None,
         "until": words.moment(look.get("until", 0)) or None,
         "query": look.get("query", ""),
+        "warnings": look.get("warnings", []),
         "arms": look.get("arms", {}),
         "findings": look.get("findings", []),
         "error": look.get("error", ""),
@@ -104,6 +105,7 @@ def counted_lines(row: LookRow) -> list[str]:
         lines.append(f"from {since} up to {until}")
     if look.get("query"):
         lines += [f"query  {one}" for one in str(look["query"]).splitlines()]
+    lines += [f"warning  {one}" for one in look.get("warnings", [])]
     return [*lines, *_arms(look.get("arms", {}))]
 
 

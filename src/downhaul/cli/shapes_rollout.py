@@ -170,6 +170,7 @@ _LOOK: Final = object_of(
     since=TEXT_OR_NULL,
     until=TEXT_OR_NULL,
     query=TEXT,
+    warnings=list_of(TEXT),
     arms={"type": "object"},
     findings=list_of(_FINDING),
     error=TEXT,

@@ -135,6 +135,7 @@ def look_of(
         "since": evidence.begun,
         "until": evidence.cursor,
         "query": "" if measured.sample is None else measured.sample.query,
+        "warnings": [] if measured.sample is None else list(measured.sample.warnings),
         "arms": {name: _arm(counts) for name, counts in evidence.since(None).items()},
         "findings": [one.as_mapping() for one in measured.findings or ()],
         "error": measured.error,
