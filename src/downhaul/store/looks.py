@@ -29,8 +29,8 @@ class LookRow:
     """A look at a rollout. ``at`` is microseconds since 1970 by the store's clock.
 
     ``look`` is JSON data: ``step``, ``phase``, ``since`` and ``until`` (between which was counted),
-    ``query``, ``warnings`` (of its source), ``arms`` (counts by variant over the step so far), ``findings``, ``error``, ``hold``
-    and ``action`` (what was decided upon, empty for nothing).
+    ``query``, ``warnings`` (of its source), ``arms`` (counts by variant over the step so far),
+    ``findings``, ``error``, ``hold`` and ``action`` (what was decided upon, empty for nothing).
     """
 
     id: int
