@@ -4,6 +4,9 @@ import importlib
 
 import pytest
 
+from downhaul.hookspecs import PROJECT
+from downhaul.plugins import shelf
+
 module = importlib.import_module(
     "downhaul.plugins.registry"
 )  # the package has a function of that name
@@ -14,8 +17,12 @@ def not_installed(monkeypatch):
     """Return what hides the plugin of a name, as if its distribution were not there."""
 
     def hide(name):
-        seen = [one for one in module.claims() if one.name != name]
-        monkeypatch.setattr(module, "claims", lambda path=None: seen)
+        claims = shelf.claims
+
+        def seen(path=None, group=PROJECT):
+            return [one for one in claims(path, group) if one.name != name]
+
+        monkeypatch.setattr(shelf, "claims", seen)
         module.registry.cache_clear()
 
     yield hide

@@ -377,7 +377,7 @@ def test_a_rollout_tells_people_from_its_start_to_its_way_back(here):
         here.go_to("rolled_back", controller=teller)
         for _ in range(6):  # each in its order
             teller.deliver()
-        told = [one.json for one in web.heard.wait_for(6)]
+        told = [one.json for one in web.heard.wait_for(5)]
     place = here.store.environment
     kinds = {one["title"].removesuffix(f" in {place}"): one["type"] for one in told}
     assert kinds == {

@@ -101,7 +101,8 @@ def test_people_hear_after_half_a_minute_and_every_five_whoever_looks(world, how
     look_on(world, 40, controllers)
     assert world.phase() == "rolled_back"
     whats = [one.what for one in world.sink.events]
-    assert whats[-2:] == ["exposure_off", "rolled_back"]  # who heard that it is not off, hears
+    # Who heard that it is not off, hears; three controllers tell, and either may come first.
+    assert sorted(whats[-2:]) == ["exposure_off", "rolled_back"]
 
 
 @pytest.mark.rule("R2", "R4")

@@ -86,10 +86,10 @@ def test_kills_from_before_revives_could_wait_are_read_and_older_code_goes_on_wr
 
 
 @pytest.mark.rule("K6")
-def test_before_the_tables_are_upgraded_kills_work_and_their_announcements_wait(writer, change):
-    with writer.database.writing() as connection:
-        connection.execute(text("DROP TABLE downhaul_outbox_deliveries"))
-        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0003'"))
+def test_before_the_tables_are_upgraded_kills_work_and_their_announcements_wait(
+    writer, change, tmp_path
+):
+    forget_later_tables(writer.database, "0003", tmp_path)
     kill = writer.control.record_kill(Scope.parse("one"), change, killed=True)
     assert writer.control.kills() == [kill]
     outbox = writer.control.outbox

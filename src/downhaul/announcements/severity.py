@@ -66,10 +66,14 @@ EVENTS: Final[Mapping[str, Known]] = MappingProxyType(
         "completed": _INFO,
         "cancelled": _INFO,
         "metrics_found": _INFO,
+        "approved": _INFO,
+        "hook_confirmed": _INFO,
         # Rollouts that stand still
         "paused": _WARNING,
         "held": _WARNING,
         "metrics_lost": _WARNING,
+        "rejected": _WARNING,
+        "hook_waits": _WARNING,
         "stuck": _WORSE_ON_THE_WAY_BACK,
         "drift": _WORSE_ON_THE_WAY_BACK,
         "stopped": _WARNING,  # by a kill, which is critical itself
