@@ -80,14 +80,16 @@ class Traffic:
         self.windows: list = []
         self._clock = clock
 
-    def probe(self, flag, thresholds):
+    counts_users = True
+
+    def probe(self, flag, thresholds, *, users=False):
         self._answer()
 
     def watermark(self) -> int:
         self._answer()
         return self._clock.now()
 
-    def sample(self, flag, window, thresholds, *, preview=False) -> Sample:
+    def sample(self, flag, window, thresholds, *, preview=False, users_since=None) -> Sample:
         self._answer()
         self.windows.append(window)
         seconds = (window.until - window.since) / 1e6

@@ -3,7 +3,7 @@
 import pytest
 from rollout_world import TICK, Arm, plan_for
 
-from downhaul.analysis.model import Against, Check, Measure
+from downhaul.analysis.model import Against, Check, Count, Measure
 from downhaul.rollout.plan import OnUndecided
 
 CONTROL = Check(Measure.ERROR_RATE, against=Against.CONTROL)
@@ -118,3 +118,21 @@ def test_a_source_that_is_away_is_kept_as_a_look_that_saw_nothing(world):
     assert "the warehouse is closed" in look["error"]
     assert look["findings"] == []
     assert "the warehouse is closed" in look["hold"]
+
+
+@pytest.mark.rule("R6")
+def test_users_are_counted_once_a_step_has_settled(world, monkeypatch):
+    asked = []
+    sample = world.traffic.sample
+
+    def noted(flag, window, thresholds, *, users_since, **options):
+        asked.append((users_since, window))
+        return sample(flag, window, thresholds, **options)
+
+    monkeypatch.setattr(world.traffic, "sample", noted)
+    check = Check(Measure.ERROR_RATE, against=Against.CONTROL, count=Count.USERS)
+    started(world, 10, 50, bake=200.0, guardrails=(check,))
+    for _ in range(4):
+        world.tick()
+    begun = asked[0][1].since
+    assert {since for since, _ in asked} == {begun + 30_000_000}

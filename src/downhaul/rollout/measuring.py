@@ -23,6 +23,10 @@ _log: Final = logging.getLogger("downhaul.controller")
 
 _EVERY: Final = 60_000_000  # microseconds between two looks of which the second tells nothing new
 
+_SETTLES: Final = 30.0
+"""Seconds of a step in which nobody is counted as a user: what was served before the raise is still
+being logged then, and all of it by those who do not have the variant. A quarter of a short bake."""
+
 SourceFor = Callable[[Plan], MetricSource]
 
 
@@ -84,7 +88,10 @@ class Measuring:
         here = plan.steps[step]
         sample = None
         if until > evidence.cursor:
-            users: dict[str, Any] = {"users_since": evidence.begun} if plan.counts_users else {}
+            users: dict[str, Any] = {}
+            if plan.counts_users:
+                settling = min(_SETTLES, here.bake / 4)
+                users = {"users_since": evidence.begun + round(settling * 1_000_000)}
             sample = source.sample(
                 plan.flag,
                 Window(evidence.cursor, until),
