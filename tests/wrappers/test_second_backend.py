@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
@@ -63,7 +64,9 @@ def acme(tmp_path, monkeypatch):
         factory="acme_second:create",
         capabilities=frozenset({Capability.RESOLVE}),
     )
-    monkeypatch.setattr(registry, "BUILTIN", {**registry.BUILTIN, "acme": spec, "asked": asked})
+    builtin = {**registry.BUILTIN, "acme": spec, "asked": asked}
+    monkeypatch.setattr(registry, "BUILTIN", builtin)
+    monkeypatch.setattr(registry, "_PROVIDERS", replace(registry._PROVIDERS, builtin=builtin))
     yield
     sys.modules.pop("acme_second", None)
 

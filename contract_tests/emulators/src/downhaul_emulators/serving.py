@@ -180,7 +180,8 @@ class Emulator:
 
     def start(self) -> Self:
         """Listen. Once stopped, on the same port again."""
-        self._stopping.clear()
+        # A new one: who waits for the one that was stopped may look at it only after this.
+        self._stopping = threading.Event()
         server = ThreadingHTTPServer((self.host, self._port), _handler_of(self))
         server.daemon_threads = True
         self._server, self._port = server, server.server_port
