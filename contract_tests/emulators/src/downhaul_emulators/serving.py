@@ -88,10 +88,11 @@ class Withheld:
         with self._lock:
             self._waiting += 1
         self.came.set()
-        while not self._through.wait(_PATIENCE):
-            if stopping.is_set():
-                self.left()
-                return False
+        while not self._through.wait(_PATIENCE) and not stopping.is_set():
+            pass
+        if stopping.is_set():  # let through or not: what was under way there is lost with it
+            self.left()
+            return False
         return True
 
     def left(self) -> None:
