@@ -124,6 +124,12 @@ class SplitProvider(VendorProvider[Session]):
         """Serve ``variant`` to a share of users and the off variant to the rest."""
         return self._admin().rollout(key, variant, weight, change)
 
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for percentages and targets that Split can't keep."""
+        self._admin(Capability.READ).check(key, variant, weights, targets)
+
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make ``keys`` the targets of one variant; they leave the others."""
         return self._admin().targets(key, variant, keys, change)

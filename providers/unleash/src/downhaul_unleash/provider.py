@@ -165,6 +165,12 @@ class UnleashProvider(VendorProvider[Session]):
         """Set the percentage of the strategy that Downhaul keeps."""
         return self._managing(Capability.WRITE).set_rollout(key, variant, weight)
 
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for percentages and targets that Unleash can't keep."""
+        self._managing(Capability.READ).check(key, variant, weights, targets)
+
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set who always, or never, gets the flag."""
         return self._managing(Capability.WRITE).set_targets(key, variant, keys)
