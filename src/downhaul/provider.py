@@ -244,6 +244,15 @@ class FlagProvider:
         """Give ``variant`` ``weight`` thousandths of a percent of the flag's default split."""
         raise self._unsupported(Capability.WRITE)
 
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for what ``set_rollout`` or ``set_targets`` would refuse as the flag is.
+
+        Writes nothing. Override it where the backend refuses more than the flag itself can tell,
+        so that a rollout is told before it starts and not in the middle.
+        """
+
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make ``keys`` (of kind ``user``) the targets of one variant; they leave the others."""
         raise self._unsupported(Capability.WRITE)

@@ -343,3 +343,13 @@ def test_a_backend_that_refuses_a_percentage_beside_rules_is_lowered_whole_or_pu
     after = place.do(LOWER, at_once=at_once)
     assert after.on is on
     assert weight_of_variant(after, "on") == (0 if on else 10_000)
+
+
+@pytest.mark.rule("R7", "R8")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_lowering_never_raises_what_somebody_lowered_further(at_once):
+    less = with_rollout(SHOWN, "on", 1_000)
+    for action in (LOWER_ALL, replace(LOWER_ALL, obsolete=())):
+        after = Place(less).do(replace(action, weight=5_000), at_once=at_once)
+        assert weight_of_variant(after, "on") == 1_000
+        assert [one.keys for one in after.targets if one.variant == "on"] == [{"ana"}]

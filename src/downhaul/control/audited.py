@@ -109,6 +109,12 @@ class Audited(FlagProvider):
         """Return what the provider keeps now."""
         return self.inner.list()
 
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Ask the provider what it would refuse."""
+        self.inner.check_rollout(key, variant, weights, targets)
+
     def snapshot(self, key: str) -> ProviderSnapshot:
         """Return the provider's snapshot of a flag."""
         return self.inner.snapshot(key)

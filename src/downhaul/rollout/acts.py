@@ -62,7 +62,9 @@ def perform(
 
 def lowered(flag: Flag, variant: str, action: Action) -> Flag:
     """Return how the flag will look after an act that lowers it. Raises Refused."""
-    after = with_rollout(flag, variant, action.weight)
+    after = flag
+    if weight_of_variant(flag, variant) > action.weight:  # who lowered it further has a reason
+        after = with_rollout(flag, variant, action.weight)
     if action.leaving:
         after = with_targets(after, variant, targeted(flag, variant) - set(action.leaving))
     return without_segments(after, variant, action.obsolete, anywhere=True)
@@ -178,7 +180,9 @@ def _lower(
     """
     if not action.obsolete:
         try:
-            after = provider.set_rollout(flag.key, variant, action.weight, change)
+            after = flag
+            if weight_of_variant(flag, variant) > action.weight:
+                after = provider.set_rollout(flag.key, variant, action.weight, change)
             if action.leaving:
                 left = targeted(after, variant) - set(action.leaving)
                 after = provider.set_targets(flag.key, variant, left, change)

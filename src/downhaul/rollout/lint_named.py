@@ -20,11 +20,16 @@ _FEW: Final = 3  # names in a message
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a flag lives: what its provider can do, and the segments that it has."""
+    """Where a flag lives: what its provider can do, and the segments that it has.
+
+    ``refusal`` is what the provider would refuse of the plan in the middle of it: why, and what to
+    do.
+    """
 
     provider: str
     capabilities: frozenset[Capability]
     segments: Mapping[str, Segment]
+    refusal: tuple[str, str] | None = None
 
 
 def steps(plan: Plan) -> Iterator[Advice]:
@@ -87,7 +92,9 @@ def _deciding_before(plan: Plan, flag: Flag, variant: str) -> Iterator[Advice]:
 
 
 def at_place(plan: Plan, flag: Flag | None, place: Place) -> Iterator[Advice]:
-    """Yield what the provider makes of the segments that a plan names."""
+    """Yield what the provider makes of the plan, and of the segments that it names."""
+    if place.refusal is not None:
+        yield error("flag", *place.refusal)
     if not plan.segments:
         return
     path = _segments_path(plan)

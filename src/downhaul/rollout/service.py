@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downhaul.analysis.model import Counts, MetricSource, Window
 from downhaul.context import Context
 from downhaul.control.alerts import Alert
+from downhaul.control.describe import rising_variant
 from downhaul.control.desk import did_you_mean
 from downhaul.control.operator import Operator
 from downhaul.control.policy import need_a_name, need_right_to_promote_in_full
@@ -122,7 +123,7 @@ class Rollouts:
             flag,
             killed=None if flag is None else self._kill_of(flag),
             requests_per_hour=requests_per_hour,
-            place=self._place(plan),
+            place=self._place(plan, flag),
         )
         return (*self._metrics_advice(plan), *advice)
 
@@ -183,7 +184,7 @@ class Rollouts:
             )
         from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
 
-        advice = lint(plan, flag, place=self._place(plan))
+        advice = lint(plan, flag, place=self._place(plan, flag))
         wrong = [one for one in advice if one.severity is Severity.ERROR]
         if wrong:
             problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
@@ -564,14 +565,26 @@ class Rollouts:
 
         return with_latencies(plan, metric_source(self._operator, plan), _LATELY)
 
-    def _place(self, plan: Plan) -> Place:
+    def _place(self, plan: Plan, flag: Flag | None) -> Place:
         """Return where the flag lives; its segments are only asked for where some are named."""
         from downhaul.rollout.lint_named import Place  # noqa: PLC0415  (as the lint)
 
         provider = self._operator.provider
         known = bool(plan.segments) and Capability.SEGMENTS in provider.capabilities
         segments = provider.list().segments if known else {}
-        return Place(provider.name, provider.capabilities, segments)
+        return Place(provider.name, provider.capabilities, segments, self._refusal(plan, flag))
+
+    def _refusal(self, plan: Plan, flag: Flag | None) -> tuple[str, str] | None:
+        """Return what the provider would refuse of the plan, and what to do about it."""
+        variant = plan.variant or (None if flag is None else rising_variant(flag))
+        if flag is None or variant is None or variant not in flag.variants:
+            return None  # which the lint tells
+        weights = [one.weight for one in plan.steps if not one.preview]
+        try:
+            self._operator.provider.check_rollout(flag.key, variant, weights, plan.targets)
+        except Refused as error:
+            return error.message, error.hint or ""
+        return None
 
     def _kill_of(self, flag: Flag) -> Any:
         control = self._operator.control

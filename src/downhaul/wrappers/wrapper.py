@@ -98,6 +98,12 @@ class Wrapper(FlagProvider):
         """Set a variant's part of the default split."""
         return self.inner.set_rollout(key, variant, weight, change)
 
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Ask the inner provider what it would refuse."""
+        self.inner.check_rollout(key, variant, weights, targets)
+
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set the targets of a variant."""
         return self.inner.set_targets(key, variant, keys, change)

@@ -10,11 +10,11 @@ import pytest
 
 from downhaul import Flags
 from downhaul.backends.edits import weight_of_variant
-from downhaul.errors import DocumentError
+from downhaul.errors import DocumentError, Refused
 from downhaul.flag import Flag, Keys, Segment
 from downhaul.provider import Capability
 from downhaul.rollout.plan import Strategy
-from downhaul_contract_tests.backend import offers
+from downhaul_contract_tests.backend import Feature, offers
 from downhaul_contract_tests.base import CHANGE, Contract, needs
 from downhaul_contract_tests.case import Case, enabled
 from downhaul_contract_tests.machine import Machine, machine_over, named_first, plan_for
@@ -228,6 +228,28 @@ class RolloutsContract(Contract):
         (problem,) = refused.value.problems
         assert "no rules for segments" in problem.message
         assert "targeting keys" in (problem.hint or "")
+
+    @pytest.mark.rule("P6", "R1")
+    def test_a_step_that_the_backend_cannot_keep_is_refused_before_the_start(
+        self, case: Case, machine: Machine
+    ) -> None:
+        """A percentage that ``set_rollout`` would refuse is told of at once, and not half-way.
+
+        If this fails, check ``check_rollout``: it says what the backend refuses, and writes
+        nothing.
+        """
+        case.seed(_blue())
+        was = _kept(case)
+        plan = plan_for(_KEY, 10, 12.5, 100)
+        if not case.lacks(Feature.FINE_PERCENTAGES):
+            machine.provider.check_rollout(_KEY, "on", [12_500], ["bob"])
+            assert machine.rollouts.start(plan, "finer").state.live
+        else:
+            with pytest.raises(Refused):
+                machine.provider.check_rollout(_KEY, "on", [12_500], ["bob"])
+            with pytest.raises(DocumentError, match=r"12\.5 %"):
+                machine.rollouts.start(plan, "finer")
+        assert _kept(case) == was
 
     @pytest.mark.rule("E10", "R3", "R8")
     def test_a_portable_rollout_has_the_same_users_at_every_step(self, case: Case) -> None:

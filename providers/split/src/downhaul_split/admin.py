@@ -108,19 +108,32 @@ class Admin:
         """Serve a variant to a share of users, and the off variant to the rest."""
         with self._api.begin() as asking:
             before = self._read(asking, key)
-            before.treatment(variant)
-            if not 0 <= weight <= WHOLE:
-                message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
-                raise Refused(message, flag=key, hint="100 % are 100000")
-            rest = before.off(self._off.get(key))
-            if rest == variant:
-                message = f'"{variant}" has no other variant for the rest of the users'
-                raise Refused(message, flag=key, hint="set another default treatment in Split")
-            before.refuse_foreign_rules()
-            served = serves(key, variant, weight, rest, portable=key in self._portable)
+            served = self._served(before, variant, weight)
             operations = [_replace(name, value) for name, value in served.items()]
             wanted = {**before.kept, **_kept(before, **served)}
             return self._patch(asking, before, operations, wanted, change)
+
+    def check(self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]) -> None:
+        """Raise Refused for what a rollout would be refused."""
+        with self._api.begin() as asking:
+            before = self._read(asking, key)
+        for weight in weights:
+            self._served(before, variant, weight)
+        checked_keys(key, targets)
+
+    def _served(self, before: Stored, variant: str, weight: int) -> dict[str, Any]:
+        """Return what serves a variant to a share of users. Raises Refused."""
+        key = before.key
+        before.treatment(variant)
+        if not 0 <= weight <= WHOLE:
+            message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
+            raise Refused(message, flag=key, hint="100 % are 100000")
+        rest = before.off(self._off.get(key))
+        if rest == variant:
+            message = f'"{variant}" has no other variant for the rest of the users'
+            raise Refused(message, flag=key, hint="set another default treatment in Split")
+        before.refuse_foreign_rules()
+        return serves(key, variant, weight, rest, portable=key in self._portable)
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same request."""

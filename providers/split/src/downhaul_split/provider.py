@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -79,6 +80,12 @@ class SplitProvider(ManagingProvider[Session, Admin]):
             result = _result(known, kind, treatment, configuration, label, keyless=keyless)
             known.results[outcome] = result
         return result
+
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for percentages and targets that Split can't keep."""
+        self._managed(Capability.READ).check(key, variant, weights, targets)
 
 
 def _result(

@@ -157,19 +157,7 @@ class Admin:
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
             before = writing.read()
-            shape, flag = before.shape, self._flag(before)
-            check_weight(flag, weight)
-            serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
-            if variant != serving or variant not in flag.variants:
-                raise no_variant(flag, variant, serving)
-            refuse_defeat(key, shape)
-            rollout = rollout_of(
-                key,
-                weight,
-                portable=key in self._portable,
-                before=shape.rollout,
-                denies=shape.denies,
-            )
+            shape, rollout = before.shape, self._rollout(before, variant, weight)
             if shape.rollout is None:
                 wanted = [*before.strategies, rollout]
             else:
@@ -177,6 +165,26 @@ class Admin:
                     rollout if one["id"] == rollout["id"] else one for one in before.strategies
                 ]
             return self._flag(writing.apply(before, wanted, on=None))
+
+    def check(self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]) -> None:
+        """Raise Refused for what a rollout would be refused."""
+        with self._api.begin() as asking:
+            before = self._writing(asking, key).read()
+        for weight in weights:
+            self._rollout(before, variant, weight)
+        checked_keys(key, targets)
+
+    def _rollout(self, before: State, variant: str, weight: int) -> Strategy:
+        """Return our rollout strategy with a percentage. Raises Refused."""
+        key, shape, flag = before.key, before.shape, self._flag(before)
+        check_weight(flag, weight)
+        serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
+        if variant != serving or variant not in flag.variants:
+            raise no_variant(flag, variant, serving)
+        refuse_defeat(key, shape)
+        return rollout_of(
+            key, weight, portable=key in self._portable, before=shape.rollout, denies=shape.denies
+        )
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set who always gets the flag (its variant), or never does (its off variant)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.context import Context
@@ -125,6 +125,12 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
         if declared is not None and kind is FlagKind.STRING:
             return _result(known, declared, declared, reason)
         return _nothing(known, reason)
+
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for percentages and targets that Unleash can't keep."""
+        self._managed(Capability.READ).check(key, variant, weights, targets)
 
 
 def create(settings: Settings) -> UnleashProvider:
