@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("downhaul.controller")
 _ALL: Final = 1000  # ticks after which `--once` stops all the same
+_ONCE: Final = 50.0  # seconds after which it begins no other: cron comes again each minute
 _URGENT: Final = frozenset(
     {"rolling_back", "rolled_back", "reverting", "reverted", "latched", "stopped", "stuck",
      "killed", "drift", "paused", "metrics_lost", "not_rolled_back", "late_write"}
@@ -128,11 +130,14 @@ def run(
 
 
 def _once(session: Session, operator: Operator, controller: Controller) -> None:
-    """Look until nothing is due any more; say what was done."""
+    """Look until nothing is due any more, for a minute at most; say what was done."""
     claimed = acted = 0
     errors: list[str] = []
     unreachable = False
+    until = time.monotonic() + _ONCE
     for _ in range(_ALL):
+        if time.monotonic() > until:
+            break  # a backend that hangs makes due again what was just looked at
         report = controller.tick()
         claimed, acted = claimed + report.claimed, acted + report.acted
         errors += [one for one in report.errors if one not in errors]
@@ -140,6 +145,7 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
         if unreachable or not report.claimed:
             break
     if not unreachable:
+        controller.settle()
         controller.deliver()
         _leave(operator, controller)
     if session.as_json:

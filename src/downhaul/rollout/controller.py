@@ -204,13 +204,20 @@ class Controller:
             if report.claimed < self.batch:
                 break
         with suppress(DownhaulError):
-            self._switch_offs.look()
-            if self._late is not None:
-                self._late.look(at_all=True)
+            self.settle()
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
         return whole
+
+    def settle(self) -> None:
+        """Do once what :meth:`run` does beside its ticks at the backend: debts and late writes.
+
+        Raises Unreachable where the store is away.
+        """
+        self._switch_offs.look()
+        if self._late is not None:
+            self._late.look(at_all=True)
 
     def tick(self, *, only: str | None = None) -> TickReport:
         """Look once at every rollout that is due, or at ``only`` one, due or not."""
