@@ -11,6 +11,8 @@ import time
 import urllib.request
 
 import pytest
+from downhaul_emulators import LaunchDarklyEmulator
+from downhaul_emulators.launchdarkly import boolean
 
 from downhaul.cli.controller import JsonLines, TextLines, ToLog
 from downhaul.cli.stopping import stopped_by_signals
@@ -160,11 +162,7 @@ class Busy:
     def __init__(self, looks, errors=()):
         self.looks = looks
         self.errors = errors
-        self.delivered = 0
-        self.kills_looked_after = 0
-
-    def look_after_kills(self):
-        self.kills_looked_after += 1
+        self.settled = self.delivered = 0
 
     def tick(self):
         self.looks -= 1
@@ -174,6 +172,9 @@ class Busy:
 
     def ask_hooks(self):
         return 0
+
+    def settle(self):
+        self.settled += 1
 
     def deliver(self):
         self.delivered += 1
@@ -186,7 +187,45 @@ def test_once_goes_on_until_nothing_is_due(flag, monkeypatch):
     busy = Busy(3)
     monkeypatch.setattr("downhaul.rollout.service.controller_for", lambda *_a, **_k: busy)
     assert flag("controller", "run", "--once").stdout == "75 looks, 3 writes\n"
-    assert (busy.delivered, busy.kills_looked_after) == (1, 1)
+    assert busy.delivered == 1
+    assert busy.settled == 1
+
+
+def test_once_ends_within_a_minute_though_something_is_always_due(flag, monkeypatch):
+    monkeypatch.setattr("downhaul.cli.controller._ONCE", 0.2)
+    busy = Busy(10_000_000)
+    monkeypatch.setattr("downhaul.rollout.service.controller_for", lambda *_a, **_k: busy)
+    monkeypatch.setattr("downhaul.cli.controller._ALL", 10_000_000)
+    assert "looks" in flag("controller", "run", "--once").stdout
+    assert 0 < busy.looks < 10_000_000
+    assert busy.delivered == 1
+
+
+VENDOR = """
+[provider]
+url = "launchdarkly+{url}"
+sdk_key = "sdk-emulated"
+admin_token = "api-emulated"
+admin_url = "{url}"
+environment = "production"
+deadline = 0.5
+
+[control]
+url = "sqlite:///control.db"
+"""
+
+
+@pytest.mark.rule("K1")
+def test_once_does_at_the_vendor_what_kills_left_to_be_done(shell):
+    with LaunchDarklyEmulator() as service:
+        service.put(boolean("agent"))
+        (shell.folder / "downhaul.toml").write_text(VENDOR.format(url=service.url))
+        shell("db", "upgrade")
+        service.approvals = True
+        shell("kill", "agent", "--reason", "it burns", exit_code=5)
+        service.approvals = False
+        shell("controller", "run", "--once")
+        assert not service.flags["agent"]["on"]
 
 
 def test_once_says_each_error_once_and_fails(flag, monkeypatch):

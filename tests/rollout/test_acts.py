@@ -104,6 +104,22 @@ def test_a_raise_writes_the_part_alone_and_never_turns_on():
     assert not off.flag.on
 
 
+class PutOffMeanwhile(MemoryProvider):
+    """A provider at which somebody puts the flag off right after its share was set."""
+
+    def set_rollout(self, key, variant, weight, change):
+        super().set_rollout(key, variant, weight, change)
+        return self.switch_off(key, WHO)
+
+
+@pytest.mark.rule("R3", "R8")
+def test_a_start_of_a_flag_that_was_on_turns_it_on_for_nobody_who_put_it_off_meanwhile():
+    place = Place(with_rollout(RUNNING, "on", 3_000), PutOffMeanwhile)
+    with pytest.raises(DownhaulError, match="10 % and off, and 10 % was written"):
+        place.do(START)
+    assert not place.flag.on
+
+
 @pytest.mark.rule("R3")
 @pytest.mark.parametrize("action", [START, RAISE])
 def test_at_once_is_one_write_of_what_was_read_or_none(action):

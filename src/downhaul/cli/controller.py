@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("downhaul.controller")
 _ALL: Final = 1000  # ticks after which `--once` stops all the same
+_ONCE: Final = 50.0  # seconds after which it begins no other: cron comes again each minute
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -138,11 +140,14 @@ def _tell_of_sinks(session: Session) -> None:
 
 
 def _once(session: Session, operator: Operator, controller: Controller) -> None:
-    """Look until nothing is due any more; say what was done."""
+    """Look until nothing is due any more, for a minute at most; say what was done."""
     claimed = acted = 0
     errors: list[str] = []
     unreachable = asked = False
+    until = time.monotonic() + _ONCE
     for _ in range(_ALL):
+        if time.monotonic() > until:
+            break  # a backend that hangs makes due again what was just looked at
         report = controller.tick()
         claimed, acted = claimed + report.claimed, acted + report.acted
         errors += [one for one in report.errors if one not in errors]
@@ -154,7 +159,7 @@ def _once(session: Session, operator: Operator, controller: Controller) -> None:
                 break
             asked = True  # what they confirmed is due now
     if not unreachable:
-        controller.look_after_kills()
+        controller.settle()
         controller.deliver()
         _leave(operator, controller)
     if session.as_json:

@@ -143,13 +143,17 @@ def snapshot_from(data: Mapping[str, Any]) -> ProviderSnapshot:
 def _expose(
     provider: FlagProvider, flag: Flag, variant: str, action: Action, change: Change
 ) -> Flag:
-    """Set the weight, then the preview's targets, then ``on``: nobody is served on the way."""
+    """Set the weight, then the preview's targets, then ``on``: nobody is served on the way.
+
+    A flag that was on when it was read is never turned on: who put it off meanwhile meant it.
+    """
+    was_on = flag.on
     if weight_of_variant(flag, variant) != action.weight:
         flag = provider.set_rollout(flag.key, variant, action.weight, change)
     if action.targets is not None:
         audience = _audience(flag, variant, action.targets)
         flag = provider.set_targets(flag.key, variant, audience, change)
-    if action.operation is Operation.START and not flag.on:
+    if action.operation is Operation.START and not was_on and not flag.on:
         flag = provider.switch_on(flag.key, change)
     return flag
 

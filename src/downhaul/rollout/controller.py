@@ -210,14 +210,22 @@ class Controller:
                 if asked or not self.ask_hooks():
                     break
                 asked = True  # what they confirmed is due now
-        self.look_after_kills()
         with suppress(DownhaulError):
-            if self._late is not None:
-                self._late.look(at_all=True)
+            self.settle()
             self.deliver()
             self._store.leave(self.owner)
         self._sweep()
         return whole
+
+    def settle(self) -> None:
+        """Do once what :meth:`run` does beside its ticks at the backend: kills, and late writes.
+
+        Raises Unreachable where the store is away.
+        """
+        self._switch_offs.look()
+        self._endings.look()
+        if self._late is not None:
+            self._late.look(at_all=True)
 
     def look_after_kills(self) -> None:
         """Do once what kills left to be done at the backend, and what is due at their ends."""

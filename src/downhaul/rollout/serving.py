@@ -34,6 +34,7 @@ _HELP: Final[Mapping[str, str]] = {
     "errors": "Rollouts that could not be moved, counted once per look.",
     "unreachable": "Looks that could not reach the control store.",
     "unreadable": "Rollouts that this version can't read, counted once per look.",
+    "late_writes": "Writes of rollouts that were found to have arrived after their end.",
     "alerts": "Announcements that were delivered.",
     "alerts_failed": "Deliveries of announcements that failed.",
     "kills_ended": "Kills whose end came, lifted or asked about.",
