@@ -209,6 +209,7 @@ class _Rollouts:
     """The rows of rollouts as a controller sees them: the interface of RolloutStore."""
 
     environment = "model"
+    outbox = gates = None  # what is told decides nothing, and the plan has no gates
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._ask = dialogue.ask
