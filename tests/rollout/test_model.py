@@ -18,6 +18,7 @@ from downhaul import Flag
 from downhaul.rollout import acts, controller
 from downhaul.rollout.deciding import wayback
 from downhaul.rollout.late import LateWrites
+from downhaul.rollout.plan import Strategy
 
 pytestmark = pytest.mark.rule("R2", "R3", "R7", "R8")
 
@@ -42,10 +43,11 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-def model(kind, before, percents=(10, 50), **options):
+def model(kind, before, strategy=Strategy.CANARY, **options):
     on, percent = before
     flag = Flag.boolean("agent", on=on, percent=percent)
-    return Rules(Automaton(flag, percents, **KINDS[kind]), **options)
+    percents = (10, 50) if strategy is Strategy.CANARY else (100,)
+    return Rules(Automaton(flag, percents, strategy=strategy, **KINDS[kind]), **options)
 
 
 def broken(found):
@@ -62,12 +64,13 @@ def turned_on_late(rules):
     return [one for one in asks if json.loads(one.answers[0][1][1].state)["started_at"]]
 
 
-def see(record_property, kind, before, least, hands=ASKED, **may):
-    rules = model(kind, before)
+def see(record_property, kind, before, least, *, hands=ASKED, strategy=Strategy.CANARY, **may):
+    rules = model(kind, before, strategy)
     found = search(rules, rules.first(hands=hands, **may))
     record_property("worlds", len(found.worlds))
     record_property("ticks", rules.automaton.ran)
-    print(f"{kind}, {may}: {len(found.worlds)} worlds, {rules.automaton.ran} ticks")  # noqa: T201  (how much was looked at, for -s)
+    said = f"{kind}, {may}: {len(found.worlds)} worlds, {rules.automaton.ran} ticks"
+    print(said)  # noqa: T201  (how much was looked at, for -s)
     assert not [found.told(at) for at in broken(found)]
     assert not turned_on_late(rules)
     # What is not looked at proves nothing: there are at least so many.
@@ -89,6 +92,9 @@ QUICK = [
     ("compares", OFF, 1_000, {"crashes": 1}),
     ("compares", OFF, 1_000, {"faults": 1}),
     ("compares", ON, 400, {"hands": ("rollback", "edit")}),
+    ("plain", ON, 1_000, {"lapses": 1, "strategy": Strategy.BLUE_GREEN}),
+    ("plain", ON, 100, {"crashes": 1, "strategy": Strategy.BLUE_GREEN}),
+    ("compares", ON, 100, {"lapses": 1, "strategy": Strategy.BLUE_GREEN}),
     ("shared", OFF, 1_000, {"crashes": 2, "lapses": 2}),
     ("shared", ON, 1_000, {"crashes": 2, "lapses": 2}),
 ]
@@ -96,7 +102,10 @@ QUICK = [
 
 def _name(case):
     kind, (on, _), _, may = case
-    what = (f"{n}_{what}" if what != "hands" else "+".join(n) for what, n in may.items())
+    what = (
+        f"{n}_{what}" if isinstance(n, int) else n if isinstance(n, str) else "+".join(n)
+        for what, n in may.items()
+    )
     return "-".join([kind, "on" if on else "off", *what])
 
 
@@ -114,6 +123,7 @@ SLOW = [
     ("compares", OFF, 60_000, {"crashes": 1, "lapses": 1}),
     ("compares", ON, 60_000, {"crashes": 1, "lapses": 1}),
     ("compares", OFF, 60_000, {"faults": 1, "lapses": 1}),
+    ("plain", ON, 20_000, {"crashes": 1, "lapses": 1, "strategy": Strategy.BLUE_GREEN}),
     ("plain", OFF, 40_000, {"lapses": 1, "hands": ("rollback", "kill")}),
     ("plain", ON, 30_000, {"lapses": 1, "hands": ("pause", "rollback")}),
     ("plain", ON, 20_000, {"lapses": 1, "hands": ("rollback", "edit")}),

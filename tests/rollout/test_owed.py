@@ -1,6 +1,7 @@
 """What a kill could not do at the backend, a controller goes on trying (rule K1)."""
 
 import json
+import threading
 
 import pytest
 from rollout_world import WHO
@@ -276,3 +277,24 @@ def test_flags_that_can_not_be_listed_are_told(world, monkeypatch):
     result = kill(world, "tag:agents", vendor=True)
     assert result.at_provider is AtProvider.LEFT
     assert "its flags could not be listed: the vendor is away" in " ".join(result.warnings)
+
+
+@pytest.mark.rule("K1")
+def test_a_defect_in_one_look_is_not_the_end_of_them(world, monkeypatch, caplog):
+    looks, enough, stop = [], threading.Event(), threading.Event()
+
+    def look():
+        looks.append(1)
+        if len(looks) == 3:
+            enough.set()
+        message = "a defect of an SDK"
+        raise ZeroDivisionError(message)
+
+    monkeypatch.setattr(world.second, "interval", 0.01)
+    monkeypatch.setattr(world.second._switch_offs, "look", look)
+    pays = threading.Thread(target=world.second._pay, args=(stop,))
+    pays.start()
+    assert enough.wait(20)
+    stop.set()
+    pays.join(20)
+    assert "a look beside the rollouts failed" in caplog.text

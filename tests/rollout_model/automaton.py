@@ -22,7 +22,7 @@ from downhaul.overlay import KillRecord, Scope
 from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
 from downhaul.rollout.acts import snapshot_data
 from downhaul.rollout.controller import Controller
-from downhaul.rollout.plan import Plan, Step
+from downhaul.rollout.plan import Plan, Step, Strategy
 from downhaul.rollout.state import State
 from downhaul.store.rollouts import (
     Claim,
@@ -94,10 +94,18 @@ class Automaton:
     ``at_once`` says that the vendor compares and sets, ``shared`` that it is the store's database.
     """
 
-    def __init__(self, before: Flag, percents: tuple[float, ...], *, at_once: bool, shared: bool):
+    def __init__(
+        self,
+        before: Flag,
+        percents: tuple[float, ...],
+        *,
+        at_once: bool,
+        shared: bool,
+        strategy: Strategy = Strategy.CANARY,
+    ) -> None:
         self.before = before
         steps = tuple(Step(int(one * 1000), 0.0, 0.0) for one in percents)
-        self.plan = Plan("agent", "on", steps, unguarded="a model")
+        self.plan = Plan("agent", "on", steps, strategy, unguarded="a model")
         self.plan_data = self.plan.as_mapping()
         self.snapshot = ProviderSnapshot("agent", "vendor", "v0", flag_to_data(before), "then")
         self.at_once, self.shared = at_once, shared

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from downhaul.encoding import flag_from_data
+from downhaul.rollout.plan import Strategy
 
 from .automaton import Kept, flag_of, text_of
 from .worlds import Move, Rules, World, changed
@@ -93,6 +94,8 @@ class Promises:
         self._rules = rules
         self._first = first
         self._before = first.flag
+        # Blue-green goes back by a weight, which is no latch: a late one is seen and taken back.
+        self._armed = rules.automaton.plan.strategy is Strategy.BLUE_GREEN
 
     def is_at_rest(self, world: World) -> bool:
         """Whether it has ended, nothing is on the way, and the flag is as the end says.
@@ -103,7 +106,7 @@ class Promises:
         if world.net or any(world.controllers):
             return False
         if world.row.phase == "latched":
-            return not flag_of(world.flag).on
+            return self._armed or not flag_of(world.flag).on
         if world.row.live:
             return False
         if world.row.phase in ("rolled_back", "reverted"):
@@ -133,7 +136,7 @@ class Promises:
         off = world.row.phase == "latched" or (
             world.row.phase == "rolling_back" and state["act"] == "off"
         )
-        if not off or world.draft is not None:
+        if not off or world.draft is not None or self._armed:
             return True
         back = any(one.operation == "restore" for one in world.intents)
         starts = any(one.operation == "start" for one in world.intents)

@@ -340,6 +340,39 @@ def save_and_fail(store, held):
         raise InterruptedError
 
 
+@pytest.mark.rule("R7")
+def test_what_was_sent_and_not_seen_is_known_until_it_is_settled(store, clock):
+    row = create(store)
+    held = claim_one(store)
+    kinds = {name: store.intend(held, name, {}) for name in ("start", "raise", "off", "restore")}
+    settled = {
+        kinds["start"]: "missing",
+        kinds["raise"]: "confirmed",
+        kinds["off"]: "superseded",
+    }
+    store.save(held, saved("rolled_back", live=False, settled=settled))
+    assert {one.operation for one in store.intents(row.id, missing=True)} == {"start", "restore"}
+    assert {one.operation for one in store.intents(row.id, unsettled=True)} == {"restore"}
+    provider = store.existing(row.id).provider
+    assert store.unsure(provider, 60) == [row.id]
+    assert store.unsure("elsewhere", 60) == []
+    late = EventRow("late_write", "controller", "it came late", announce=True)
+    assert store.settle_late(row, [kinds["start"]], late)
+    assert not store.settle_late(row, [kinds["start"]], late)  # another was faster
+    assert [one.action for one in store.events(row.id)].count("late_write") == 1
+    assert store.unsure(provider, 60) == [row.id]
+    clock.advance(61)
+    assert store.unsure(provider, 60) == []
+    assert store.settle_late(row, [kinds["restore"]], late)
+    assert store.unsure(provider, 3600) == []
+
+
+def test_a_live_rollout_is_not_watched(store):
+    row = create(store)
+    store.intend(claim_one(store), "start", {})
+    assert store.unsure(row.provider, 60) == []
+
+
 def test_a_kept_lease_stays_the_owners_and_one_transaction_holds_flag_and_state(store, other):
     row = create(store)
     held = claim_one(store)

@@ -620,10 +620,13 @@ class Controller:
         if said or any(one.killed for one in words):
             return
         reason = f"rollout {row.id} is rolling back, and its backend is away: {why}"
-        with suppress(DownhaulError):
-            change = self._change(case, "kill", reason)
+        change = self._change(case, "kill", reason)
+        try:
             self._control.record_kill(Scope(ScopeKind.FLAG, row.flag), change, killed=True)
-            case.tell(Happening("killed", reason))  # the kill is announced with its own row
+        except DownhaulError as error:
+            _log.error("%s is exposed, and could not be killed yet: %s", row.flag, error)
+            return
+        case.tell(Happening("killed", reason))  # the kill is announced with its own row
 
     def _leave_alone(self, claim: Claim, error: Exception) -> None:
         """Give back a rollout that this code can't read, without touching it."""
@@ -688,20 +691,25 @@ class Controller:
 
     def _pay(self, stop: threading.Event) -> None:
         """Do at the backend what kills left to be done there, and what is due at their ends."""
-        while not stop.wait(min(1.0, self.interval)):
-            self.look_after_kills()
+        self._repeat(stop, self.look_after_kills)
 
     def _watch(self, stop: threading.Event) -> None:
         """Look after ended rollouts of which a write may arrive yet."""
-        while self._late is not None and not stop.wait(min(1.0, self.interval)):
-            with suppress(DownhaulError):  # the store is away, which the looks tell of
-                self._late.look()
+        if self._late is not None:
+            self._repeat(stop, self._late.look)
+
+    def _repeat(self, stop: threading.Event, look: Callable[[], object]) -> None:
+        """Look again and again; a defect in one look must not be the end of them."""
+        while not stop.wait(min(1.0, self.interval)):
+            try:
+                with suppress(DownhaulError):  # the store is away, which the ticks tell of
+                    look()
+            except Exception:  # noqa: BLE001  (a vendor's SDK may raise anything)
+                _log.exception("a look beside the rollouts failed")
 
     def _confirm(self, stop: threading.Event) -> None:
         """Ask the services that rollouts wait for."""
-        while not stop.wait(min(1.0, self.interval)):
-            with suppress(DownhaulError):  # the store is away, which the looks tell of
-                self._hooks.look()
+        self._repeat(stop, self._hooks.look)
 
     def _sweep(self) -> None:
         """Delete one piece of what the request log has kept long enough, if it is time to look."""
