@@ -100,6 +100,7 @@ PASSED_ON = {
     "control/drills.py",
     "control/kills.py",
     "rollout/controller.py",
+    "rollout/turn.py",
     "rollout/deciding/case.py",
     "rollout/ending.py",
     "rollout/gates/hooks.py",

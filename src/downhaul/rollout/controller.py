@@ -22,42 +22,37 @@ from typing import Any, Final
 
 from downhaul._version import __version__
 from downhaul.analysis.evidence import Evidence
-from downhaul.analysis.model import Finding
 from downhaul.control.alerts import Alert
 from downhaul.control.audited import audited
 from downhaul.control.courier import Courier
 from downhaul.encoding import flag_from_data, flag_to_data
-from downhaul.errors import DownhaulError, VersionConflict
+from downhaul.errors import DownhaulError
 from downhaul.flag import Flag
 from downhaul.overlay import KillRecord, Scope, ScopeKind
-from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
-from downhaul.rollout.acts import aim, as_kept, perform, snapshot_from, the_flag
+from downhaul.provider import Capability, Change, FlagProvider
+from downhaul.rollout.acts import aim, perform, snapshot_from
+from downhaul.rollout.backend import BackendFailed, Moved, at_the_backend, unmoved
 from downhaul.rollout.decide import decide
-from downhaul.rollout.deciding.case import Action, Asked, Decision, Happening, Operation, Seen
-from downhaul.rollout.deciding.moves import failed, retry_in
-from downhaul.rollout.deciding.overdue import remind
-from downhaul.rollout.deciding.wayback import exposure_off
-from downhaul.rollout.drift import Drift, drift_of, exposure_of, lies_between
+from downhaul.rollout.deciding.case import Asked, Decision, Happening, Seen
 from downhaul.rollout.ending import Endings
 from downhaul.rollout.gates import observing
 from downhaul.rollout.gates.facts import NOTHING, Facts
 from downhaul.rollout.gates.hooks import Hooks
+from downhaul.rollout.killed import covers, kill_since
 from downhaul.rollout.late import LateWrites
 from downhaul.rollout.leases import Held
-from downhaul.rollout.measuring import Measured, Measuring, SourceFor, look_of
+from downhaul.rollout.measuring import Measuring, SourceFor
 from downhaul.rollout.owed import SwitchOffs
 from downhaul.rollout.plan import Plan
 from downhaul.rollout.state import RETURNING, Act, State, Verb
+from downhaul.rollout.turn import Turn
 from downhaul.store.control import SqlControl
-from downhaul.store.gates import NewCall
 from downhaul.store.provider import SqlProvider
 from downhaul.store.rollouts import (
     ALIVE,
     MISSING,
     Claim,
     CommandRow,
-    EventRow,
-    IntentRow,
     LeaseLost,
     RolloutRow,
     Save,
@@ -401,7 +396,7 @@ class Controller:
 
     # One rollout
 
-    def _one(self, claim: Claim, around: _Around, started: float) -> _Turn | None:
+    def _one(self, claim: Claim, around: _Around, started: float) -> Turn | None:
         """Decide and act until nothing is left to do now; what then is not saved yet is returned.
 
         None for a rollout that this code can't read, and leaves alone.
@@ -419,7 +414,7 @@ class Controller:
             _log.warning("rollout %s counts anew: the store's clock went back", claim.row.id)
             kept = None
         evidence = kept or Evidence(state.step, claim.now, begun=claim.now)
-        case = _Turn(claim, plan, state, snapshot, was, evidence)
+        case = Turn(claim, plan, state, snapshot, was, evidence)
         case.now = claim.now
         case.holds(kept)
         asked = case.asked(around.commands.get(claim.row.id, ()))
@@ -440,12 +435,12 @@ class Controller:
         return case
 
     def _observe(
-        self, case: _Turn, around: _Around, asked: tuple[Asked, ...], *, first: bool
+        self, case: Turn, around: _Around, asked: tuple[Asked, ...], *, first: bool
     ) -> Seen:
         row = case.claim.row
         flag, unreachable = None, ""
         try:
-            with _at_the_backend():
+            with at_the_backend():
                 if first and around.flags is not None:
                     found = around.flags.get(row.flag)
                     if isinstance(found, DownhaulError):
@@ -453,7 +448,7 @@ class Controller:
                     flag = found
                 else:
                     flag = self._provider.get(row.flag)
-        except _BackendFailed as error:
+        except BackendFailed as error:
             unreachable = error.message
         if first:
             if not unreachable:
@@ -469,7 +464,7 @@ class Controller:
             flag=flag,
             snapshot=case.was,
             unreachable=unreachable,
-            kill=_killed(around.kills, flag or case.was, row.created_at),
+            kill=kill_since(around.kills, flag or case.was, row.created_at),
             findings=case.findings,
             metrics_error=case.metrics_error,
             asked=asked,
@@ -478,7 +473,7 @@ class Controller:
             missing=() if flag is None else case.yet_to_come(flag, ours=ours),
         )
 
-    def _gates(self, case: _Turn, around: _Around, flag: Flag | None) -> Facts:
+    def _gates(self, case: Turn, around: _Around, flag: Flag | None) -> Facts:
         """Return what the gates are looked at with. No way back looks at any."""
         if not case.plan.gates or case.state.phase in RETURNING:
             return NOTHING
@@ -490,13 +485,13 @@ class Controller:
         row = case.claim.row
         return observing.facts_of(self._store, row, case.plan, flag, around.gates, known)
 
-    def _answers(self, case: _Turn) -> bool:
+    def _answers(self, case: Turn) -> bool:
         """Return whether the metric source answers; before the start nobody measured yet."""
         if case.state.started_at:
             return case.findings is not None
         return self._measuring.answers(case.plan)
 
-    def _recognise(self, case: _Turn, flag: Flag | None) -> None:
+    def _recognise(self, case: Turn, flag: Flag | None) -> None:
         """Find what an earlier controller had sent when it ended, and whether it arrived."""
         if self._shared:
             return
@@ -515,7 +510,7 @@ class Controller:
                     continue
             case.missing.append(intent)
 
-    def _measure(self, case: _Turn, around: _Around) -> None:
+    def _measure(self, case: Turn, around: _Around) -> None:
         """Take in what is new since the last look, and judge; no findings if the source is away."""
         plan, state = case.plan, case.state
         if not plan.checks or not state.started_at or state.phase in RETURNING:
@@ -524,28 +519,28 @@ class Controller:
         case.measured(self._measuring.look(plan, state.step, case.evidence, around.watermarks))
 
     def _act(
-        self, case: _Turn, around: _Around, decision: Decision, seen: Seen, started: float
+        self, case: Turn, around: _Around, decision: Decision, seen: Seen, started: float
     ) -> bool:
         """Write what was decided, and keep the state that follows; return whether it was done."""
         if self._left(started) < self.lease * _MARGIN:
             self._store.renew(case.claim, self.lease)
         try:
             if self._shared is not None:
-                with _at_the_backend():  # which is the store itself
+                with at_the_backend():  # which is the store itself
                     self._act_in_one(self._shared, case, decision, seen)
             else:
                 self._act_with_intent(case, decision, seen)
-        except _Moved:
+        except Moved:
             case.due_in = 0.0
             return False
-        except _BackendFailed as error:
+        except BackendFailed as error:
             case.fail(error.message, seen.now)
             self._hold_the_line(case, around, error.message)
             return False
         case.acts += 1
         return True
 
-    def _act_in_one(self, backend: Shared, case: _Turn, decision: Decision, seen: Seen) -> None:
+    def _act_in_one(self, backend: Shared, case: Turn, decision: Decision, seen: Seen) -> None:
         """Change the flag and the rollout's state in one transaction: nothing is in between."""
         assert decision.action is not None  # noqa: S101  (the caller looked)
         claim, action = case.claim, decision.action
@@ -553,7 +548,7 @@ class Controller:
         self._points("before_write", claim.row.id)
         with self._store.holding(claim) as connection:
             provider = backend.within(connection)
-            flag = _unmoved(provider, action, seen, held=True)
+            flag = unmoved(provider, action, seen, held=True)
             after = perform(provider, flag, case.plan.variant, action, case.snapshot, change)
             self._points("within_write", claim.row.id)
             self._store.note_intent(
@@ -564,11 +559,11 @@ class Controller:
         case.become(following)
         self._points("after_write", claim.row.id)
 
-    def _act_with_intent(self, case: _Turn, decision: Decision, seen: Seen) -> None:
+    def _act_with_intent(self, case: Turn, decision: Decision, seen: Seen) -> None:
         """Write down what is meant, do it at the provider, read back, and save."""
         assert decision.action is not None  # noqa: S101  (the caller looked)
         claim, action = case.claim, decision.action
-        with _at_the_backend():  # which may be unable to take it
+        with at_the_backend():  # which may be unable to take it
             meant = None if seen.flag is None else aim(seen.flag, case.plan.variant, action)
         intent = self._store.intend(
             claim,
@@ -585,8 +580,8 @@ class Controller:
         renewed = time.monotonic()
         self._points("before_write", claim.row.id)
         try:
-            with _at_the_backend():
-                flag = _unmoved(self._provider, action, seen, held=False)
+            with at_the_backend():
+                flag = unmoved(self._provider, action, seen, held=False)
                 self._need_time(claim, renewed)
                 after = perform(
                     self._provider,
@@ -597,7 +592,7 @@ class Controller:
                     change,
                     at_once=Capability.COMPARE_AND_SET in self._provider.capabilities,
                 )
-        except _Moved:
+        except Moved:
             case.settled[intent] = "superseded"
             raise
         self._points("after_write", claim.row.id)
@@ -606,7 +601,7 @@ class Controller:
         self._store.save(claim, following.save())
         case.become(following)
 
-    def _hold_the_line(self, case: _Turn, around: _Around, why: str) -> None:
+    def _hold_the_line(self, case: Turn, around: _Around, why: str) -> None:
         """Kill the flag where its backend can't be told to put it off (rules R4, K1).
 
         The overlay lives in the control store, which is another place than the backend that is
@@ -615,7 +610,7 @@ class Controller:
         state, row = case.state, case.claim.row
         if self._shared or state.phase not in RETURNING or state.act is Act.OFF:
             return
-        words = [one for one in around.kills if _covers(one, case.was)]
+        words = [one for one in around.kills if covers(one, case.was)]
         said = state.failures > 1 and any(one.sequence > state.failed_at for one in words)
         if said or any(one.killed for one in words):
             return
@@ -647,7 +642,7 @@ class Controller:
         return _Around(commands, kills, flags, gates)
 
     def _change(
-        self, case: _Turn, operation: str, reason: str = "", *, step: int | None = None
+        self, case: Turn, operation: str, reason: str = "", *, step: int | None = None
     ) -> Change:
         row = case.claim.row
         number = (case.state.step if step is None else step) + 1
@@ -659,13 +654,13 @@ class Controller:
         return self.lease - (time.monotonic() - started)
 
     def _need_time(self, claim: Claim, renewed: float) -> None:
-        """Raise _Moved where we were stopped for so long that another may have gone on."""
+        """Raise Moved where we were stopped for so long that another may have gone on."""
         held = self._held.get((claim.row.id, claim.epoch))
         if held is not None:
             renewed = max(renewed, held.renewed)
         if self._left(renewed) < self.lease * _MARGIN:
             message = f"the lease of rollout {claim.row.id} has nearly ended"
-            raise _Moved(message, flag=claim.row.flag)
+            raise Moved(message, flag=claim.row.flag)
 
     def _unreachable(self, error: DownhaulError, owner: str) -> TickReport:
         if error.message not in self._errors.values():
@@ -743,14 +738,6 @@ def _begin(name: str, target: Callable[..., None], *words: Any) -> threading.Thr
     return thread
 
 
-class _Moved(DownhaulError):
-    """The flag is not as it was when it was decided upon. Nothing was written."""
-
-
-class _BackendFailed(DownhaulError):
-    """The backend did not answer, or refused."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Around:
     """What all rollouts of a tick share."""
@@ -772,224 +759,6 @@ class _Outcome:
     pending: tuple[Claim, Save] | None = None
 
 
-class _Turn:
-    """One rollout within a tick: its state as it moves, and what is to be saved with it."""
-
-    def __init__(
-        self,
-        claim: Claim,
-        plan: Plan,
-        state: State,
-        snapshot: ProviderSnapshot,
-        was: Flag,
-        evidence: Evidence,
-    ) -> None:
-        self.claim = claim
-        self.plan = plan
-        self.state = state
-        self.snapshot = snapshot
-        self.was = was
-        self.evidence = evidence
-        self._kept: Evidence | None = None  # what the row holds already
-        self.put_off = False  # found to be, by a controller that ended before it could tell
-        self.now = 0
-        self.acts = 0
-        self.due_in = 0.0
-        self.saved = False
-        self.findings: tuple[Finding, ...] | None = ()
-        self.metrics_error = ""
-        self.settled: dict[str, str] = {}
-        self.missing: list[IntentRow] = []  # writes that were sent, and may arrive yet
-        self._events: list[Happening] = []
-        self._done: dict[int, str] = {}
-        self._calls: tuple[NewCall, ...] = ()
-        self.acts_left = False
-        self._measured: Measured | None = None
-        self._look: Mapping[str, Any] | None = None
-
-    def measured(self, found: Measured) -> None:
-        """Take in what the metric source brought."""
-        self.evidence, self.findings, self.metrics_error = (
-            found.evidence,
-            found.findings,
-            found.error,
-        )
-        self._measured = found
-
-    def holds(self, evidence: Evidence | None) -> None:
-        """Remember that the row holds this evidence, and need not be given it again."""
-        self._kept = evidence
-
-    def asked(self, rows: Sequence[CommandRow]) -> tuple[Asked, ...]:
-        """Return what people ask. A verb that only another version knows is refused."""
-        known = [one for one in rows if one.verb in _VERBS]
-        for one in rows:
-            if one not in known:
-                self._done[one.id] = f"refused: this version knows no {one.verb}"
-        return tuple(map(_asked, known))
-
-    def recognises(self, intent: IntentRow, flag: Flag, *, whole: bool, ours: bool) -> bool:
-        """Return whether what was intended arrived.
-
-        What was cut off in the middle is ours too, unless the backend takes only ``whole`` writes:
-        there, what lies between is somebody else's. A backend whose evaluator is not ``ours``
-        shows a split by its own hash.
-        """
-        variant = self.plan.variant
-        match intent.operation:
-            case Operation.START | Operation.RAISE:
-                if self.state.desired is None or intent.detail.get("aim") is None:
-                    return False
-                meant = flag_from_data(intent.detail["aim"])
-                if not ours:
-                    meant = as_kept(flag, meant)
-                arrived = drift_of(meant, flag, variant) is Drift.NONE
-                before = flag_from_data(self.state.desired)
-                if arrived or (not whole and lies_between(before, meant, flag)):
-                    self.state = replace(self.state, desired=flag_to_data(flag))
-                return arrived
-            case Operation.OFF | Operation.LOWER:
-                self.put_off = exposure_of(flag, variant) <= float(intent.detail.get("weight", 0))
-                return self.put_off
-            case _:
-                return drift_of(self.was, flag, variant) is Drift.NONE
-
-    def yet_to_come(self, flag: Flag, *, ours: bool) -> tuple[Flag, ...]:
-        """Return what the writes that are missing would make of the flag."""
-        meant = [one.detail["aim"] for one in self.missing if one.detail.get("aim") is not None]
-        flags = map(flag_from_data, meant)
-        return tuple(one if ours else as_kept(flag, one) for one in flags)
-
-    def take(self, decision: Decision) -> None:
-        """Take in a decision; its action, if any, is still to be done."""
-        if self._measured is not None:
-            look = look_of(self.plan, self.state, self._measured, decision)
-            if look is not None:
-                self._look = look
-                self.evidence = replace(self.evidence, told=self.evidence.cursor)
-            self._measured = None
-        self.state = decision.state
-        self.due_in = decision.due_in
-        self._events += decision.happened
-        self._calls = tuple(
-            NewCall(one.hook, one.door.step, one.door.since) for one in decision.calls
-        )
-        if self.put_off and self.state.act is Act.OFF:
-            self.put_off = False
-            self.tell(exposure_off(self.state))
-            self.state = replace(self.state, failed_at=0, told_at=0)
-        self._done |= {
-            number: f"refused: {words}" if number in decision.refused else words
-            for number, words in decision.done.items()
-        }
-        if decision.fresh:
-            self.evidence = self.evidence.for_step(self.state.step, self.now)
-            self.findings = () if not self.plan.checks else self.findings
-        self.saved = False
-
-    def followed(self, decision: Decision, after: Flag) -> _Turn:
-        """Return this turn as it is once the action was seen to be done."""
-        assert decision.action is not None  # noqa: S101  (the caller looked)
-        assert decision.then is not None  # noqa: S101  (an action has one)
-        turn = _Turn(self.claim, self.plan, decision.then, self.snapshot, self.was, self.evidence)
-        turn.now, turn.acts, turn.due_in = self.now, self.acts, decision.due_in
-        turn.settled = dict(self.settled)
-        turn.missing = self.missing
-        turn._events = [*self._events, *decision.afterwards]
-        turn._done = dict(self._done)
-        turn._kept = self._kept
-        turn._look = self._look
-        turn.acts_left = True
-        if decision.action.operation in (Operation.START, Operation.RAISE):
-            turn.state = replace(turn.state, desired=flag_to_data(after))
-            turn.evidence = self.evidence.for_step(turn.state.step, self.now)
-        return turn
-
-    def become(self, other: _Turn) -> None:
-        """Be the turn that was saved; what it told is told."""
-        self.state, self.evidence = other.state, other.evidence
-        self.holds(other.evidence)
-        self.due_in = other.due_in
-        self.settled, self._events, self._done, self._look = {}, [], {}, None
-        self.saved = self.state.phase not in RETURNING
-
-    def fail(self, why: str, now: int) -> None:
-        """Keep account of an action that was not done."""
-        before = self.state.failures
-        self.state = failed(self.state, why, now)
-        self.due_in = retry_in(self.state)
-        self.saved = False
-        if before + 1 == _STUCK:
-            self.tell(Happening("stuck", f"{_STUCK} tries failed: {why}", announce=True))
-        self.state, told = remind(self.plan, self.state, why, now)
-        self._events += told
-
-    def tell(self, happening: Happening) -> None:
-        """Add to the history."""
-        self._events.append(happening)
-
-    def save(self) -> Save:
-        """Return all that is to be committed. Between the acts of the way back the lease stays."""
-        return Save(
-            self.state.as_mapping(),
-            self.state.phase.value,
-            live=self.state.live,
-            due_in=self.due_in,
-            evidence=None if self.evidence is self._kept else self.evidence.as_mapping(),
-            events=[
-                EventRow(
-                    one.action,
-                    one.actor or "controller",
-                    one.reason,
-                    {"variant": self.plan.variant, "phase": self.state.phase.value, **one.detail},
-                    announce=one.announce,
-                )
-                for one in self._events
-            ],
-            done=self._done,
-            settled=self.settled,
-            look=self._look,
-            keep=self.acts_left and self.state.phase in RETURNING,
-            calls=self._calls,
-        )
-
-
-_VERBS: Final = frozenset(one.value for one in Verb)
-_STUCK: Final = 3  # failures in a row after which people hear of it
-
-
-def _unmoved(provider: FlagProvider, action: Action, seen: Seen, *, held: bool) -> Flag:
-    """Return the flag, if it is as it was when it was decided upon. Raises _Moved.
-
-    To take the exposure off is right however the flag looks (rule R8), where the claim is ``held``
-    for certain; one whose lease ended meanwhile could put off what another has restored.
-    """
-    key = seen.snapshot.key
-    flag = the_flag(provider, key)
-    if held and action.operation in (Operation.OFF, Operation.LOWER):
-        return flag
-    if seen.flag is None or flag.version != seen.flag.version:
-        raise _Moved(f'"{key}" was changed meanwhile', flag=key)
-    return flag
-
-
-@contextmanager
-def _at_the_backend() -> Iterator[None]:
-    """Tell what goes wrong at the backend, a plugin's defects too, from all else that does."""
-    try:
-        yield
-    except (LeaseLost, _Moved):
-        raise
-    except VersionConflict as error:  # somebody wrote between the look and the write
-        raise _Moved(error.message) from error
-    except DownhaulError as error:
-        raise _BackendFailed(error.message) from error
-    except Exception as error:
-        _log.exception("the backend's provider failed")
-        message = f"{type(error).__name__}: {error}"
-        raise _BackendFailed(message) from error
-
-
 def _evidence(row: RolloutRow) -> Evidence | None:
     """Return the evidence as it is kept; None for a new rollout, or where it can't be read."""
     if not row.evidence:
@@ -999,45 +768,3 @@ def _evidence(row: RolloutRow) -> Evidence | None:
     except (KeyError, TypeError, ValueError) as error:
         _log.error("the evidence of rollout %s can't be read: %s", row.id, error)
         return None
-
-
-def _asked(row: CommandRow) -> Asked:
-    return Asked(
-        id=row.id,
-        verb=Verb(row.verb),
-        step=row.step,
-        actor=row.actor,
-        reason=row.reason,
-        overwrite=bool(row.options.get("overwrite", False)),
-        marked=row.marked,
-    )
-
-
-def _killed(kills: Sequence[KillRecord], flag: Flag, since: int) -> str:
-    """Return the kill of the flag that stands, or that was recorded since the rollout began.
-
-    A kill that was lifted before anybody looked ended the rollout all the same (rule K5).
-    """
-    covering = [one for one in kills if _covers(one, flag)]
-    standing = [one for one in covering if one.killed]
-    # A revive that found no kill here says that it lifts those of other stores; it ended nothing.
-    lifted = [
-        one
-        for one in covering
-        if not one.killed and one.sequence > since and one.lifts != one.sequence
-    ]
-    for one in (*standing, *lifted):
-        return f"{one.scope} by {one.actor}: {one.reason}"
-    return ""
-
-
-def _covers(record: KillRecord, flag: Flag) -> bool:
-    match record.scope.kind:
-        case ScopeKind.FLAG:
-            return record.scope.name == flag.key
-        case ScopeKind.TAG:
-            return record.scope.name in flag.tags
-        case ScopeKind.EVERYTHING:
-            return True
-        case ScopeKind.SWITCH:
-            return False
