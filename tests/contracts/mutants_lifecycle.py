@@ -99,6 +99,7 @@ class CanMoreThanItSays(MemoryProvider):
     "test_a_ring_may_be_a_segment",
     "test_a_rollback_by_hand_takes_everything_back_exactly",
     "test_a_rollout_climbs_step_by_step_and_is_completed",
+    "test_a_step_that_the_backend_cannot_keep_is_refused_before_the_start",
     "test_a_snapshot_can_be_kept_as_text",
     "test_a_snapshot_is_restored_exactly",
     "test_a_snapshot_of_nothing_and_one_of_somebody_else_are_refused",
