@@ -10,6 +10,9 @@ from dataclasses import replace
 import pytest
 from rollout_world import BAKE, LEASE, TICK, WHO, World, plan_for, store_at
 
+from downhaul.flag import Keys, Segment
+from downhaul.rollout.plan import Step, Strategy
+
 from .controllers import Controllers, Place
 
 pytestmark = [pytest.mark.fault, pytest.mark.rule("R2")]
@@ -312,3 +315,58 @@ def test_a_change_by_hand_at_any_point_of_a_way_back_leaves_nobody_exposed(
             assert same(kept, was), point
         begun = world.told().index("rolling_back")
         assert "raised" not in world.told()[begun:]
+
+
+# --- users and segments that are named
+
+
+def rings():
+    """Return a plan that names users, then a segment, and then serves everybody."""
+    plan = plan_for("agent", 100, strategy=Strategy.RINGS)
+    ring = Step(3_000, BAKE, 3 * BAKE, preview=True)
+    named = (replace(ring, targets=("ana", "ben")), replace(ring, segments=("staff",)))
+    return replace(plan, steps=(*named, *plan.steps))
+
+
+def names(flag):
+    users = {key for one in flag.targets if one.variant == "on" for key in one.keys}
+    return users | {name for rule in flag.rules for name in rule.clauses[0].values}
+
+
+NAMING = [
+    pytest.param(kind, step, point, marks=[pytest.mark.postgres] if kind == "postgresql" else [])
+    for kind in ("sqlite", "postgresql", "apart")
+    for step in (0, 1, 2)
+    for point in ("intended" if kind == "apart" else "within_write", *WRITING)
+]
+
+
+@pytest.mark.rule("R3")
+@pytest.mark.parametrize("kind, step, point", NAMING)
+def test_a_controller_killed_while_it_names_somebody_is_followed_by_another(
+    controllers, place_of, world_at, kind, step, point
+):
+    place = place_of(kind)
+    world = world_at(place)
+    world.provider.put_segment(Segment("staff", (Keys(frozenset({"eve"})),)), WHO)
+    was = world.flag(percent=3, on=False, allow=["zoe"], deny=["ben"])
+    world.rollouts.start(rings())
+    for _ in range(step):
+        world.go(lambda: world.state().entered and world.state().baked >= BAKE - TICK)
+        world.clock.advance(TICK)
+    pid = controllers.begin(place, at=point, nth=1, signal=signal.SIGKILL)
+    assert controllers.wait(pid)["killed"] == signal.SIGKILL
+    world.clock.advance(LEASE + 1)
+    reached = [names(world.kept())]
+    while world.phase() != "completed":
+        world.tick()
+        if names(world.kept()) != reached[-1]:
+            reached.append(names(world.kept()))
+    us = {"ana", "ben", "zoe"}
+    every = [{"zoe"}, us, us | {"staff"}, us]
+    assert reached in (every[step:], every[step + 1 :])  # whether or not the write had arrived
+    assert world.percent() == 100
+    assert world.told() == ["planned", "started", "raised", "raised", "completed"]
+    assert world.store.intents(world.rollouts.get("agent").id, unsettled=True) == []
+    world.rollouts.revert("agent", "worse")
+    assert same(world.kept(), was)

@@ -70,7 +70,7 @@ def see(record_property, kind, before, least, *, hands=ASKED, strategy=Strategy.
     record_property("worlds", len(found.worlds))
     record_property("ticks", rules.automaton.ran)
     said = f"{kind}, {may}: {len(found.worlds)} worlds, {rules.automaton.ran} ticks"
-    print(said)  # noqa: T201  (how much was looked at, for -s)
+    print(said)  # noqa: T201  (for -s)
     assert not [found.told(at) for at in broken(found)]
     assert not turned_on_late(rules)
     # What is not looked at proves nothing: there are at least so many.
@@ -102,10 +102,8 @@ QUICK = [
 
 def _name(case):
     kind, (on, _), _, may = case
-    what = (
-        f"{n}_{what}" if isinstance(n, int) else n if isinstance(n, str) else "+".join(n)
-        for what, n in may.items()
-    )
+    said = {name: "+".join(n) if isinstance(n, tuple) else n for name, n in may.items()}
+    what = (f"{name}_{n}" for name, n in said.items())
     return "-".join([kind, "on" if on else "off", *what])
 
 

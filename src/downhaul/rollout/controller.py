@@ -301,6 +301,8 @@ class Controller:
             self._points("claimed", claim.row.id)
             with self._holding(claim):
                 case = self._one(claim, around, started)
+            if self._late is not None and case is not None and not case.state.live:
+                self._late.soon()
             if case is None or case.saved:
                 self._points("saved", claim.row.id)
                 return _Outcome(0 if case is None else case.acts)

@@ -43,7 +43,8 @@ LATE: Final = "late_write"
 
 _FRESH: Final = 120.0  # seconds for which it is looked at often ...
 _OFTEN: Final = 2.0  # ... which is each so many seconds ...
-_SELDOM: Final = 30.0  # ... and after that each so many; also between looks for what others ended
+_SELDOM: Final = 30.0  # ... and after that each so many
+_REFRESH: Final = 10.0  # seconds between two looks for what others ended
 _RISING: Final = frozenset({Operation.START, Operation.RAISE})
 _BACK: Final = frozenset({Phase.ROLLED_BACK, Phase.REVERTED})
 
@@ -129,7 +130,7 @@ class LateWrites:
         if at_all or now >= self._refresh_at:
             unsure = self._store.unsure(self._provider.name, WATCHED)
             self._watched = {one: self._watched.get(one, (now, now)) for one in unsure}
-            self._refresh_at = now + _SELDOM
+            self._refresh_at = now + _REFRESH
         found = 0
         for rollout, (since, due) in tuple(self._watched.items()):
             if at_all or now >= due:
@@ -137,6 +138,10 @@ class LateWrites:
                 self._watched[rollout] = (since, now + pause)
                 found += self.look_at(rollout)
         return found
+
+    def soon(self) -> None:
+        """Look for what ended with the next look: something has, just now."""
+        self._refresh_at = 0.0
 
     def look_at(self, rollout: str) -> bool:
         """Look whether a write of an ended rollout came late, and do what is to be done then.
