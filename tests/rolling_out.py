@@ -14,6 +14,7 @@ from downhaul import Flags
 from downhaul.config import Declaration, RolloutMode
 from downhaul.control.results import AtProvider
 from downhaul.provider import FlagProvider
+from downhaul.result import Reason
 
 USERS = [f"user-{number}" for number in range(2_000)]
 
@@ -76,6 +77,16 @@ class RollsOut:
         world.go_to("completed")
         assert shares == sorted(shares)
         assert len(shares) == 3
+
+    @pytest.mark.rule("R10", "E10")
+    def test_requests_of_both_arms_are_known_to_be_of_a_split(self, world, vendor, served):
+        """Only those form arms: what is known for a target or a rule would be no data."""
+        world.rollouts.start(plan_for("agent", 50), "out it goes")
+        world.go(lambda: world.percent() == 50)
+        vendor.service.wait_for(lambda: abs(len(served()) / 20 - 50) < 4)
+        results = [world.flags.evaluate("agent", user, False) for user in USERS[:200]]
+        assert {one.value for one in results} == {True, False}
+        assert {one.reason for one in results} == {Reason.SPLIT}
 
     @pytest.mark.rule("R4", "R8")
     def test_a_bad_version_is_taken_back_and_the_flag_is_exactly_as_it_was(

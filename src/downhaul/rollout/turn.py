@@ -164,6 +164,10 @@ class Turn:
         if decision.action.operation in (Operation.START, Operation.RAISE):
             turn.state = replace(turn.state, desired=flag_to_data(after))
             turn.evidence = self.evidence.for_step(turn.state.step, self.now)
+            if self.plan.steps[
+                self.state.step
+            ].preview:  # whom somebody chose proves nothing of all
+                turn.evidence = replace(turn.evidence, progress={})
         return turn
 
     def become(self, other: Turn) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downhaul.flag import Flag, FlagKind, Prerequisite
+from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
 
 _LONGEST: Final = 100  # characters of a value that serves as its own name
@@ -65,7 +66,12 @@ def known_of(raw: Mapping[str, Any]) -> Known:
             version=str(raw.get("version", "")),
         ),
         names=names,
-        shares=frozenset(place for place, serves in places.items() if _is_share(serves)),
+        shares=frozenset(
+            [
+                *(place for place, serves in places.items() if _is_share(serves)),
+                *_portable(str(raw["key"]), rules),
+            ]
+        ),
         plain=not any(raw.get(part) for part in _PARTS),
     )
 
@@ -129,6 +135,17 @@ def _type(value: Any) -> FlagKind:
     if isinstance(value, (int, float)):
         return FlagKind.NUMBER
     return FlagKind.OBJECT
+
+
+def _portable(key: str, rules: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places that a portable rollout decides (rule E10): its rule, and what is left."""
+    attribute = portable_attribute(key)
+    ours = [
+        place
+        for place, rule in enumerate(rules)
+        if [one.get("attribute") for one in rule.get("clauses") or []] == [attribute]
+    ]
+    return [*ours, -1] if ours else []
 
 
 def _is_share(serves: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downhaul.flag import Flag, FlagKind, Prerequisite
+from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
 from downhaul_split.values import BOOLEANS, CONTROL, kind_of, values_of
 
@@ -69,7 +70,13 @@ def known_of(split: Any) -> Known:
         traffic_type=split.traffic_type_name,
         reasons={
             **_LABELS,
-            **dict(_reasons(conditions, plain=len(conditions) == 1 and not split.prerequisites)),
+            **dict(
+                _reasons(
+                    split.name,
+                    conditions,
+                    plain=len(conditions) == 1 and not split.prerequisites,
+                )
+            ),
         },
     )
 
@@ -96,9 +103,15 @@ def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
     return [name for name in found if name != CONTROL]
 
 
-def _reasons(conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reason]]:
-    """Return the reason of each label. Where two conditions share one, a share of users counts."""
-    shares = {one.label for one in conditions if _is_share(one)}
+def _reasons(key: str, conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reason]]:
+    """Return the reason of each label. Where two conditions share one, a share of users counts.
+
+    A portable rollout is a share (rule E10), and so is what it leaves.
+    """
+    portable = {one.label for one in conditions if _is_portable(one, key)}
+    shares = portable | {one.label for one in conditions if _is_share(one)}
+    if portable:
+        shares |= {one.label for one in conditions if _is_for_all(one)}
     for one in conditions:
         if one.label in shares:
             yield one.label, Reason.SPLIT
@@ -110,6 +123,11 @@ def _reasons(conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reaso
 
 def _is_share(condition: Any) -> bool:
     return max((part.size for part in condition.partitions), default=_WHOLE) < _WHOLE
+
+
+def _is_portable(condition: Any, key: str) -> bool:
+    attributes = {getattr(one, "_attribute_name", None) for one in condition.matchers}
+    return attributes == {portable_attribute(key)}
 
 
 def _is_for_all(condition: Any) -> bool:
