@@ -333,6 +333,12 @@ def names(flag):
     return users | {name for rule in flag.rules for name in rule.clauses[0].values}
 
 
+def baked(world, step):
+    """Whether the next look after some time leaves this step."""
+    state = world.state()
+    return state.step == step and state.entered and state.baked >= BAKE - TICK
+
+
 NAMING = [
     pytest.param(kind, step, point, marks=[pytest.mark.postgres] if kind == "postgresql" else [])
     for kind in ("sqlite", "postgresql", "apart")
@@ -351,9 +357,9 @@ def test_a_controller_killed_while_it_names_somebody_is_followed_by_another(
     world.provider.put_segment(Segment("staff", (Keys(frozenset({"eve"})),)), WHO)
     was = world.flag(percent=3, on=False, allow=["zoe"], deny=["ben"])
     world.rollouts.start(rings())
-    for _ in range(step):
-        world.go(lambda: world.state().entered and world.state().baked >= BAKE - TICK)
-        world.clock.advance(TICK)
+    for number in range(step):
+        world.go(lambda number=number: baked(world, number))
+    world.clock.advance(TICK)
     pid = controllers.begin(place, at=point, nth=1, signal=signal.SIGKILL)
     assert controllers.wait(pid)["killed"] == signal.SIGKILL
     world.clock.advance(LEASE + 1)
