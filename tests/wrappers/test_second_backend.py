@@ -67,7 +67,9 @@ def acme(tmp_path, monkeypatch):
     builtin = {**registry.BUILTIN, "acme": spec, "asked": asked}
     monkeypatch.setattr(registry, "BUILTIN", builtin)
     monkeypatch.setattr(registry, "_PROVIDERS", replace(registry._PROVIDERS, builtin=builtin))
+    registry.registry.cache_clear()
     yield
+    registry.registry.cache_clear()
     sys.modules.pop("acme_second", None)
 
 
