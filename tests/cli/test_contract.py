@@ -18,6 +18,9 @@ from downhaul.cli.exits import Exit
 from downhaul.plugins.known import BUILTIN, WRAPPERS
 from downhaul.plugins.specs import load
 
+# Each runs pytest in a process of its own.
+pytestmark = pytest.mark.slow
+
 PATIENCE = 15  # seconds
 ONE = "test_zero_is_a_value"
 BINDING = """
