@@ -118,6 +118,17 @@ def test_against_a_promise_each_user_is_asked_once():
     assert tally(check, counts(60, 9, users=20, new=5, bad_users=2)).requests == 5
 
 
+@pytest.mark.rule("R6")
+def test_a_user_who_came_earlier_and_fails_later_counts_against_a_promise():
+    check = Check(Measure.ERROR_RATE, limit=0.05, against=Against.SLO, count=Count.USERS)
+    came = [(counts(400, users=100, new=100), None)]
+    fail_later = [(counts(40, 10, users=10, bad_users=2), None)] * 12
+    assert judged(check, came).verdict is not Verdict.REGRESSED
+    found = judged(check, came + fail_later)
+    assert found.verdict is Verdict.REGRESSED
+    assert "24 of 100 users with errors (24 %)" in found.message
+
+
 def test_evidence_lasts_over_steps_and_what_is_clean_is_shown_anew():
     evidence = gathered(BAD[:1], CONTROL)
     later = evidence.for_step(1, evidence.cursor)

@@ -562,10 +562,11 @@ def test_what_ticks_itself_is_looked_at_at_every_look(world):
     assert (world.percent(), waits(world)) == (0, "checklist")
 
 
-def test_a_kill_switch_that_was_used_lets_it_start(world):
+@pytest.mark.parametrize("used", ["tag:agents", "switch:drill:game-day"])
+def test_a_kill_switch_that_was_used_lets_it_start(world, used):
     world.flag(tags=("agents",))
     for killed in (True, False):
-        world.control.record_kill(Scope.parse("tag:agents"), WHO, killed=killed)
+        world.control.record_kill(Scope.parse(used), WHO, killed=killed)
     world.clock.advance(1)
     plan = replace(plan_for("agent", 10), gates=auto(Auto.KILL_SWITCH))
     world.rollouts.start(plan, "")

@@ -1,5 +1,7 @@
 """Guardrails that compare with the control at every look, through controllers and the store."""
 
+from dataclasses import replace
+
 import pytest
 from rollout_world import TICK, Arm, plan_for
 
@@ -136,3 +138,34 @@ def test_users_are_counted_once_a_step_has_settled(world, monkeypatch):
         world.tick()
     begun = asked[0][1].since
     assert {since for since, _ in asked} == {begun + 30_000_000}
+
+
+SPLIT = Check(Measure.SAMPLE_RATIO, min_sample=1)
+
+
+@pytest.mark.rule("R5", "R6")
+def test_a_split_is_looked_at_where_there_is_one_and_holds_up_no_last_step(world, monkeypatch):
+    sample = world.traffic.sample
+
+    def of_users(*words, **options):
+        found = sample(*words, **options)
+        share = world.percent() / 100
+        people = {"on": round(400 * share), "off": round(400 * (1 - share))}
+        arms = {
+            name: replace(one, users=people[name], new_users=people[name])
+            for name, one in found.arms.items()
+        }
+        return replace(found, arms=arms)
+
+    monkeypatch.setattr(world.traffic, "sample", of_users)
+    started(world, 10, 50, 100, signals=(SPLIT,))
+    world.go_to("completed")
+    looked = [[one.check for one in step.findings] for step in world.state().history]
+    assert looked == [[SPLIT.name], [SPLIT.name], []]
+
+
+def test_a_preview_is_no_split():
+    preview = replace(plan_for("agent", 10).steps[0], weight=3_000, preview=True)
+    plan = plan_for("agent", 100, signals=(SPLIT,), guardrails=(CONTROL,))
+    plan = replace(plan, steps=(preview, *plan.steps))
+    assert [plan.checks_at(step) for step in (0, 1)] == [(CONTROL,), ()]

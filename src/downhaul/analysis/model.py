@@ -94,7 +94,11 @@ class Check:
     @property
     def needs_control(self) -> bool:
         """Whether it says nothing where nobody gets another variant."""
-        return self.over_control is not None or self.against is Against.CONTROL
+        return (
+            self.over_control is not None
+            or self.against is Against.CONTROL
+            or self.measure is Measure.SAMPLE_RATIO
+        )
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from downhaul.analysis.model import Finding
 from downhaul.cli import rollout_words as words
 from downhaul.cli.rollout_render import event_lines
 from downhaul.rollout.results import Rollout, RolloutEvent
-from downhaul.rollout.units import seconds_of
+from downhaul.spans import is_span, seconds_of
 from downhaul.store.looks import LookRow
 
 _ARM: Final = 10  # letters that a variant's name takes in a column, at least
@@ -21,10 +21,8 @@ def moment_of(text: str, now: int) -> int:
 
     ``now`` is the store's clock. Raises ValueError for what is neither.
     """
-    try:
+    if is_span(text):
         return now - round(seconds_of(text) * words.SECOND)
-    except ValueError:
-        pass
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

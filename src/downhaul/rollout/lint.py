@@ -209,7 +209,8 @@ def _checks(plan: Plan) -> Iterator[Advice]:
 def _without_control(plan: Plan) -> Iterator[Advice]:
     for name, checks in (("guardrails", plan.guardrails), ("signals", plan.signals)):
         for index, check in enumerate(checks):
-            if check.needs_control and not check.dry_run:
+            compares = check.needs_control and check.measure is not Measure.SAMPLE_RATIO
+            if compares and not check.dry_run:
                 message = "at 100 % there is no control to compare with: this check is not made"
                 hint = 'holdback = "2 %" keeps one through the final bake; or give a limit as well'
                 yield _warning(f"{name}[{index}]", message, hint)

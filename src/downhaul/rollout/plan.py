@@ -132,10 +132,17 @@ class Plan:
         return (*self.guardrails, *self.signals)
 
     def checks_at(self, step: int) -> tuple[Check, ...]:
-        """Return the checks that can be made at a step: with everybody in, there is no control."""
-        if self.steps[step].weight < WHOLE:
-            return self.checks
-        return tuple(check for check in self.checks if not check.needs_control)
+        """Return the checks that can be made at a step.
+
+        With everybody in, there is no control, and no split to hold users against. Nor is there one
+        at a preview, which serves whom somebody named.
+        """
+        here = self.steps[step]
+        if here.weight == WHOLE:
+            return tuple(check for check in self.checks if not check.needs_control)
+        if here.preview:
+            return tuple(one for one in self.checks if one.measure is not Measure.SAMPLE_RATIO)
+        return self.checks
 
     @property
     def alphas(self) -> Mapping[str, float]:

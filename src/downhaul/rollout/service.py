@@ -163,40 +163,16 @@ class Rollouts:
         operator = self._operator
         need_a_name(operator.desk, "start a rollout")
         store = self._store("start a rollout")
-        for capability in (Capability.WRITE, Capability.SNAPSHOT):
-            if capability not in operator.provider.capabilities:
-                raise Refused(
-                    f'provider "{operator.provider.name}" can\'t be rolled out on: it declares no '
-                    f"{capability.value}",
-                    provider=operator.provider.name,
-                )
+        self._need_a_backend_to_write_to()
         flag = operator.get(plan.flag)
         plan = self._resolved(plan, flag)
         self._need_right(plan, 0)
         if at is not None:
             plan = _scheduled(plan, microseconds_of(at), store.now())
-        kill = self._kill_of(flag)
-        if kill is not None:
-            raise Refused(
-                f'"{flag.key}" is killed by {kill.scope} ({kill.actor}: "{kill.reason}")',
-                hint=f"a rollout lifts no kill: revive it first ({_revive(kill)})",
-                flag=flag.key,
-            )
-        from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
-
-        advice = lint(plan, flag, place=self._place(plan, flag))
-        wrong = [one for one in advice if one.severity is Severity.ERROR]
-        if wrong:
-            problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
-            raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
+        self._need_no_kill(flag)
+        self._need_a_sound_plan(plan, flag)
         plan = self._with_latencies(plan)
-        odd: tuple[str, ...] = ()
-        if plan.checks:
-            users: dict[str, Any] = {"users": True} if plan.counts_users else {}
-            source = metric_source(operator, plan)
-            odd = tuple(source.probe(plan.flag, plan.thresholds, **users) or ())
-        for one in odd:
-            _log.warning("the metrics of %s: %s", plan.flag, one)
+        odd = self._probed(plan)
         if plan.gates:  # raises SchemaMissing here, and not at the first signature
             observing.need_tables(store)
         snapshot = operator.provider.snapshot(flag.key)
@@ -230,6 +206,45 @@ class Rollouts:
             ),
         )
         return self._shown(row)
+
+    def _need_a_backend_to_write_to(self) -> None:
+        provider = self._operator.provider
+        for capability in (Capability.WRITE, Capability.SNAPSHOT):
+            if capability not in provider.capabilities:
+                raise Refused(
+                    f'provider "{provider.name}" can\'t be rolled out on: it declares no '
+                    f"{capability.value}",
+                    provider=provider.name,
+                )
+
+    def _need_no_kill(self, flag: Flag) -> None:
+        kill = self._kill_of(flag)
+        if kill is not None:
+            raise Refused(
+                f'"{flag.key}" is killed by {kill.scope} ({kill.actor}: "{kill.reason}")',
+                hint=f"a rollout lifts no kill: revive it first ({_revive(kill)})",
+                flag=flag.key,
+            )
+
+    def _need_a_sound_plan(self, plan: Plan, flag: Flag) -> None:
+        from downhaul.rollout.lint import lint  # noqa: PLC0415  (as above)
+
+        advice = lint(plan, flag, place=self._place(plan, flag))
+        wrong = [one for one in advice if one.severity is Severity.ERROR]
+        if wrong:
+            problems = [Problem(one.path, one.message, hint=one.hint or None) for one in wrong]
+            raise DocumentError(f'the plan for "{flag.key}" is refused', problems)
+
+    def _probed(self, plan: Plan) -> tuple[str, ...]:
+        """Ask the metric source once, and return what is odd about it, which the log tells too."""
+        if not plan.checks:
+            return ()
+        users: dict[str, Any] = {"users": True} if plan.counts_users else {}
+        source = metric_source(self._operator, plan)
+        odd = tuple(source.probe(plan.flag, plan.thresholds, **users) or ())
+        for one in odd:
+            _log.warning("the metrics of %s: %s", plan.flag, one)
+        return odd
 
     def rehearse(self, plan: Plan, population: Iterable[Context] | None = None) -> Rehearsal:
         """Prove the way back on our own evaluator, and record that it was proved (rule R8)."""

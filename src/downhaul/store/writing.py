@@ -162,9 +162,9 @@ def write_kill(
     """Write a word of the register; one that is the store's last word already is no change.
 
     A new word is announced in the same transaction, to the people of the environment ``told_in``;
-    not that of a drill's switch, which takes nothing from anybody.
-    A kill that stands is said again, though, under a new sequence: in a store restored from an
-    old backup it stands without anybody following it who knows of a later revive.
+    not that of a drill's switch, which takes nothing from anybody. A kill that stands is said
+    again, though, under a new sequence: in a store restored from an old backup it stands without
+    anybody following it who knows of a later revive.
     """
     kills = database.tables.kills
     identity = lock_kills(connection, database)
@@ -181,14 +181,7 @@ def write_kill(
     floor, now, at = connection.execute(select(highest, clock, stamp)).one()
     sequence = max(int(floor), int(now))
     if known is not None and stands:
-        again = replace(known, sequence=sequence)
-        connection.execute(
-            update(kills)
-            .where(kills.c.environment == environment, kills.c.scope == str(scope))
-            .values(sequence=sequence)
-        )
-        _tell_kill(connection, database, environment, again)
-        return again
+        return _said_again(connection, database, environment, replace(known, sequence=sequence))
     lifts = sequence if lift_others and not killed else (0 if known is None else known.lifts)
     record = KillRecord(
         scope,
@@ -226,6 +219,19 @@ def write_kill(
     record_change(connection, database, environment, write, change, str(sequence), uuid.uuid4().hex)
     if not scope.is_drill:
         announce(connection, database, told_in, _announcement(write, record, change))
+    _tell_kill(connection, database, environment, record)
+    return record
+
+
+def _said_again(
+    connection: Connection, database: Database, environment: str, record: KillRecord
+) -> KillRecord:
+    kills = database.tables.kills
+    connection.execute(
+        update(kills)
+        .where(kills.c.environment == environment, kills.c.scope == str(record.scope))
+        .values(sequence=record.sequence)
+    )
     _tell_kill(connection, database, environment, record)
     return record
 

@@ -65,7 +65,8 @@ class Progress:
 
     def after(self, treated: Tally, control: Tally, against: Against) -> Progress:
         """Return this after a window in which the arms had these requests."""
-        if treated.requests <= 0:
+        # Of users, who came earlier may turn out bad in a window without anybody new.
+        if treated.requests <= 0 and (against.limit is None or treated.bad <= 0):
             return replace(self, dispersion=self.dispersion.after(control))
         if against.limit is not None:
             worse = against_limit(treated, against.limit, WORSE)

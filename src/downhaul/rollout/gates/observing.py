@@ -18,7 +18,7 @@ from downhaul.rollout.plan import Plan, digest_of
 from downhaul.store.gates import CallRow, SignoffRow
 from downhaul.store.rollouts import RolloutRow, RolloutStore
 
-_GATED: Final = 2  # the schema of plans that have gates
+_GATED: Final = 2  # no plan of an earlier schema has gates
 _KINDS: Final = frozenset(one.value for one in SignKind)  # a later version may have others
 
 
@@ -109,7 +109,10 @@ def _rehearsed_at(store: RolloutStore, flag: str) -> int:
 
 
 def _killed_at(kills: Sequence[KillRecord], flag: str, kept: Flag | None) -> int:
-    """Return when the kill switch of a flag was last used: its own, a tag's, or everything's."""
+    """Return when the kill switch of a flag was last used: its own, a tag's, or everything's.
+
+    A drill counts: it takes the same way to every process, and harms nobody.
+    """
     tags = () if kept is None else kept.tags
     covering = [
         one.sequence
@@ -117,6 +120,7 @@ def _killed_at(kills: Sequence[KillRecord], flag: str, kept: Flag | None) -> int
         if (one.scope.kind is ScopeKind.FLAG and one.scope.name == flag)
         or (one.scope.kind is ScopeKind.TAG and one.scope.name in tags)
         or one.scope.kind is ScopeKind.EVERYTHING
+        or one.scope.is_drill
     ]
     return max(covering, default=0)
 
