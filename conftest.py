@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,17 @@ def _enter_empty_folder(namespace: dict[str, Any]) -> None:
 def _leave_folder(namespace: dict[str, Any]) -> None:
     os.chdir(namespace["__origin__"])
     shutil.rmtree(namespace["__folder__"])
+
+
+@pytest.fixture(autouse=True)
+def _alerts_end_with_their_test() -> Iterator[None]:
+    """A sink that is tried again later would be told in the middle of another test."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("downhaul-alerts-"):
+            thread.join(1)
+            if thread.is_alive():
+                pytest.fail(f"{thread.name} goes on telling after the test")
 
 
 # Python in the README and in docs/ runs, each document in an empty folder of its own. A block that

@@ -97,6 +97,51 @@ def test_a_sink_that_hangs_holds_up_no_other():
     assert dispatcher.untold() == []
 
 
+def senders():
+    return [one for one in threading.enumerate() if one.name.startswith("downhaul-alerts-apart")]
+
+
+def test_no_thread_is_left_where_nothing_is_to_be_told():
+    sink = MemoryAlert("apart")
+    dispatcher = Dispatcher([sink])
+    for number in range(1, 4):  # and each event that comes later is told all the same
+        dispatcher.send(EVENT)
+        assert dispatcher.flush(10)
+        assert len(sink.events) == number
+        until = time.monotonic() + 10
+        while senders() and time.monotonic() < until:
+            time.sleep(0.005)
+        assert senders() == []
+
+
+@pytest.mark.rule("K6")
+def test_an_event_that_comes_as_the_thread_goes_is_told():
+    sink = MemoryAlert("apart")
+    dispatcher = Dispatcher([sink])
+    for _ in range(2000):
+        dispatcher.send(EVENT)
+        assert dispatcher.flush(10)
+    assert len(sink.events) == 2000
+
+
+@pytest.mark.rule("K6")
+def test_a_verb_does_not_fail_where_no_thread_is_to_be_had(monkeypatch, caplog):
+    sink = MemoryAlert("apart")
+    dispatcher = Dispatcher([sink])
+
+    def no_more(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_more)
+        dispatcher.send(EVENT)
+    assert [one.event for one in dispatcher.untold()] == [EVENT]
+    assert "alert apart can't be told now" in caplog.text
+    dispatcher.send(EVENT)  # the next one takes along what waits
+    assert dispatcher.flush(10)
+    assert len(sink.events) == 2
+
+
 def test_a_forked_child_tells_people_too():
     sink = MemoryAlert()
     dispatcher = Dispatcher([sink])

@@ -1,7 +1,8 @@
 """Telling people from the process that did it, in a way that can never delay it (rule K6).
 
-The verb hands its event over and goes on. Each sink has a thread of its own, so that one that hangs
-holds up no other. What doesn't fit a sink's queue is dropped and counted.
+The verb hands its event over and goes on. Each sink has a thread of its own while there is
+something to tell it, so that one that hangs holds up no other. What doesn't fit a sink's queue is
+dropped and counted.
 
 Where the control store has an outbox, the event is in it by then, committed with the kill itself.
 A sink that stands in every process that has the configuration is left to a controller, if one is
@@ -109,14 +110,14 @@ class Dispatcher:
 
 
 class _Lane:
-    """One sink with its queue and its thread, which is started by the first event."""
+    """One sink with its queue, and the thread that serves it while something is in there."""
 
     def __init__(self, sender: Sender, capacity: int, outbox: Outbox | None) -> None:
         self._sender = sender
         self._outbox = outbox
         self._events: queue.Queue[AlertEvent] = queue.Queue(capacity)
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._serving = threading.Lock()  # so that no event comes in as the thread goes
         self._in_hand: AlertEvent | None = None
         self._untold: list[Untold] = []
 
@@ -124,18 +125,25 @@ class _Lane:
         """Take the event, if it is for the sink; return whether there was room for it."""
         if not hears(self._sender.alert, event):
             return True
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            return False
-        with self._starting:
+        with self._serving:
+            try:
+                self._events.put_nowait(event)
+            except queue.Full:
+                return False
             # One that was started before a fork is not there in the child.
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._run, name=f"downhaul-alerts-{self._sender.name}", daemon=True
-                )
-                self._thread.start()
+                self._start()
         return True
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=f"downhaul-alerts-{self._sender.name}", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread to be had: the verb is done, and the event is untold
+            self._thread = None
+            _LOG.exception("alert %s can't be told now", self._sender.name)
 
     def flush(self, until: float) -> bool:
         """Wait until a moment for all to be told."""
@@ -148,9 +156,10 @@ class _Lane:
         return True
 
     def untold(self) -> list[Untold]:
-        with self._events.mutex:
-            waiting = list(self._events.queue)
-        in_hand = self._in_hand
+        with self._serving:
+            in_hand = self._in_hand
+            with self._events.mutex:
+                waiting = list(self._events.queue)
         if in_hand is not None:
             waiting.insert(0, in_hand)
         kept = self._outbox is not None
@@ -158,10 +167,17 @@ class _Lane:
         failed, self._untold = self._untold, []
         return [*failed, *still]
 
+    def _next(self) -> AlertEvent | None:
+        """Return what is to be told next; None ends the thread."""
+        with self._serving:
+            try:
+                self._in_hand = self._events.get_nowait()
+            except queue.Empty:
+                self._thread = None
+            return self._in_hand
+
     def _run(self) -> None:
-        while True:
-            event = self._events.get()
-            self._in_hand = event
+        while (event := self._next()) is not None:
             try:
                 self._tell(event)
             except Exception as error:  # noqa: BLE001  (the next event is told all the same)
