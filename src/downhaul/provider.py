@@ -26,6 +26,7 @@ from downhaul.evaluator.asking import (
 from downhaul.flag import Flag, FlagKind, Segment
 from downhaul.flag import FlagSet as FlagSet  # noqa: PLC0414  (what a provider publishes ...
 from downhaul.flag import FlagSetDelta as FlagSetDelta  # noqa: PLC0414  ... is named here too)
+from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
 from downhaul.overlay import KillRecord, Scope
 from downhaul.result import Result
 
@@ -283,11 +284,43 @@ class FlagProvider:
         """Return the newest changes first, of a flag or of all; page on with ``before``, an id."""
         raise self._unsupported(Capability.HISTORY)
 
+    # Moving
+
+    def export(self) -> Translation:
+        """Return all flags and segments as they decide here, and a ledger of each (rule M1).
+
+        Each split says whose hash it is by, with its seed or salt, so that it chooses the same
+        users elsewhere (rule E9). Reads the backend anew; needs no token to manage with where the
+        backend tells its SDKs all that they decide by.
+        """
+        return whole(self.list())
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return the flags and segments as this backend would keep them, and a ledger of each.
+
+        A part that it can't keep is PARTIAL or MANUAL, with the reason; a flag that it can't keep
+        at all is left out. Whatever is in the answer can be ``put``. Asks nobody.
+        """
+        return whole(flag_set)
+
     def _unsupported(self, capability: Capability) -> UnsupportedCapability | ReadOnly:
         if capability is Capability.WRITE and Capability.READ in self.capabilities:
             message = f'provider "{self.name}" takes no writes'
             return ReadOnly(message, provider=self.name, hint="change the flag where it is kept")
         return UnsupportedCapability(capability.value, provider=self.name)
+
+
+def whole(flag_set: FlagSet) -> Translation:
+    """Return a flag set as the translation in which nothing is lost."""
+    paths = [
+        *((key, f"flags.{key}") for key in flag_set.flags),
+        *(("", f"segments.{key}") for key in flag_set.segments),
+    ]
+    return Translation(
+        tuple(flag_set.flags.values()),
+        tuple(flag_set.segments.values()),
+        Ledger(tuple(LedgerEntry(flag, path, Fidelity.FULL) for flag, path in paths)),
+    )
 
 
 WRITES: Final = frozenset(

@@ -475,7 +475,7 @@ def test_nothing_is_left_of_a_start_that_failed(tmp_path, broken):
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="no such thing"):
         Flags.over(Failover(*sides, interval=0.01), control=store.control)
-    assert set(threading.enumerate()) == before  # whoever looks, and whoever follows kills
+    assert not set(threading.enumerate()) - before  # whoever looks, and whoever follows kills
     store.close()
     assert [one.closed for one in sides] == [2, 2]  # by who started them, and by who wanted that
 

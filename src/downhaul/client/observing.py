@@ -224,7 +224,8 @@ class Journal:
         self._deadline = time.monotonic() + timeout / 2
         self._closing.set()
         self._wake.set()
-        thread = self._thread
+        with self._starting:  # a thread that is being started can't be waited for yet
+            thread = self._thread
         if thread is not None:
             thread.join(timeout)
 

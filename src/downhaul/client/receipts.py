@@ -112,7 +112,8 @@ class Receipts:
         """Take this process out of the register, within ``timeout`` seconds."""
         self._closing.set()
         self._wake.set()
-        thread = self._thread
+        with self._starting:  # a thread that is being started can't be waited for yet
+            thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from downhaul.context import Context
 from downhaul.flag import Flag, FlagKind, FlagSet, Segment
+from downhaul.ledger import Translation
 from downhaul.provider import (
     Change,
     ChangeRecords,
@@ -133,6 +134,14 @@ class Wrapper(FlagProvider):
     ) -> ChangeRecords:
         """Return the inner provider's history."""
         return self.inner.history(key, limit=limit, before=before)
+
+    def export(self) -> Translation:
+        """Return the inner provider's flags as they decide there."""
+        return self.inner.export()
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return flags as the inner provider would keep them."""
+        return self.inner.fit(flag_set)
 
     def __str__(self) -> str:
         return f"{self.label} -> {stack_of(self.inner)}"

@@ -1,0 +1,244 @@
+"""Buckets that travel as attributes: a flag lowered to clauses serves whom its splits served."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from strategies import bucketings, contexts, flag_sets, texts
+
+from downhaul.client.flags import Flags
+from downhaul.context import Context
+from downhaul.evaluator.carriers import PREFIX, bucketing_of, carrier_of, carrying
+from downhaul.evaluator.lowering import (
+    CantLower,
+    lifted,
+    lifted_segment,
+    lowered,
+    lowered_segment,
+    nothing_is_native,
+)
+from downhaul.flag import (
+    Bucketing,
+    Clause,
+    Flag,
+    FlagSet,
+    Gate,
+    NoKey,
+    Operator,
+    Rule,
+    Scheme,
+    Split,
+    Weight,
+    percentage,
+)
+from downhaul.references import clauses_of
+from downhaul.result import ErrorCode
+
+
+def answers_of(flag_set, contexts_):
+    """Return what each flag serves in each context."""
+    made, parts = flag_set.flags.values(), flag_set.segments.values()
+    with Flags.in_memory(made, segments=parts) as flags:
+        return {
+            (key, number): flags.evaluate(key, context, None)
+            for key in flag_set.flags
+            for number, context in enumerate(contexts_)
+        }
+
+
+def all_bucketings(flag_set):
+    """Yield whatever somebody is bucketed by."""
+    for one in (*flag_set.flags.values(), *flag_set.segments.values()):
+        serves = [rule.serve for rule in one.rules] if isinstance(one, Flag) else []
+        if isinstance(one, Flag):
+            serves.append(one.default)
+        yield from (each.bucketing for each in serves if isinstance(each, Split))
+        yield from (rule.gate.bucketing for rule in one.rules if rule.gate is not None)
+
+
+def without_chance(flag_set, asked):
+    """Return whether no decision is by lot, nor LaunchDarkly's for who lacks a whole kind."""
+    return all(
+        one.scheme is not Scheme.RANDOM
+        and one.no_key is not NoKey.RANDOM
+        and (
+            one.no_key is not NoKey.FIRST
+            or all(context.of_kind(one.context_kind) for context in asked)
+        )
+        for one in all_bucketings(flag_set)
+    )
+
+
+def switched_on(flag_set):
+    return replace(
+        flag_set, flags={key: replace(one, on=True) for key, one in flag_set.flags.items()}
+    )
+
+
+def lowered_all(flag_set, native=nothing_is_native):
+    return FlagSet(
+        {key: lowered(one, native) for key, one in flag_set.flags.items()},
+        {key: lowered_segment(one, native) for key, one in flag_set.segments.items()},
+    )
+
+
+def lifted_all(flag_set):
+    return FlagSet(
+        {key: lifted(one) for key, one in flag_set.flags.items()},
+        {key: lifted_segment(one) for key, one in flag_set.segments.items()},
+    )
+
+
+def bearing(flag_set):
+    """Return what puts into a context whatever any flag or segment of a set asks for."""
+    names = {
+        clause.attribute
+        for one in (*flag_set.flags.values(), *flag_set.segments.values())
+        for clause in clauses_of(one)
+    }
+    return carrying(names) or (lambda context: context)
+
+
+def same(one, other):
+    """Return whether two results serve the same, or the first has no key to serve anything by."""
+    if one.error_code is ErrorCode.TARGETING_KEY_MISSING:
+        return True
+    return (one.value, one.variant, one.error_code) == (
+        other.value,
+        other.variant,
+        other.error_code,
+    )
+
+
+@given(bucketings(), texts)
+def test_a_name_says_the_whole_bucketing_and_each_has_one_name(bucketing, key):
+    name = carrier_of(bucketing, key)
+    assert name.startswith(PREFIX)
+    assert name.isascii()
+    read = bucketing_of(name)
+    assert carrier_of(read, "another") == name
+    assert replace(read, salt=None, seed=None) == replace(bucketing, salt=None, seed=None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plan",
+        "downhaul_agent",
+        "downhaul:",
+        "downhaul:sha256?salt=a",
+        "downhaul:split?seed=x",
+        "downhaul:split?seed=1&of=0",
+        "downhaul:split?of=100&seed=1",  # written in another order
+        "downhaul:downhaul?salt=a&of=100000",  # what goes without saying
+        "downhaul:downhaul?salt=a&no_key=maybe",
+        "downhaul:downhaul",
+    ],
+)
+def test_what_is_no_name_of_a_carrier_is_none(name):
+    assert bucketing_of(name) is None
+
+
+@pytest.mark.rule("E9")
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(flag_sets().map(switched_on), st.lists(contexts(), min_size=1, max_size=6))
+def test_a_flag_without_hashes_serves_whom_its_splits_served(flag_set, asked):
+    assume(without_chance(flag_set, asked))
+    try:
+        plain = lowered_all(flag_set)
+    except CantLower:
+        assume(False)
+    assert not list(all_bucketings(plain))
+    bear = bearing(plain)
+    before = answers_of(flag_set, asked)
+    after = answers_of(plain, [bear(one) for one in asked])
+    for place, one in before.items():
+        assert same(one, after[place]), place
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(flag_sets().map(switched_on), st.lists(contexts(), min_size=1, max_size=6))
+def test_read_back_it_needs_no_carriers_and_serves_the_same(flag_set, asked):
+    assume(without_chance(flag_set, asked))
+    try:
+        back = lifted_all(lowered_all(flag_set))
+    except CantLower:
+        assume(False)
+    bear = bearing(back)  # what is too much for one rule stays a clause
+    before = answers_of(flag_set, asked)
+    after = answers_of(back, [bear(one) for one in asked])
+    for place, one in before.items():
+        assert same(one, after[place]), place
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        percentage("on", 25, rest="off"),
+        Split((Weight("on", 25), Weight("off", 75)), Bucketing(Scheme.SPLIT, seed=7, total=100)),
+        Split((Weight("off", 10), Weight("on", 30), Weight("off", 60)), Bucketing(total=100)),
+    ],
+)
+def test_a_percentage_reads_back_as_the_percentage_it_was(default):
+    flag = Flag(key="agent", default=default)
+    read = lifted(lowered(flag))
+    assert [(one.variant, one.weight) for one in read.default.weights] == [
+        (one.variant, one.weight) for one in default.weights
+    ]
+    assert read.rules == ()
+
+
+def test_a_gate_reads_back_as_a_gate_beside_the_split_within():
+    how, within = (
+        Bucketing(Scheme.SPLIT, seed=1, total=100),
+        Bucketing(Scheme.SPLIT, seed=2, total=100),
+    )
+    clause = Clause("plan", Operator.IN, ("pro",))
+    rule = Rule(
+        Split((Weight("on", 40), Weight("off", 60)), within), (clause,), Gate(30, how), id="r"
+    )
+    read = lifted(lowered(Flag(key="agent", default="off", rules=(rule,))))
+    (found,) = read.rules
+    assert found.clauses == (clause,)
+    assert found.gate == Gate(30, bucketing_of(carrier_of(how, "agent")))
+    assert [(one.variant, one.weight) for one in found.serve.weights] == [("on", 40), ("off", 60)]
+
+
+def test_a_split_that_the_backend_hashes_itself_stays_one():
+    flag = Flag(key="agent", default=percentage("on", 25, rest="off"))
+    assert lowered(flag, lambda how: how.scheme is Scheme.DOWNHAUL) == flag
+
+
+def test_raising_the_edge_only_adds_users():
+    keys = [f"user-{number}" for number in range(2_000)]
+    served = []
+    for percent in (1, 25, 50, 100):
+        flag = Flag(key="agent", default=percentage("on", percent, rest="off"), on=True)
+        plain = lowered_all(FlagSet.of([flag]))
+        bear = bearing(plain)
+        answers = answers_of(plain, [bear(Context(key)) for key in keys])
+        served.append({place for place, one in answers.items() if one.value is True})
+    assert served[0] < served[1] < served[2] < served[3]
+    assert len(served[3]) == len(keys)
+
+
+def test_what_leaves_some_outside_and_some_to_the_next_rule_is_refused_by_name():
+    rule = Rule(
+        Split((Weight("on", 40), Weight(None, 60)), Bucketing(total=100)),
+        gate=Gate(30, Bucketing(total=100), outside="off"),
+        id="trial",
+    )
+    with pytest.raises(CantLower, match='rule "trial"'):
+        lowered(Flag(key="agent", default="off", rules=(rule,)))
+
+
+@example("downhaul:downhaul?salt=agent", "mine")
+@given(st.just("downhaul:downhaul?salt=agent"), st.text(min_size=1))
+def test_what_the_context_says_itself_under_that_name_stays(name, key):
+    carried = carrying([name, "plan"])(Context(key, {name: 5, "plan": "pro"}))
+    assert carried.attributes == {name: 5, "plan": "pro"}
+
+
+def test_nothing_is_carried_where_no_attribute_is_a_carrier():
+    assert carrying(["plan", "downhaul_agent", ""]) is None
