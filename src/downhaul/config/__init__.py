@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
+    BackendSettings,
     ControlSettings,
     Declaration,
     PolicySettings,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from downhaul.config.resolver import check, resolve
 
 __all__ = [
+    "BackendSettings",
     "ControlSettings",
     "Declaration",
     "PolicySettings",

@@ -25,6 +25,8 @@ from downhaul.plugins.known import base_of
 URL: Final = ("provider", "url")
 CONTROL_URL: Final = ("control", "url")
 WRAP: Final = ("provider", "wrap")
+BACKENDS: Final = "backends"
+"""The table of the backends that have names, for whoever moves flags between them."""
 
 
 @dataclass(slots=True)
@@ -148,10 +150,11 @@ def _read(draft: Draft, environ: Mapping[str, str]) -> None:
         try:
             draft.values[path] = read_reference(leaf, environ)
         except Unreadable as error:
-            if not is_address(path):
+            if not is_address(path) and path[0] != BACKENDS:
                 draft.blame(path, error.message, error.hint)
                 continue
-            # An application, or a laptop on which somebody kills, tells nobody and needs no URL.
+            # An application, or a laptop on which somebody kills, tells nobody and needs no URL. It
+            # moves no flags either, and needs no token of where they go.
             draft.unread[path] = draft.problem(path, error.message, error.hint)
-            if path != WEBHOOK:
+            if path != WEBHOOK and is_address(path):
                 draft.values[path] = Secret("")

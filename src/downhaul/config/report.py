@@ -47,6 +47,13 @@ def show(settings: Settings) -> list[Row]:
             "templates": settings.rollout.templates,
             "groups": {name: list(who) for name, who in settings.rollout.groups.items()},
         },
+        "backends": {
+            name: {
+                "url": one.provider.safe_url or None,
+                **masked({**one.provider.options}, one.provider.secrets),
+            }
+            for name, one in settings.backends.items()
+        },
         "flags": {key: asdict(one) for key, one in settings.flags.items()},
     }
     rows = ((dotted(path), _plain(value)) for path, value in _leaves(values))

@@ -14,12 +14,20 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from downhaul.config.beside import passwords_in, places
-from downhaul.config.merge import CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
+from downhaul.config.beside import parts_of, passwords_in, places
+from downhaul.config.merge import BACKENDS, CONTROL_URL, URL, WRAP, Draft, all_sources, draft_of
 from downhaul.config.options import checked, checked_wrapper
-from downhaul.config.schema import Document, PolicyTable, did_you_mean, dotted, problems_of
+from downhaul.config.schema import (
+    BackendEntry,
+    Document,
+    PolicyTable,
+    did_you_mean,
+    dotted,
+    problems_of,
+)
 from downhaul.config.secret import Secret
 from downhaul.config.settings import (
+    BackendSettings,
     ControlSettings,
     Declaration,
     PolicySettings,
@@ -119,6 +127,7 @@ def _draft(
 
 def _check_urls(draft: Draft) -> None:
     others = [path for place in places(draft.values.get(WRAP)) for path in place]
+    others += [(BACKENDS, name, "url") for name in _named(draft)]
     for path in (URL, CONTROL_URL, *others):
         value = draft.values.get(path)
         url = value.reveal() if isinstance(value, Secret) else value
@@ -149,7 +158,7 @@ def _nested(draft: Draft) -> dict[str, Any]:
         table = tree
         for part in path[:-1]:
             table = table.setdefault(part, {})
-        is_ours = path[0] != "provider" or path[1:] == ("url",)
+        is_ours = path[0] not in ("provider", BACKENDS) or path[-1:] == ("url",)
         is_ours = is_ours and not is_address(path)
         table[path[-1]] = value.reveal() if is_ours and isinstance(value, Secret) else value
     return tree
@@ -215,10 +224,25 @@ def _settings(draft: Draft, document: Document) -> Settings:
             key: Declaration(**{**dict(one), "tags": tuple(one.tags)})
             for key, one in document.flags.items()
         },
+        backends={name: _backend(draft, name, one) for name, one in document.backends.items()},
         cache_dir=_path(draft, ("cache_dir",), document.cache_dir or None),
         origins={dotted(path): origin for path, origin in draft.origins.items()},
         notes=tuple(draft.notes),
     )
+
+
+def _backend(draft: Draft, name: str, table: BackendEntry) -> BackendSettings:
+    options = with_secrets(table.model_extra or {})
+    under = (BACKENDS, name)
+    leaf = draft.leaves.get((*under, "url"))
+    made = ProviderSettings(
+        url=table.url,
+        options=options,
+        directory=Path() if leaf is None else leaf.directory,
+        secrets=secrets_in(options),
+    )
+    unread = (one for path, one in draft.unread.items() if path[:2] == under)
+    return BackendSettings(made, tuple(unread))
 
 
 def _policy(table: PolicyTable) -> PolicySettings:
@@ -252,6 +276,34 @@ def _check_plugins(draft: Draft) -> None:
             own = spec
             _add(draft, checked(spec, _options(draft), draft.origins)[1])
     _check_wrappers(draft, own)
+    _check_backends(draft)
+
+
+def _check_backends(draft: Draft) -> None:
+    tables = _nested(draft).get(BACKENDS, {})
+    told = {one.path for one in draft.problems}
+    for name in _named(draft):
+        if dotted((BACKENDS, name, "url")) in told:
+            continue
+        url, options = parts_of(tables[name])
+        path = (BACKENDS, name)
+        if url is None:
+            if (*path, "url") not in draft.unread:
+                draft.blame((*path, "url"), "is missing", "write the URL of the backend")
+            continue
+        try:
+            spec = registry().spec_for(scheme_of(url))
+        except ProviderNotFound as error:
+            draft.blame((*path, "url"), error.message, error.hint)
+            continue
+        own = {key: with_secrets(value, key) for key, value in options.items()}
+        _add(draft, checked(spec, own, draft.origins, under=path)[1])
+
+
+def _named(draft: Draft) -> list[str]:
+    """Return the names of the backends that have tables."""
+    paths = [path for path in draft.leaves if path[0] == BACKENDS and len(path) > 2]  # noqa: PLR2004
+    return list(dict.fromkeys(path[1] for path in paths))
 
 
 def _check_sinks(draft: Draft) -> None:

@@ -73,6 +73,17 @@ class ProviderTable(_Table):
     wrap: list[str] = Field(default_factory=list)
 
 
+class BackendEntry(_Table):
+    """``[backends.NAME]``: shaped as ``[provider]``, without wrappers.
+
+    ``url`` may be missing: it may be kept where this process, which may not need it, can't read it.
+    """
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    url: str = ""
+
+
 class ControlTable(_Table):
     """``[control]``."""
 
@@ -123,6 +134,7 @@ class Document(_Table):
     environment: Annotated[str, AfterValidator(_environment)] = "default"
     cache_dir: str | Literal[False] | None = None
     provider: ProviderTable
+    backends: dict[str, BackendEntry] = Field(default_factory=dict)
     control: ControlTable = Field(default_factory=ControlTable)
     alerts: AlertsTable = Field(default_factory=AlertsTable)
     policy: PolicyTable = Field(default_factory=PolicyTable)

@@ -13,7 +13,7 @@ from downhaul.announcements.severity import Severity
 from downhaul.announcements.templates import Template
 from downhaul.config.secret import Secret, is_secret_name, masked, strings_in, without
 from downhaul.config.urls import local_path, redacted, scheme_of, secrets_of
-from downhaul.errors import Problem
+from downhaul.errors import ConfigError, Problem
 from downhaul.flag import FlagKind, Scheme
 from downhaul.plugins.known import base_of
 
@@ -87,6 +87,17 @@ class ProviderSettings:
     def __repr__(self) -> str:
         options = masked({**self.options}, self.secrets)
         return f"ProviderSettings({self.safe_url!r}, options={options!r}, wrap={self.wrap!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """A backend that has a name: ``[backends.NAME]``.
+
+    ``unread`` are references in it that led nowhere: whoever doesn't use it needs none of them.
+    """
+
+    provider: ProviderSettings
+    unread: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -182,7 +193,7 @@ class Settings:
     """A whole configuration, as :func:`downhaul.config.resolve` finds it.
 
     ``application`` is what this process is called among those that obey kills; empty: by its
-    program.
+    program. ``backends`` are those that have names, for whoever moves flags between them.
     ``cache_dir`` is where the last-known copies are kept (None: nowhere). ``origins`` says by path
     (``provider.url``) where a value was written. ``notes`` are things worth telling that are no
     problem, such as a file that another one stands before.
@@ -196,6 +207,7 @@ class Settings:
     rollout: RolloutSettings = RolloutSettings()
     environment: str = "default"
     flags: Mapping[str, Declaration] = field(default_factory=lambda: _NOTHING)
+    backends: Mapping[str, BackendSettings] = field(default_factory=lambda: _NOTHING)
     cache_dir: Path | None = None
     origins: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
     notes: tuple[str, ...] = field(default=(), repr=False)
@@ -204,6 +216,35 @@ class Settings:
         """Return ``text`` without any secret of this configuration, for messages of drivers."""
         control = secrets_of(self.control.url) if self.control.url else frozenset()
         return without(text, secrets_of(self.provider.url) | self.provider.secrets | control)
+
+    def for_backend(self, name: str) -> Settings:
+        """Return these settings with a backend that has a name in the provider's place.
+
+        Raises ConfigError for a name that no table has, and for a table that can't be read whole.
+        """
+        found = self.backends.get(name)
+        if found is None:
+            known = ", ".join(f'"{one}"' for one in sorted(self.backends)) or "none"
+            message = f'no backend is called "{name}"'
+            hint = f"write a table [backends.{name}] with its `url`; there are: {known}"
+            raise ConfigError(message, hint=hint)
+        table = f"backends.{name}"
+        if found.unread or not found.provider.url:
+            missing = Problem(f"{table}.url", "is missing", self._written_at(table))
+            problems = found.unread or (missing,)
+            raise ConfigError(f'the backend "{name}" can\'t be used', problems)
+        origins = {
+            path: at for path, at in self.origins.items() if not path.startswith("provider.")
+        }
+        origins |= {
+            f"provider{path.removeprefix(table)}": at
+            for path, at in self.origins.items()
+            if path.startswith(f"{table}.")
+        }
+        return replace(self, provider=found.provider, origins=origins)
+
+    def _written_at(self, table: str) -> str:
+        return next((at for path, at in self.origins.items() if path.startswith(f"{table}.")), "")
 
     def for_control(self) -> Settings:
         """Return these settings with the control store's URL in the provider's place."""

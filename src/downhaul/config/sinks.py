@@ -185,5 +185,5 @@ def alert_settings(table: AlertsTable, unread: Mapping[Where, Problem]) -> Alert
             event: Template(one.title, one.text, one.markdown, one.command)
             for event, one in table.templates.items()
         },
-        unread=tuple(unread.values()),
+        unread=tuple(one for path, one in unread.items() if is_address(path)),
     )

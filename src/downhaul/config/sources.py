@@ -32,7 +32,9 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "DOWNHAUL_APPLICATION": ("application",),
     "DOWNHAUL_ALERT_WEBHOOK": ("alerts", "webhook"),
 }
-_NESTED: Final = ("DOWNHAUL_PROVIDER__", "DOWNHAUL_CONTROL__", "DOWNHAUL_ALERTS__")
+_NESTED: Final = tuple(
+    f"DOWNHAUL_{table}__" for table in ("PROVIDER", "CONTROL", "ALERTS", "BACKENDS")
+)
 _KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "url": ("provider", "url"),
     "wrap": ("provider", "wrap"),
