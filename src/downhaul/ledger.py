@@ -34,7 +34,8 @@ class LedgerEntry:
 
     ``flag`` is the source's name of the flag, empty for what belongs to none. ``path`` is the place
     in the source document, such as ``features[3].strategies[0].constraints[1]``. ``fragment`` is
-    the part itself, as JSON data, where any of it was not carried.
+    the part itself, as JSON data, where any of it was not carried. ``loss`` is the class of what is
+    lost, in a word (``rebucket``, ``names``), by which a loss can be accepted.
     """
 
     flag: str
@@ -42,6 +43,7 @@ class LedgerEntry:
     fidelity: Fidelity
     reason: str = ""
     fragment: Any = None
+    loss: str = ""
 
     def __post_init__(self) -> None:
         if self.fidelity is not Fidelity.FULL and not self.reason:
@@ -61,6 +63,7 @@ class LedgerEntry:
             "fidelity": self.fidelity.value,
             "reason": self.reason,
             "fragment": self.fragment,
+            "loss": self.loss,
         }
 
     def __str__(self) -> str:

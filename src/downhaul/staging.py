@@ -100,7 +100,7 @@ class Standing:
         """
         if self.share >= WHOLE:
             return self.stage
-        if not targeting_key or bucket(f"{_COHORT}{flag}", targeting_key) >= self.share:
+        if not targeting_key or bucket(cohort_salt(flag), targeting_key) >= self.share:
             return self.stage.before
         return self.stage
 
@@ -108,6 +108,11 @@ class Standing:
 StandingOf = Callable[[str], Standing]
 """Returns where a flag stands, by its key. Does no I/O and raises nothing."""
 
-# The cohort's salt is the migration's own: one that is the flag's would move just the users first
-# whom its rollout gives the new variant first.
-_COHORT: Final = "downhaul:migration:"
+
+def cohort_salt(flag: str) -> str:
+    """Return what a flag's cohorts are hashed with.
+
+    It is the migration's own: with the flag's, just those users would move first to whom its
+    rollout gives the new variant first.
+    """
+    return f"downhaul:migration:{flag}"

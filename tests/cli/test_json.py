@@ -13,6 +13,7 @@ REASON = ("--reason", "test")
 PLAN = ("--flag", "agent", "--steps", "50,100", "--bake", "1h", "--unguarded", "test")
 SLOW = ("--bake", "1h", "--unguarded", "test")
 QUICK = ("--steps", "100", "--interval", "10ms", "--bake", "1ms", "--unguarded", "test")
+MOVE = ("--from", "provider", "--to", "sqlite:///moved.db")
 CODES = {
     # Only a controller carries these out, and here is none.
     "rollout resume": Exit.UNREACHABLE,
@@ -73,6 +74,10 @@ RUNS = {
     "rollout rollback": [("moving", *REASON)],
     "rollout revert": [("done", *REASON)],
     "rollout cancel": [("moving", *REASON)],
+    "migrate plan": [(*MOVE,)],
+    "migrate show": [("moved.json",)],
+    "migrate apply": [("moved.json",)],
+    "migrate revert": [("applied.json", "--dry-run"), ("applied.json",)],
     "controller run": [("--once",)],
     "audit": [(), ("--flag", "agent")],
     "providers list": [()],
@@ -124,6 +129,11 @@ def prepared(full, words):
         full("flags", "create", "gated", "--percent", "0")
         (full.folder / "gated.toml").write_text(GATED)
         full("rollout", "start", "gated.toml")
+    if any("moved.json" in one or "applied.json" in one for one in words):
+        for file in ("moved.json", "applied.json"):
+            full("migrate", "plan", *MOVE, "-o", file)
+    if any("applied.json" in one for one in words):
+        full("migrate", "apply", "applied.json")
     for key in {"moving", "paused", "done"} & {word for one in words for word in one}:
         full("flags", "create", key, "--percent", "0")
         full("rollout", "start", "--flag", key, *(QUICK if key == "done" else SLOW))

@@ -54,6 +54,12 @@ _DB: Final = {
     "sql": ("downhaul.cli.db:sql", "Print the SQL of an upgrade, and run nothing."),
     "roles": ("downhaul.cli.db:roles", "Print grants for an application and an operator."),
 }
+_MIGRATE: Final = {
+    "plan": ("downhaul.cli.migrate:plan", "Show what moving flags would write, and lose."),
+    "show": ("downhaul.cli.migrate:show", "Show a plan, or one flag of it on both sides."),
+    "apply": ("downhaul.cli.migrate:apply_file", "Write what a plan says."),
+    "revert": ("downhaul.cli.migrate:revert_file", "Take back what applying a plan wrote."),
+}
 _ROLLOUT: Final = {
     "templates": ("downhaul.cli.rollout_templates:list_templates", "List templates of plans."),
     "new": ("downhaul.cli.rollout_templates:new", "Print a plan out of a template."),
@@ -141,6 +147,12 @@ rollout = _group(
     _ROLLOUT,
     "downhaul rollout status new_agent_version -w",
 )
+migrate = _group(
+    "migrate",
+    "Move flags from one backend to another.",
+    _MIGRATE,
+    "downhaul migrate plan --from db --to launchdarkly -o plan.json",
+)
 controller = _group(
     "controller", "Run what moves rollouts.", _CONTROLLER, "downhaul controller run --once"
 )
@@ -157,6 +169,7 @@ _ROOT: Final = {
     "kills": ("downhaul.cli.kills:kills", "List what is killed, and who obeys."),
     "drill": ("downhaul.cli.drill:drill", "Exercise the kill switch before it is needed."),
     "rollout": ("downhaul.cli.app:rollout", "Raise a flag step by step, and take it back."),
+    "migrate": ("downhaul.cli.app:migrate", "Move flags from one backend to another."),
     "controller": ("downhaul.cli.app:controller", "Run what moves rollouts."),
     "alerts": ("downhaul.cli.app:alerts", "See and try who is told of kills and rollouts."),
     "audit": ("downhaul.cli.audit:audit", "Show everything that happened, and follow it."),

@@ -26,6 +26,7 @@ from downhaul.cli.shape_words import (
     or_null,
 )
 from downhaul.cli.shapes_kills import KILL_BODIES, RECORD
+from downhaul.cli.shapes_migrate import MIGRATE_BODIES
 from downhaul.cli.shapes_rollout import ROLLOUT_BODIES
 
 _DOCUMENT: Final = object_of(key=TEXT)
@@ -39,6 +40,7 @@ _LEDGER: Final = list_of(
         fidelity=one_of("full", "partial", "manual", "skipped"),
         reason=TEXT,
         fragment=ANY,
+        loss=TEXT,
     )
 )
 _CHECKS: Final = list_of(
@@ -173,6 +175,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Shape]]] = {
     },
     **KILL_BODIES,
     **ROLLOUT_BODIES,
+    **MIGRATE_BODIES,
     "providers list": {
         "providers": list_of(_PROVIDER),
         "not_installed": list_of(object_of(name=TEXT, install=TEXT)),

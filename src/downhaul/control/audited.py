@@ -16,6 +16,7 @@ from downhaul.context import Context
 from downhaul.encoding import flag_to_data, segment_to_data
 from downhaul.errors import DownhaulError
 from downhaul.flag import Flag, FlagKind, FlagSet, Segment
+from downhaul.ledger import Translation
 from downhaul.provider import (
     Capability,
     Change,
@@ -124,6 +125,14 @@ class Audited(FlagProvider):
     ) -> ChangeRecords:
         """Return the provider's own history; it has none."""
         return self.inner.history(key, limit=limit, before=before)
+
+    def export(self) -> Translation:
+        """Return the provider's flags as they decide there."""
+        return self.inner.export()
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return flags as the provider would keep them."""
+        return self.inner.fit(flag_set)
 
     # Recorded
 

@@ -79,7 +79,7 @@ class DiskFile:
                 json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in items
             )
             header = {"format": _FORMAT, "checksum": hashlib.sha256(body).hexdigest()}
-            _replace(self.path, json.dumps(header).encode() + b"\n" + body)
+            replace_file(self.path, json.dumps(header).encode() + b"\n" + body)
         except OSError as error:
             self.tell(f"{self.path} can't be written: {error.strerror or error}")
             return False
@@ -109,7 +109,7 @@ class DiskFile:
             yield
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` in the file's place, whole or not at all, with mode 0600."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,0 +1,199 @@
+"""Plans and runs of migrations as lines for people and data for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from downhaul.encoding import flag_from_data
+from downhaul.flag import Flag, Scheme, Split
+from downhaul.migrate.applying import Applied, Outcome
+from downhaul.migrate.plan import Action, Item, Plan, SideRef
+from downhaul.migrate.reverting import Reverted, Undone
+
+SIGNS: Final = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.SAME: "=",
+    Action.MANUAL: "!",
+    Action.SKIP: "x",
+}
+_LONG: Final = 76
+
+
+def plan_rows(plan: Plan) -> list[list[str]]:
+    """Return the rows of a plan: sign, key, kind, fidelity, and what is to be known."""
+    return [
+        [
+            SIGNS[one.action],
+            one.key,
+            one.kind or one.entity,
+            one.fidelity.value.upper(),
+            _note(one),
+        ]
+        for one in plan.items
+    ]
+
+
+def plan_summary(plan: Plan) -> str:
+    """Return a plan in a sentence."""
+    counts = [
+        f"{plan.count(Action.CREATE)} to create",
+        f"{plan.count(Action.UPDATE)} to update",
+        "0 to delete",
+    ]
+    others = [
+        f"{plan.count(action)} {word}"
+        for action, word in (
+            (Action.MANUAL, "manual"),
+            (Action.SKIP, "skipped"),
+            (Action.SAME, "unchanged"),
+        )
+    ]
+    return f"Plan: {', '.join(counts)}; {', '.join(others)}."
+
+
+def blocking_summary(plan: Plan) -> str:
+    """Return which losses stand in the way of an apply, or nothing."""
+    blocking = plan.blocking()
+    if not blocking:
+        return ""
+    classes = sorted({name for one in blocking for name in one.classes})
+    many = "1 is lossy and blocks" if len(blocking) == 1 else f"{len(blocking)} are lossy and block"
+    return f"{many} apply: --accept-loss {','.join(classes)}"
+
+
+def item_lines(plan: Plan, item: Item) -> list[str]:
+    """Return one item whole: both sides, and what is lost."""
+    lines = [
+        "   ".join((SIGNS[item.action], item.key, item.action.value, item.fidelity.value.upper())),
+        "",
+        f"at {plan.source.name} ({plan.source.provider}):",
+        *_document(item.origin),
+        f"at {plan.target.name} ({plan.target.provider}), now:",
+        *_document(item.before),
+        "to be written there:",
+        *_document(item.wanted),
+    ]
+    if item.change:
+        lines.append(f"{item.change:.1%} of all users get another variant than before")
+    if item.losses:
+        lines.append("not carried in full:")
+    for loss in item.losses:
+        lines.append(f"  {loss.fidelity.value.upper()}  {loss.path}  {loss.reason}")
+        if loss.fragment is not None:
+            lines += [f"    {line}" for line in _pretty(loss.fragment)]
+    if item.reason and not item.losses:
+        lines.append(item.reason)
+    return lines
+
+
+def applied_rows(applied: Applied) -> list[list[str]]:
+    """Return the rows of a run that a person has to see: all but those that were left."""
+    return [
+        [one.item.entity, one.item.key, one.outcome.value, one.error]
+        for one in applied.rows
+        if one.outcome is not Outcome.LEFT
+    ]
+
+
+def applied_summary(applied: Applied) -> str:
+    """Return a run in a sentence."""
+    if applied.whole and not applied.count(Outcome.WRITTEN):
+        return "No changes."
+    words = [
+        f"{applied.count(outcome)} {outcome.value}"
+        for outcome in (Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.FAILED, Outcome.MISSING)
+        if applied.count(outcome)
+    ]
+    return ", ".join(words) or "nothing to write"
+
+
+def applied_data(applied: Applied) -> dict[str, Any]:
+    """Return a run as data."""
+    return {
+        "rows": [
+            {
+                "entity": one.item.entity,
+                "key": one.item.key,
+                "action": one.item.action.value,
+                "outcome": one.outcome.value,
+                "error": one.error or None,
+            }
+            for one in applied.rows
+        ],
+        "whole": applied.whole,
+        "stopped": applied.stopped or None,
+    }
+
+
+def reverted_rows(rows: Iterable[Reverted]) -> list[list[str]]:
+    """Return the rows of a move that was taken back."""
+    return [[one.entity, one.key, one.outcome.value, one.reason] for one in rows]
+
+
+def reverted_data(rows: Sequence[Reverted]) -> dict[str, Any]:
+    """Return a move that was taken back as data."""
+    return {
+        "rows": [
+            {
+                "entity": one.entity,
+                "key": one.key,
+                "outcome": one.outcome.value,
+                "reason": one.reason or None,
+            }
+            for one in rows
+        ],
+        "whole": not any(one.outcome is Undone.KEPT for one in rows),
+    }
+
+
+def side_data(side: SideRef) -> dict[str, str]:
+    """Return a side as data."""
+    return {"name": side.name, "provider": side.provider, "url": side.url}
+
+
+def _note(item: Item) -> str:
+    if item.losses:
+        return _short(item.reason)
+    if item.reason:
+        return _short(item.reason)
+    if item.wanted is None or item.entity != "flag":
+        return ""
+    return ", ".join(_parts(flag_from_data(item.wanted)))
+
+
+def _parts(flag: Flag) -> list[str]:
+    parts = [
+        f"{many} {word}{'s' if many != 1 else ''}"
+        for many, word in (
+            (len(flag.rules), "rule"),
+            (sum(len(one.keys) for one in flag.targets), "target"),
+            (len(flag.prerequisites), "prerequisite"),
+        )
+        if many
+    ]
+    if isinstance(flag.default, Split):
+        parts.append(_percentage(flag.default))
+    return parts if flag.on else [*parts, "off"]
+
+
+def _percentage(split: Split) -> str:
+    total = split.bucketing.total
+    shares = "/".join(f"{100 * one.weight / total:g}" for one in split.weights)
+    whose = split.bucketing.scheme
+    by = "" if whose is Scheme.DOWNHAUL else f", the users that {whose.value}'s hash chooses"
+    return f"{shares} %{by}"
+
+
+def _document(data: Mapping[str, Any] | None) -> list[str]:
+    return ["  (none)", ""] if data is None else [*(f"  {one}" for one in _pretty(data)), ""]
+
+
+def _pretty(data: Any) -> list[str]:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str).splitlines()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"

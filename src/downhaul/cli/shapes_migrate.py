@@ -1,0 +1,74 @@
+"""The shapes of what ``migrate`` prints with ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from downhaul.cli.shape_words import (
+    ANY,
+    COUNT,
+    FLAG,
+    TEXT,
+    TEXT_OR_NULL,
+    list_of,
+    object_of,
+    one_of,
+)
+
+_SIDE: Final = object_of(name=TEXT, provider=TEXT, url=TEXT)
+_LOSS: Final = object_of(
+    flag=TEXT,
+    path=TEXT,
+    fidelity=one_of("full", "partial", "manual", "skipped"),
+    reason=TEXT,
+    fragment=ANY,
+    loss=TEXT,
+)
+_ITEM: Final = object_of(
+    entity=one_of("flag", "segment"),
+    key=TEXT,
+    action=one_of("create", "update", "same", "manual", "skip"),
+    kind=TEXT,
+    fidelity=one_of("full", "partial", "manual", "skipped"),
+    change={"type": "number"},
+    reason=TEXT,
+    losses=list_of(_LOSS),
+    source=TEXT,
+    target=TEXT,
+    target_version=TEXT,
+    wanted=ANY,
+    origin=ANY,
+    before=ANY,
+)
+_PLAN: Final = object_of(
+    format=TEXT,
+    schema_version=COUNT,
+    tool_version=TEXT,
+    created_at=TEXT,
+    environment=TEXT,
+    source=_SIDE,
+    target=_SIDE,
+    bucketing=one_of("keep", "native"),
+    items=list_of(_ITEM),
+)
+_DONE: Final = object_of(
+    entity=one_of("flag", "segment"),
+    key=TEXT,
+    action=one_of("create", "update", "same", "manual", "skip"),
+    outcome=one_of("written", "unchanged", "failed", "missing", "left"),
+    error=TEXT_OR_NULL,
+)
+_UNDONE: Final = object_of(
+    entity=one_of("flag", "segment"),
+    key=TEXT,
+    outcome=one_of("removed", "restored", "gone", "kept"),
+    reason=TEXT_OR_NULL,
+)
+
+MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "migrate plan": {"plan": _PLAN, "blocking": list_of(TEXT)},
+    "migrate show": {"plan": _PLAN},
+    "migrate apply": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
+    "migrate revert": {"rows": list_of(_UNDONE), "whole": FLAG, "dry_run": FLAG},
+}
