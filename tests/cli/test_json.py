@@ -78,6 +78,10 @@ RUNS = {
     "migrate show": [("moved.json",)],
     "migrate apply": [("moved.json",)],
     "migrate revert": [("applied.json", "--dry-run"), ("applied.json",)],
+    "migrate status": [()],
+    "migrate cutover": [("agent",), ("--all",)],
+    "migrate back": [("agent",), ("agent", "--to", "off")],
+    "migrate sync": [("agent",)],
     "controller run": [("--once",)],
     "audit": [(), ("--flag", "agent")],
     "providers list": [()],
@@ -123,12 +127,18 @@ text = "Somebody is on call"
 """
 
 
+MOVING = [RUNS[f"migrate {verb}"] for verb in ("status", "cutover", "back", "sync")]
+
+
 def prepared(full, words):
     """Make the rollouts that a command line names: one that moves, is paused, is completed."""
     if any("gated" in one for one in words):
         full("flags", "create", "gated", "--percent", "0")
         (full.folder / "gated.toml").write_text(GATED)
         full("rollout", "start", "gated.toml")
+    if words in MOVING:
+        full("migrate", "plan", *MOVE, "-o", "moving.json")
+        full("migrate", "apply", "moving.json")
     if any("moved.json" in one or "applied.json" in one for one in words):
         for file in ("moved.json", "applied.json"):
             full("migrate", "plan", *MOVE, "-o", file)

@@ -59,6 +59,10 @@ _MIGRATE: Final = {
     "show": ("downhaul.cli.migrate:show", "Show a plan, or one flag of it on both sides."),
     "apply": ("downhaul.cli.migrate:apply_file", "Write what a plan says."),
     "revert": ("downhaul.cli.migrate:revert_file", "Take back what applying a plan wrote."),
+    "status": ("downhaul.cli.migrate_stages:status", "Show how far each flag has come."),
+    "cutover": ("downhaul.cli.migrate_stages:cutover", "Move flags one stage on, or to more."),
+    "back": ("downhaul.cli.migrate_stages:back", "Take flags one stage back at once."),
+    "sync": ("downhaul.cli.migrate_stages:sync_flag", "Bring a flag's two sides in step again."),
 }
 _ROLLOUT: Final = {
     "templates": ("downhaul.cli.rollout_templates:list_templates", "List templates of plans."),

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from downhaul.encoding import flag_from_data
-from downhaul.flag import Flag, Scheme, Split
+from downhaul.flag import WHOLE, Flag, Scheme, Split
 from downhaul.migrate.applying import Applied, Outcome
+from downhaul.migrate.cutover import Moved as Moved  # noqa: PLC0414  (what is shown)
 from downhaul.migrate.plan import Action, Item, Plan, SideRef
 from downhaul.migrate.reverting import Reverted, Undone
+from downhaul.staging import Standing
+from downhaul.wrappers.standings import Move
 
 SIGNS: Final = {
     Action.CREATE: "+",
@@ -147,6 +150,50 @@ def reverted_data(rows: Sequence[Reverted]) -> dict[str, Any]:
         ],
         "whole": not any(one.outcome is Undone.KEPT for one in rows),
     }
+
+
+def move_row(move: Move) -> list[str]:
+    """Return a flag on its way as a row."""
+    standing = move.standing
+    return [
+        move.key,
+        standing.stage.value,
+        _for(standing),
+        "yes" if standing.in_step else "not proved",
+        move.old,
+        move.new,
+        move.unsynced or "-",
+    ]
+
+
+def move_data(move: Move) -> dict[str, Any]:
+    """Return a flag on its way as data. ``percent`` are the users who are at ``stage``."""
+    return {
+        "key": move.key,
+        "stage": move.standing.stage.value,
+        "percent": move.standing.share / 1000,
+        "in_step": move.standing.in_step,
+        "old": move.old,
+        "new": move.new,
+        "unsynced": move.unsynced or None,
+    }
+
+
+def moved_row(moved: Moved) -> list[str]:
+    """Return a flag that was moved as a row."""
+    return [
+        moved.after.key,
+        *(f"{one.standing.stage} {_for(one.standing)}" for one in (moved.before, moved.after)),
+    ]
+
+
+def moved_data(moved: Moved) -> dict[str, Any]:
+    """Return a flag that was moved as data."""
+    return {"changed": moved.changed, "before": move_data(moved.before), **move_data(moved.after)}
+
+
+def _for(standing: Standing) -> str:
+    return "all" if standing.share >= WHOLE else f"{standing.share / 1000:g} %"
 
 
 def side_data(side: SideRef) -> dict[str, str]:

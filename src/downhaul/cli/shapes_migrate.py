@@ -66,9 +66,24 @@ _UNDONE: Final = object_of(
     reason=TEXT_OR_NULL,
 )
 
+_MOVE: Final = {
+    "key": TEXT,
+    "stage": one_of("off", "dual-write", "shadow", "live", "ramp-down", "complete"),
+    "percent": {"type": "number"},
+    "in_step": FLAG,
+    "old": TEXT,
+    "new": TEXT,
+    "unsynced": TEXT_OR_NULL,
+}
+_MOVED: Final = object_of(changed=FLAG, before=object_of(**_MOVE), **_MOVE)
+
 MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "migrate plan": {"plan": _PLAN, "blocking": list_of(TEXT)},
     "migrate show": {"plan": _PLAN},
     "migrate apply": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
+    "migrate status": {"moves": list_of(object_of(**_MOVE))},
+    "migrate cutover": {"moves": list_of(_MOVED)},
+    "migrate back": {"moves": list_of(_MOVED)},
+    "migrate sync": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
     "migrate revert": {"rows": list_of(_UNDONE), "whole": FLAG, "dry_run": FLAG},
 }
