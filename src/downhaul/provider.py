@@ -185,6 +185,8 @@ class FlagProvider:
     """What it can do. An object that lacks what it takes (an admin token) declares less."""
     publishes_within: float = 0.0
     """Seconds for which the backend may still hand out a flag from before a write to it."""
+    archives: bool = False
+    """Whether a flag that was deleted can be brought back as it was."""
 
     # Evaluating
 

@@ -78,6 +78,8 @@ RUNS = {
     "migrate show": [("moved.json",)],
     "migrate apply": [("moved.json",)],
     "migrate revert": [("applied.json", "--dry-run"), ("applied.json",)],
+    "migrate inventory": [("--from", "provider"), ("--from", "provider", "--code", ".")],
+    "migrate retire": [("agent", "--code", ".")],
     "migrate status": [()],
     "migrate cutover": [("agent",), ("--all",)],
     "migrate back": [("agent",), ("agent", "--to", "off")],
@@ -127,7 +129,21 @@ text = "Somebody is on call"
 """
 
 
-MOVING = [RUNS[f"migrate {verb}"] for verb in ("status", "cutover", "back", "sync")]
+MOVING = [RUNS[f"migrate {verb}"] for verb in ("status", "cutover", "back", "sync", "retire")]
+
+
+def move_flags(full, words):
+    """Plan and apply the moves that a command line names."""
+    if words in MOVING:
+        full("migrate", "plan", *MOVE, "-o", "moving.json")
+        full("migrate", "apply", "moving.json")
+        for _ in range(5 if words == RUNS["migrate retire"] else 0):
+            full("migrate", "cutover", "agent", "--unverified")
+    if any("moved.json" in one or "applied.json" in one for one in words):
+        for file in ("moved.json", "applied.json"):
+            full("migrate", "plan", *MOVE, "-o", file)
+    if any("applied.json" in one for one in words):
+        full("migrate", "apply", "applied.json")
 
 
 def prepared(full, words):
@@ -136,14 +152,7 @@ def prepared(full, words):
         full("flags", "create", "gated", "--percent", "0")
         (full.folder / "gated.toml").write_text(GATED)
         full("rollout", "start", "gated.toml")
-    if words in MOVING:
-        full("migrate", "plan", *MOVE, "-o", "moving.json")
-        full("migrate", "apply", "moving.json")
-    if any("moved.json" in one or "applied.json" in one for one in words):
-        for file in ("moved.json", "applied.json"):
-            full("migrate", "plan", *MOVE, "-o", file)
-    if any("applied.json" in one for one in words):
-        full("migrate", "apply", "applied.json")
+    move_flags(full, words)
     for key in {"moving", "paused", "done"} & {word for one in words for word in one}:
         full("flags", "create", key, "--percent", "0")
         full("rollout", "start", "--flag", key, *(QUICK if key == "done" else SLOW))

@@ -55,6 +55,7 @@ _DB: Final = {
     "roles": ("downhaul.cli.db:roles", "Print grants for an application and an operator."),
 }
 _MIGRATE: Final = {
+    "inventory": ("downhaul.cli.migrate_code:inventory", "Show what there is, and who asks."),
     "plan": ("downhaul.cli.migrate:plan", "Show what moving flags would write, and lose."),
     "show": ("downhaul.cli.migrate:show", "Show a plan, or one flag of it on both sides."),
     "apply": ("downhaul.cli.migrate:apply_file", "Write what a plan says."),
@@ -63,6 +64,7 @@ _MIGRATE: Final = {
     "cutover": ("downhaul.cli.migrate_stages:cutover", "Move flags one stage on, or to more."),
     "back": ("downhaul.cli.migrate_stages:back", "Take flags one stage back at once."),
     "sync": ("downhaul.cli.migrate_stages:sync_flag", "Bring a flag's two sides in step again."),
+    "retire": ("downhaul.cli.migrate_code:retire", "Archive a flag on the old side."),
 }
 _ROLLOUT: Final = {
     "templates": ("downhaul.cli.rollout_templates:list_templates", "List templates of plans."),

@@ -10,6 +10,7 @@ from downhaul.encoding import flag_from_data
 from downhaul.flag import WHOLE, Flag, Scheme, Split
 from downhaul.migrate.applying import Applied, Outcome
 from downhaul.migrate.cutover import Moved as Moved  # noqa: PLC0414  (what is shown)
+from downhaul.migrate.inventory import Inventory, Row, Worth
 from downhaul.migrate.plan import Action, Item, Plan, SideRef
 from downhaul.migrate.reverting import Reverted, Undone
 from downhaul.staging import Standing
@@ -194,6 +195,69 @@ def moved_data(moved: Moved) -> dict[str, Any]:
 
 def _for(standing: Standing) -> str:
     return "all" if standing.share >= WHOLE else f"{standing.share / 1000:g} %"
+
+
+def inventory_row(row: Row) -> list[str]:
+    """Return a flag of an inventory as a row."""
+    changed = "-" if row.days is None else f"{row.days} d ago"
+    return [
+        row.key,
+        row.kind,
+        row.exposure,
+        changed,
+        row.owner or "-",
+        "-" if row.references is None else str(row.references),
+        row.worth.value,
+    ]
+
+
+def inventory_notes(found: Inventory) -> list[str]:
+    """Return what is to be known beside the rows of an inventory."""
+    counts = (
+        f"{len(found.rows)} flags: {found.count(Worth.MOVE)} to move",
+        f"{found.count(Worth.DONE)} that have done their work",
+        f"{found.count(Worth.UNUSED)} that no code asks for",
+        f"{found.count(Worth.LOST)} that can't be read whole",
+    )
+    notes = [", ".join(counts)]
+    notes += [f"left out: {one}" for one in found.left]
+    for key, references in (found.unknown or {}).items():
+        notes.append(f"code asks for {key}, which is not there: {references[0].place}")
+    notes += [f"a key that can't be told: {one.place}  {one.dynamic}" for one in found.dynamic]
+    notes += [f"not read: {one}" for one in found.problems]
+    return notes
+
+
+def inventory_data(found: Inventory) -> dict[str, Any]:
+    """Return an inventory as data."""
+    return {
+        "flags": [
+            {
+                "key": one.key,
+                "kind": one.kind,
+                "type": one.type,
+                "on": one.on,
+                "exposure": one.exposure,
+                "owner": one.owner,
+                "tags": list(one.tags),
+                "worth": one.worth.value,
+                "serves": one.serves,
+                "changed": one.changed,
+                "days": one.days,
+                "references": one.references,
+                "losses": one.losses,
+            }
+            for one in found.rows
+        ],
+        "left": [one.as_mapping() for one in found.left],
+        "unknown": {
+            key: [one.place for one in references]
+            for key, references in (found.unknown or {}).items()
+        },
+        "dynamic": [{"place": one.place, "source": one.dynamic} for one in found.dynamic],
+        "problems": [str(one) for one in found.problems],
+        "files": found.files,
+    }
 
 
 def side_data(side: SideRef) -> dict[str, str]:

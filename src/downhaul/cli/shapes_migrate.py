@@ -8,6 +8,7 @@ from typing import Any, Final
 from downhaul.cli.shape_words import (
     ANY,
     COUNT,
+    COUNT_OR_NULL,
     FLAG,
     TEXT,
     TEXT_OR_NULL,
@@ -78,6 +79,31 @@ _MOVE: Final = {
 _MOVED: Final = object_of(changed=FLAG, before=object_of(**_MOVE), **_MOVE)
 
 MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "migrate inventory": {
+        "flags": list_of(
+            object_of(
+                key=TEXT,
+                kind=TEXT,
+                type=TEXT,
+                on=FLAG,
+                exposure=TEXT,
+                owner=TEXT,
+                tags=list_of(TEXT),
+                worth=one_of("move", "done", "unused", "lost"),
+                serves=TEXT_OR_NULL,
+                changed=TEXT_OR_NULL,
+                days=COUNT_OR_NULL,
+                references=COUNT_OR_NULL,
+                losses=COUNT,
+            )
+        ),
+        "left": list_of(_LOSS),
+        "unknown": {"type": "object"},
+        "dynamic": list_of(object_of(place=TEXT, source=TEXT)),
+        "problems": list_of(TEXT),
+        "files": COUNT,
+    },
+    "migrate retire": {"key": TEXT, "old": TEXT, "archived": FLAG, "undo": TEXT},
     "migrate plan": {"plan": _PLAN, "blocking": list_of(TEXT)},
     "migrate show": {"plan": _PLAN},
     "migrate apply": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},

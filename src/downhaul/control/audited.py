@@ -69,6 +69,7 @@ class Audited(FlagProvider):
         self.name = inner.name
         self.capabilities = inner.capabilities
         self.publishes_within = inner.publishes_within
+        self.archives = inner.archives
         self.control = getattr(inner, "control", None)
         self._records = records
         self._seen: dict[str, Flag] = {}

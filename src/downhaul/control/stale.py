@@ -9,7 +9,7 @@ from typing import Final
 
 from downhaul.control.desk import Desk
 from downhaul.flag import Flag, FlagType, Serve
-from downhaul.provider import Capability
+from downhaul.provider import Capability, FlagProvider
 
 OLD_AFTER_DAYS: Final = 30
 """How long a flag is left alone before it counts as stale, unless said."""
@@ -53,7 +53,7 @@ def stale(
     """
     moment = now or dt.datetime.now(dt.UTC)
     flags = desk.provider.list().flags
-    touched = _touched(desk, flags.keys())
+    touched = last_changes(desk.provider, flags.keys())
     found = []
     for flag in flags.values():
         if flag.type in LONG_LIVED and not include_long_lived:
@@ -96,15 +96,18 @@ def _variants(serve: Serve) -> Iterable[str | None]:
     return [one.variant for one in serve.weights if one.weight]
 
 
-def _touched(desk: Desk, keys: Iterable[str]) -> Mapping[str, str]:
-    """Return when each flag was last changed, reading the history no further back than needed."""
-    if not desk.has(Capability.HISTORY):
-        desk.provider.history(limit=1)  # refuses by the provider's own name
+def last_changes(provider: FlagProvider, keys: Iterable[str]) -> Mapping[str, str]:
+    """Return when each flag was last changed, reading the history no further back than needed.
+
+    Raises UnsupportedCapability where the provider keeps no history.
+    """
+    if Capability.HISTORY not in provider.capabilities:
+        provider.history(limit=1)  # refuses by the provider's own name
     missing = set(keys)
     touched: dict[str, str] = {}
     before: int | None = None
     while missing:
-        page = desk.provider.history(limit=_PAGE, before=before)
+        page = provider.history(limit=_PAGE, before=before)
         for record in page:
             if record.entity == "flag" and record.key in missing:
                 missing.discard(record.key)

@@ -47,6 +47,7 @@ class SqlProvider(FlagProvider):
     """
 
     capabilities: frozenset[Capability] = _CAPABILITIES
+    archives = True  # the history has every version
     publishes_within = 0.5  # news may be under way when a poll, or a heartbeat, finds none
 
     def __init__(

@@ -35,6 +35,7 @@ class Wrapper(FlagProvider):
         self.name = inner.name
         self.capabilities = inner.capabilities
         self.publishes_within = inner.publishes_within
+        self.archives = inner.archives
 
     def __getattr__(self, name: str) -> Any:
         """Return what only the inner provider has."""

@@ -57,6 +57,7 @@ class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
     # The stream names no moment up to which it has told everything; it is behind by less than this.
     publishes_within = 2.0
+    archives = True
 
     def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
         super().__init__(admin, MANAGING)

@@ -39,6 +39,7 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
     capabilities: frozenset[Capability] = frozenset({Capability.RESOLVE, Capability.WATCH})
     # The server looks for news once a second (up to 0.63 s was measured), and may be busy.
     publishes_within = 2.0
+    archives = True
 
     def __init__(
         self,
