@@ -51,7 +51,8 @@ class ProviderSpec:
       :class:`downhaul.provider.FlagProvider`, does no I/O. None for a plugin that only translates.
     - ``settings``, ``module:Model``: the pydantic model of what stands in ``[provider]`` beside
       ``url`` and ``wrap``. None passes it on unchecked.
-    - ``translator``, a module with ``flags_from(document)`` and ``context_from(mapping)``.
+    - ``translator``, a module with ``flags_from(document)`` and ``context_from(mapping)``; with
+      ``document_of(flag_set)`` too where it also writes, which returns a ``ledger.Exported``.
     - ``commands``, ``module:group``: a click group for the command line.
     - ``contract``, ``module`` or ``module:TestClass``: the test classes that bind the contract of
       providers, which ``downhaul contract run`` runs.

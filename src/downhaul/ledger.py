@@ -1,7 +1,8 @@
 """What became of somebody else's flags on the way into our model: nothing is dropped in silence.
 
 A translator answers with a :class:`Translation`: flags, segments, and a ledger with an entry for
-each part of the source (rule M1). Whoever imports shows the entries that are not FULL.
+each part of the source (rule M1). Whoever imports shows the entries that are not FULL. On the way
+out it is an :class:`Exported`, with a ledger of the same sort.
 """
 
 from __future__ import annotations
@@ -119,6 +120,17 @@ class Translation:
     def flag_set(self, revision: str = "") -> FlagSet:
         """Return the flags and segments as a flag set."""
         return FlagSet.of(self.flags, self.segments, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What is made of our flags for somebody else: their document, as JSON data, and the ledger.
+
+    ``path`` of an entry is a place in our own document, such as ``flags[3].rules[0].when[1]``.
+    """
+
+    document: Mapping[str, Any]
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def _names(keys: Iterable[str]) -> str:

@@ -21,6 +21,17 @@ from downhaul.provider import FlagSet
 
 _OURS: Final = "downhaul"
 _FORMAT: Final = click.Choice(["json", "toml", "yaml"])
+_TARGET: Final = click.option(
+    "--to",
+    "target",
+    default=_OURS,
+    show_default=True,
+    metavar="NAME",
+    help="Whose document to print: downhaul, or flagd (JSON only).",
+)
+_STRICT: Final = click.option(
+    "--strict", is_flag=True, help="Refuse a document that isn't carried over in full."
+)
 _SOURCE: Final = click.option(
     "--from",
     "source",
@@ -45,7 +56,7 @@ _SOURCE: Final = click.option(
     show_default=True,
     help="What to do with a flag that exists and differs.",
 )
-@click.option("--strict", is_flag=True, help="Refuse a document that isn't carried over in full.")
+@_STRICT
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
 @REASON
 def import_file(
@@ -90,11 +101,16 @@ def import_file(
 
 @command("flags export", example="downhaul flags export --format toml > flags.toml")
 @click.option("--format", "format_", type=_FORMAT, default="json", show_default=True)
-def export(session: Session, format_: str) -> None:
-    """Print all flags and segments as one document, which `flags import` reads back."""
+@_TARGET
+@_STRICT
+def export(session: Session, format_: str, target: str, strict: bool) -> None:
+    """Print all flags and segments as one document, which `flags import` reads back.
+
+    What somebody else's document can't say is listed on stderr, and left out.
+    """
     with session.operator() as operator:
         flag_set = operator.list()
-    _print_document(session, flag_set, format_, Ledger())
+    _write(session, flag_set, format_, target, strict=strict)
 
 
 @command(
@@ -104,13 +120,15 @@ def export(session: Session, format_: str) -> None:
 @_SOURCE
 @click.option("--read", "read_format", type=_FORMAT, help="The format of our own document.")
 @click.option("--format", "format_", type=_FORMAT, default="json", show_default=True)
-@click.option("--strict", is_flag=True, help="Refuse a document that isn't carried over in full.")
+@_TARGET
+@_STRICT
 def convert(
     session: Session,
     file: str,
     source: str,
     read_format: str | None,
     format_: str,
+    target: str,
     strict: bool,
 ) -> None:
     """Print the flags of FILE (- is stdin) as our document; nothing is written anywhere.
@@ -121,7 +139,7 @@ def convert(
     if not session.as_json:
         _show_ledger(session, ledger)
     _refuse_lossy(ledger, file, strict=strict)
-    _print_document(session, flag_set, format_, ledger)
+    _write(session, flag_set, format_, target, ledger, strict=strict)
 
 
 def _read(
@@ -132,16 +150,46 @@ def _read(
         return read_set(file, format_, session), Ledger()
     from downhaul.plugins import load_translator  # noqa: PLC0415  (pluggy)
 
-    translated: Translation = load_translator(source).flags_from(_foreign(file))
+    try:
+        translated: Translation = load_translator(source).flags_from(read_text(file))
+    except DocumentError as error:
+        error.origin = error.origin or origin_of(file)
+        raise
     return translated.flag_set(), translated.ledger
 
 
-def _foreign(file: str) -> Any:
-    try:
-        return json.loads(read_text(file))
-    except ValueError as error:
-        message = f"it is no JSON: {error}"
-        raise DocumentError(message, origin=origin_of(file)) from error
+def _write(
+    session: Session,
+    flag_set: FlagSet,
+    format_: str,
+    target: str,
+    before: Ledger = Ledger(),  # noqa: B008  (frozen)
+    *,
+    strict: bool,
+) -> None:
+    """Print our document, or somebody's through the translator of the plugin that knows it.
+
+    ``before`` is what became of the flags until now.
+    """
+    if target == _OURS:
+        _print_document(session, flag_set, format_, before)
+        return
+    if format_ != "json":
+        raise click.UsageError(f"a document for {target} is JSON: leave --format out")
+    from downhaul.plugins import load_writer  # noqa: PLC0415  (pluggy)
+
+    exported = load_writer(target)(flag_set)
+    if not session.as_json:
+        _show_ledger(session, exported.ledger)
+        for entry in exported.ledger:
+            if entry.fidelity is Fidelity.FULL and entry.reason and not entry.flag:
+                session.out.note(f"  {entry.path}  {entry.reason}")
+    _refuse_lossy(exported.ledger, target, strict=strict)
+    if session.as_json:
+        ledger = _ledger_data(before) + _ledger_data(exported.ledger)
+        session.out.json({"document": exported.document, "ledger": ledger})
+        return
+    session.out.line(json.dumps(exported.document, indent=2, ensure_ascii=False))
 
 
 def _print_document(session: Session, flag_set: FlagSet, format_: str, ledger: Ledger) -> None:

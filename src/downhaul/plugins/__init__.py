@@ -7,7 +7,7 @@ Here are discovery, loading and building. What a plugin implements is in
 from __future__ import annotations
 
 from downhaul.hookspecs import ProviderSpec, hookimpl
-from downhaul.plugins.build import build_control, build_provider, load_translator
+from downhaul.plugins.build import build_control, build_provider, load_translator, load_writer
 from downhaul.plugins.registry import (
     Installed,
     Registry,
@@ -26,6 +26,7 @@ __all__ = [
     "hookimpl",
     "installed",
     "load_translator",
+    "load_writer",
     "registry",
     "spec_for",
     "spec_named",

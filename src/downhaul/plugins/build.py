@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from downhaul.errors import ConfigError, DownhaulError, ProviderError
 from downhaul.hookspecs import ProviderSpec
+from downhaul.ledger import Exported
 from downhaul.plugins.known import KNOWN, WRAPPERS
 from downhaul.plugins.registry import spec_for, spec_named
 from downhaul.plugins.specs import load, why
-from downhaul.provider import ControlStore, FlagProvider
+from downhaul.provider import ControlStore, FlagProvider, FlagSet
 
 if TYPE_CHECKING:
     from downhaul.config import Settings  # the settings know of plugins: no circle at run time
@@ -67,6 +69,21 @@ def load_translator(name: str) -> ModuleType:
         return import_module(spec.translator)
     except ImportError as error:
         raise _cannot_import(spec, error) from error
+
+
+def load_writer(name: str) -> Callable[[FlagSet], Exported]:
+    """Return what writes a flag set as a provider's document: ``document_of`` of its translator.
+
+    Raises ProviderNotFound for an unknown name, ProviderError where it writes nothing.
+    """
+    write = getattr(load_translator(name), "document_of", None)
+    if write is None:
+        raise ProviderError(
+            f'provider "{name}" reads documents, and writes none',
+            hint="flagd's can be written: --to flagd",
+            provider=name,
+        )
+    return cast("Callable[[FlagSet], Exported]", write)
 
 
 def known_wrappers() -> str:

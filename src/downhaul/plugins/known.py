@@ -38,6 +38,11 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 contract=f"{_BINDINGS}:TestFile",
             ),
             ProviderSpec(
+                name="flagd",
+                schemes=("flagd",),
+                translator="downhaul.documents.flagd",
+            ),
+            ProviderSpec(
                 name="memory",
                 schemes=("memory",),
                 factory="downhaul.backends.memory:create",
@@ -56,7 +61,9 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
         )
     }
 )
-"""Providers of the core, by name. Each has one scheme, its name; no plugin can take either."""
+"""Providers of the core, by name. Each has one scheme, its name; no plugin can take either.
+
+flagd's only translates documents."""
 
 
 @dataclass(frozen=True, slots=True)
