@@ -108,6 +108,39 @@ def test_a_condition_becomes_a_clause(condition, clause):
     assert bool(lossy) is ((condition, clause) in ALMOST)
 
 
+BETA = {"var": "beta"}
+CASES = {
+    "one part, no default": ({"fractional": [["on", 1]]}, None),
+    "a split in the middle": ({"if": [BETA, {"fractional": [["on", 1], ["off", 3]]}, "on"]}, "off"),
+    "a split as a condition": ({"if": [{"===": [{"fractional": [["x", 1]]}, "x"]}, "on"]}, "off"),
+    "true is one": ({"if": [{"===": [BETA, True]}, "on"]}, "off"),
+    "one is true": ({"if": [{"in": [BETA, [1]]}, "on"]}, "off"),
+    "nothing is zero": ({"if": [{"==": [BETA, 0]}, "on"]}, "off"),
+    "nothing is nothing": ({"if": [{"===": [BETA, None]}, "on"]}, "off"),
+    "the same major version": ({"if": [{"sem_ver": [BETA, "^", "1.2.0"]}, "on"]}, "off"),
+    "the same minor version": ({"if": [{"sem_ver": [BETA, "~", "1.2.0"]}, "on"]}, "off"),
+    "another version": ({"if": [{"sem_ver": [BETA, "!=", "1.2.0"]}, "on"]}, "off"),
+}
+BETAS = [None, "x", "1.2.0", "1.2.9", "1.9.9", "1.0.0-a", "2.0.0-a", "2.0.0", True, False, 0, 1, 2]
+
+
+@pytest.mark.rule("E9")
+@pytest.mark.parametrize("name", CASES)
+def test_single_cases_decide_as_in_flagd(name):
+    targeting, default = CASES[name]
+    translation = read(targeting, default)
+    engine = Engine(document(targeting, default))
+    betas = BETAS[:8] if "version" in name else BETAS  # flagd takes numbers for versions, as told
+    with Flags.in_memory(translation.flags) as flags:
+        for context in (Context(key, {"beta": beta}) for key in ("u", None) for beta in betas):
+            assert engine.decide("f", FlagKind.BOOLEAN, context) == ours(flags, "f", context)
+
+
+def test_what_contradicts_itself_becomes_no_rule():
+    never = {"and": [{"!": [KEY]}, {"in": [KEY, ["ann"]]}]}
+    assert only(read({"if": [never, "on", None]})).rules == ()
+
+
 def test_alternatives_become_rules_and_values():
     either = {"or": [{"===": [{"var": "k"}, "a"]}, {"===": [{"var": "k"}, "b"]}, {"var": "beta"}]}
     rules = only(read({"if": [either, "on", None]})).rules

@@ -380,3 +380,11 @@ def test_splits_and_gates_decide_alike_with_and_without_a_key_there_and_back(no_
     assert not flags_from(document_of(flag_set).document).ledger.lossy
     agree(flag_set, contexts)
     agree(flag_set, contexts, back=True)
+
+
+@pytest.mark.rule("E8")
+@pytest.mark.parametrize("gate", [Gate(100_000), Gate(500, Bucketing(no_key=NoKey.FIRST))])
+def test_a_split_behind_a_gate_that_lets_in_who_has_no_key_still_wants_one(gate):
+    served = Split((Weight("on", 20_000), Weight(None, 80_000)))
+    flag = Flag.boolean("f", default="off", rules=(Rule(served, gate=gate),))
+    agree(FlagSet.of([flag]), [Context(), *(Context(f"user-{number}") for number in range(50))])
