@@ -115,7 +115,7 @@ def test_an_alias_that_is_not_scanned_is_known_by_its_import(scan):
     assert [(one.call, one.keys or one.dynamic) for one in found] == [
         (name, ("a",)),
         (name, ("b",)),
-        (name, "on"),
+        (name, "on(name='c')"),
     ]
     assert [one.default.kind.value for one in found] == ["literal", "dynamic", "dynamic"]
 

@@ -328,7 +328,8 @@ def test_a_fallback_function_counts_if_it_always_returns_one_literal(scan):
         client.is_enabled("a", fallback_function=on)
         client.is_enabled("b", fallback_function=depends)
         client.is_enabled("c", fallback_function=two)
-        client.is_enabled("d", fallback_function=lambda name, on: on)
+        ON = True
+        client.is_enabled("d", fallback_function=lambda name, ON: ON)
         client.is_enabled("e", fallback_function=imported)
         """
     )

@@ -191,6 +191,66 @@ def test_other_methods_are_likely_only_where_the_sdk_is_imported(scan, start, ke
     assert {one.certainty.value for one in found} <= {"likely"}
 
 
+def test_a_text_that_is_asked_for_without_an_sdk_at_hand_is_possible_and_no_reference(scan):
+    found = scan(
+        """
+        import openfeature
+        from django.conf import settings
+
+        class Button:
+            def is_enabled(self, name): ...
+
+        settings.client.is_enabled("a")
+        settings.client.is_enabled(settings.key)
+        settings.client.variation("b", user, False)
+        Button().is_enabled("mine")
+        enum.value("x")
+        """
+    )
+    assert not found.references
+    assert [(one.sdk, one.keys) for one in found.possible] == [
+        ("downhaul", ("a",)),
+        ("unleash", ("a",)),
+        ("launchdarkly", ("b",)),
+    ]
+
+
+def test_an_sdk_that_is_itself_among_the_scanned_is_known(scan):
+    found = scan(
+        {
+            "waffle/__init__.py": "def flag_is_active(request, flag_name, read_only=False): ...\n",
+            "ldclient/__init__.py": "from .client import *\nfrom . import client\n",
+            "ldclient/client.py": "class LDClient:\n    def variation(self, key, c, d): ...\n",
+            "app.py": """
+                import waffle
+                from ldclient import *
+                waffle.flag_is_active(request, "a")
+                client.LDClient(config).variation("b", user, 1)
+            """,
+        }
+    )
+    assert [(one.keys, one.certainty.value) for one in found] == [
+        (("a",), "proven"),
+        (("b",), "proven"),
+    ]
+
+
+def test_all_names_of_an_sdk_may_be_imported_at_once(scan):
+    found = scan(
+        """
+        from ldclient import *
+        from waffle import *
+        flag_is_active(request, "a")
+        client.LDClient(config).variation("b", user, 1)
+        print("c")
+        """
+    )
+    assert [(one.keys, one.certainty.value) for one in found] == [
+        (("a",), "proven"),
+        (("b",), "proven"),
+    ]
+
+
 def test_a_call_that_may_be_of_two_sdks_is_listed_for_each(scan):
     found = scan(
         """

@@ -51,7 +51,7 @@ class Calls:
         asked = [one for one in map(self.wrappers.verb, things) if one is not None]
         for one in asked:
             arguments = Arguments.of(call, one.shift)
-            yield self._reference(one.verb, arguments, func, scope, Certainty.PROVEN)
+            yield self._reference(one.verb, arguments, func, scope, Certainty.PROVEN, call)
         if not asked and not any(_is_settled(one) for one in things):
             yield from self._likely(call, func, scope)
 
@@ -60,13 +60,18 @@ class Calls:
     ) -> Iterator[Reference]:
         imported = {ROOTS[root] for root in scope.module.roots if root in ROOTS}
         arguments = Arguments.of(call)
-        for verb in VERBS.get(last_name(func), ()):
+        verbs = VERBS.get(last_name(func), ())
+        nowhere = not any(verb.sdk in imported for verb in verbs)
+        for verb in verbs:
             if isinstance(func, ast.Name) and verb.sdk != "waffle":
                 continue  # a method has no name of its own
-            if (verb.distinct or verb.sdk in imported) and arguments.fit(verb):
-                keys = self.reader.keys(verb, arguments, scope)
-                if not _is_no_key(keys):
-                    yield self._reference(verb, arguments, func, scope, Certainty.LIKELY)
+            keys = self.reader.keys(verb, arguments, scope)
+            if not arguments.fit(verb) or _is_no_key(keys):
+                continue
+            if verb.distinct or verb.sdk in imported:
+                yield self._reference(verb, arguments, func, scope, Certainty.LIKELY)
+            elif keys.known and nowhere:
+                yield self._reference(verb, arguments, func, scope, Certainty.POSSIBLE)
 
     # Verbs that are passed on
 
@@ -91,15 +96,16 @@ class Calls:
     def _mixins(self, scope: Scope) -> Iterator[Reference]:
         for attribute, verb in MIXIN_ATTRIBUTES.items():
             for binding in scope.bindings.get(attribute, ()):
-                if not isinstance(binding, Assigned | Annotated) or binding.value is None:
+                value = binding.value if isinstance(binding, Assigned | Annotated) else None
+                if value is None or (isinstance(value, ast.Constant) and value.value is None):
                     continue
                 bases = self.resolver.classes.ancestry(scope)
                 proven = any(isinstance(one, External) and one.names in MIXINS for one in bases)
                 if not proven and "waffle" not in scope.module.roots:
                     continue
                 certainty = Certainty.PROVEN if proven else Certainty.LIKELY
-                arguments = Arguments((binding.value,), ())
-                yield self._reference(verb, arguments, binding.value, scope, certainty)
+                arguments = Arguments((value,), ())
+                yield self._reference(verb, arguments, value, scope, certainty)
 
     # References
 
@@ -110,10 +116,11 @@ class Calls:
         at: ast.expr,
         scope: Scope,
         certainty: Certainty,
+        call: ast.Call | None = None,
     ) -> Reference:
         keys = self.reader.keys(verb, arguments, scope)
-        if keys.missing and certainty is Certainty.PROVEN:
-            keys = Keys(unknown=(at,))
+        if keys.missing and call is not None:
+            keys = Keys(unknown=(call,))
         default = self.reader.default(verb, arguments, scope)
         bulk = self.reader.bulk(verb, arguments, scope) if verb.bulk is not None else None
         return self._made(verb, at, scope, keys, default, certainty, bulk, arguments)

@@ -12,7 +12,7 @@ from downhaul.errors import Problem
 from downhaul.migrate.code.aliases import Alias
 from downhaul.migrate.code.calling import Calls
 from downhaul.migrate.code.constants import Constants
-from downhaul.migrate.code.model import DefaultKind, Reference, References
+from downhaul.migrate.code.model import Certainty, DefaultKind, Reference, References
 from downhaul.migrate.code.project import Project
 from downhaul.migrate.code.reading import Reader
 from downhaul.migrate.code.resolving import Resolver
@@ -67,6 +67,8 @@ class _Search:
             self._project.read_again(renamed)
             calls = self._calls()
         found = [*self._code(calls), *self._templates()]
+        possible = [one for one in found if one.certainty is Certainty.POSSIBLE]
+        found = [one for one in found if one.certainty is not Certainty.POSSIBLE]
         problems = [*self._tree.problems, *self._project.problems, *calls.wrappers.unused()]
         return References(
             references=tuple(sorted(set_defaults(found), key=_order)),
@@ -74,6 +76,7 @@ class _Search:
             files=len(self._tree.python) + len(self._tree.templates),
             lines=self._project.lines,
             suggestions=tuple(sorted(calls.suggestions)),
+            possible=tuple(sorted(possible, key=_order)),
         )
 
     def _code(self, calls: Calls) -> Iterator[Reference]:

@@ -17,6 +17,8 @@ class Certainty(StrEnum):
     """What is called was followed to the SDK."""
     LIKELY = "likely"
     """It is called as the SDK's is, and nothing says that it is something else."""
+    POSSIBLE = "possible"
+    """It has a name that many things have, takes a text, and nothing says what it is."""
 
 
 class DefaultKind(StrEnum):
@@ -89,6 +91,9 @@ class Reference:
 class References:
     """All references below a folder, sorted by place, and the files that could not be read.
 
+    ``possible`` are no references: calls such as ``settings.client.is_enabled("new-checkout")``,
+    with a text for a key, whose receiver is not known, in a module that imports no SDK. Where the
+    text is a flag's key, somebody should look.
     ``files`` and ``lines`` count what was scanned. ``suggestions`` are aliases that would say more:
     functions of the scanned code that pass a parameter on as a flag's key, as ``Alias.parse``
     takes them.
@@ -99,6 +104,7 @@ class References:
     files: int = 0
     lines: int = 0
     suggestions: tuple[str, ...] = ()
+    possible: tuple[Reference, ...] = ()
 
     def __iter__(self) -> Iterator[Reference]:
         return iter(self.references)

@@ -21,7 +21,7 @@ from downhaul.migrate.code.scopes import (
     Parameter,
     Scope,
 )
-from downhaul.migrate.code.sdks import KINDS, MAKERS
+from downhaul.migrate.code.sdks import KINDS, MAKERS, ROOTS
 from downhaul.migrate.code.things import (
     Asked,
     Class,
@@ -103,13 +103,15 @@ class Resolver:
 
     def _starred(self, module: Module, name: str) -> Iterator[Thing]:
         """Look for a name that nothing here binds in what ``import *`` brings."""
+        may_be: list[Thing] = []
         for star in module.stars:
             dotted = f"{star.dotted}.{name}".strip(".")
-            found = self._imported(Imported(dotted, star.level, star.scope))
-            known = [one for one in found if not isinstance(one, External) or of_an_sdk(one.dotted)]
-            if known:
-                yield from known
-                return
+            for one in self._imported(Imported(dotted, star.level, star.scope)):
+                if not isinstance(one, External) or of_an_sdk(one.dotted):
+                    yield one
+                    return
+                may_be += [one] if one.names[0] in ROOTS else []
+        yield from may_be
 
     def _attribute(self, node: ast.Attribute, scope: Scope) -> Iterator[Thing]:
         for thing in self.things(node.value, scope):
@@ -197,6 +199,9 @@ class Resolver:
         return self._once((module, name), lambda: self._in_module(module, name))
 
     def _in_module(self, module: Module, name: str) -> Things:
+        dotted = f"{self.project.dotted(module)}.{name}"
+        if of_an_sdk(dotted):
+            return (External(dotted, module.path),)  # the SDK itself is among what is scanned
         bindings = module.scope.bindings.get(name)
         if bindings is not None:
             return tuple(found for binding in bindings for found in self.binding(binding))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from downhaul.migrate.code.scopes import Module, Scope
-from downhaul.migrate.code.sdks import CLASSES, FUNCTIONS, MAKERS, Verb
+from downhaul.migrate.code.sdks import CLASSES, FUNCTIONS, MAKERS, MIXINS, Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +76,4 @@ def names_of(dotted: str) -> tuple[str, str]:
 def of_an_sdk(dotted: str) -> bool:
     """Return whether the tables of SDKs know the name."""
     names = names_of(dotted)
-    return names in CLASSES or names in MAKERS or names in FUNCTIONS
+    return any(names in table for table in (CLASSES, MAKERS, FUNCTIONS, MIXINS))
