@@ -153,7 +153,7 @@ FRAMES = st.sampled_from(
         ("def fun(user):\n", "fun"),
         ("async def co(user):\n", "co"),
         ("class Cls:\n", "Cls"),
-        ("@decorate\nclass Dec(Button):\n    x = 1\n", "Dec"),
+        ("@decorate\nclass Dec(Button):\n    other = 1\n", "Dec"),
     ]
 )
 
