@@ -91,6 +91,11 @@ PROVEN = {
         "        self.on = Flags.connect().is_enabled\n    def f(self):\n        self.on('k')"
     ),
     "by its class": "from downhaul import Flags\nFlags.is_enabled(flags, 'k')",
+    "a type with a name": (
+        "from typing import Annotated\nfrom downhaul import Flags\n"
+        "Asked = Annotated[Flags, Depends(get)]\nMaybe = Asked | None\n"
+        "def f(flags: Maybe):\n    flags.is_enabled('k')"
+    ),
     "imported in the function": (
         "def f():\n    from downhaul import Flags\n    Flags.connect().is_enabled('k')"
     ),
@@ -189,6 +194,46 @@ def test_other_methods_are_likely_only_where_the_sdk_is_imported(scan, start, ke
     found = scan(f"{start}\n{CALLS}")
     assert [one.keys[0] for one in found] == keys
     assert {one.certainty.value for one in found} <= {"likely"}
+
+
+def test_a_method_that_is_overridden_is_the_one_that_is_called(scan):
+    found = scan(
+        """
+        from downhaul import Flags
+
+        class Mine(Flags):
+            def is_enabled(self, flag):
+                return super().is_enabled("mine-" + flag)
+
+        class Other(Flags): ...
+
+        class Further(Other):
+            def is_enabled(self, flag): ...
+
+        Mine(engine).is_enabled("a")
+        def f(one: Other):
+            one.is_enabled("b")
+        """
+    )
+    assert [one.keys or one.dynamic for one in found] == ['"mine-" + flag', ("b",)]
+
+
+def test_what_only_says_what_others_are_like_settles_nothing(scan):
+    found = scan(
+        """
+        from typing import Protocol
+
+        class Asks(Protocol):
+            def is_enabled(self, key: str) -> bool: ...
+            def get_boolean_value(self, key: str, default: bool) -> bool: ...
+
+        def f(flags: Asks):
+            flags.is_enabled("a")
+            flags.get_boolean_value("b", True)
+        """
+    )
+    assert [one.keys for one in found] == [("b",)]
+    assert {one.keys for one in found.possible} == {("a",)}
 
 
 def test_a_text_that_is_asked_for_without_an_sdk_at_hand_is_possible_and_no_reference(scan):

@@ -52,8 +52,14 @@ class Calls:
         for one in asked:
             arguments = Arguments.of(call, one.shift)
             yield self._reference(one.verb, arguments, func, scope, Certainty.PROVEN, call)
-        if not asked and not any(_is_settled(one) for one in things):
+        if not asked and not any(map(self._is_settled, things)):
             yield from self._likely(call, func, scope)
+
+    def _is_settled(self, thing: Thing) -> bool:
+        """Whether what is called is known to be something else than an SDK's verb."""
+        if isinstance(thing, Function) and thing.scope.owner is not None:
+            return not self.resolver.classes.is_abstract(thing.scope.owner)
+        return isinstance(thing, Function | Class | Module)
 
     def _likely(
         self, call: ast.Call, func: ast.Name | ast.Attribute, scope: Scope
@@ -164,11 +170,6 @@ class Calls:
         suggestion = self.wrappers.suggestion(key, default, scope)
         if suggestion is not None:
             self.suggestions.add(suggestion)
-
-
-def _is_settled(thing: Thing) -> bool:
-    """Whether what is called is known to be something else than an SDK's verb."""
-    return isinstance(thing, Function | Class | Module)
 
 
 def _is_no_key(keys: Keys) -> bool:

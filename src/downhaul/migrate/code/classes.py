@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _ENUMS: Final = frozenset({"Enum", "StrEnum", "IntEnum", "Flag", "TextChoices", "IntegerChoices"})
 
+_ABSTRACT: Final = frozenset({"Protocol", "ABC"})
+
 _RECORDS: Final = frozenset(
     {"dataclass", "define", "frozen", "mutable", "attrs", "attrib", "s", "BaseModel", "NamedTuple"}
     | {"BaseSettings", "Struct", "SQLModel", "TypedDict"}
@@ -101,6 +103,11 @@ class Classes:
             if name in _ENUMS:
                 return name
         return ""
+
+    def is_abstract(self, scope: Scope) -> bool:
+        """Return whether a class says only what others are like (``Protocol``, ``ABC``)."""
+        bases = self.ancestry(scope)
+        return any(isinstance(one, External) and one.names[1] in _ABSTRACT for one in bases)
 
     def is_text(self, scope: Scope) -> bool:
         """Return whether members of an enumeration are texts themselves."""

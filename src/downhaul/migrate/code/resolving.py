@@ -30,6 +30,7 @@ from downhaul.migrate.code.things import (
     Instance,
     Maker,
     Thing,
+    Type,
     of_an_sdk,
 )
 
@@ -62,6 +63,8 @@ class Resolver:
             ast.NamedExpr: lambda node, scope: self.things(node.value, scope),
             ast.IfExp: lambda node, scope: self._any((node.body, node.orelse), scope),
             ast.BoolOp: lambda node, scope: self._any(node.values, scope),
+            ast.Subscript: lambda node, scope: (Type(node, scope),),
+            ast.BinOp: lambda node, scope: (Type(node, scope),),
         }
 
     def things(self, node: ast.expr, scope: Scope) -> Things:
@@ -221,6 +224,8 @@ class Resolver:
                     yield from self.returned(found.scope)
                 else:
                     yield found
+        if self.classes.bindings(scope, name, exact=True):
+            return  # whatever the SDK has of this name is overridden
         for base in self.classes.ancestry(scope):
             if isinstance(base, External) and base.kind is not None:
                 yield from of_kind(base.kind, name, on_class=on_class)
@@ -275,6 +280,9 @@ class Resolver:
 
     def annotation(self, node: ast.expr, scope: Scope) -> Things:
         """Return the objects that an annotation allows, as far as they are known."""
+        return self._once(("annotation", node), lambda: self._annotation(node, scope))
+
+    def _annotation(self, node: ast.expr, scope: Scope) -> Things:
         found: list[Thing] = []
         for one in named_types(node):
             if isinstance(one, ast.Name) and one.id == "Self":
@@ -287,6 +295,8 @@ class Resolver:
                     found.append(Instance(thing.scope))
                 elif isinstance(thing, External) and thing.kind is not None:
                     found.append(Instance(thing.kind))
+                elif isinstance(thing, Type):
+                    found += self.annotation(thing.node, thing.scope)
         return tuple(found)
 
 

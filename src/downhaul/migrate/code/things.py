@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 
 from downhaul.migrate.code.scopes import Module, Scope
@@ -64,7 +65,15 @@ class Asked:
     shift: int = 0
 
 
-Thing = Module | External | Class | Function | Instance | Maker | Asked
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What may be a type that has a name of its own (``Client = Annotated[Flags, ...]``)."""
+
+    node: ast.expr
+    scope: Scope
+
+
+Thing = Module | External | Class | Function | Instance | Maker | Asked | Type
 
 
 def names_of(dotted: str) -> tuple[str, str]:
