@@ -1,5 +1,8 @@
 """What is done with references: by key, and held against a served value."""
 
+import json
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +79,13 @@ def test_a_default_is_in_conflict_exactly_where_it_is_not_the_same(default, serv
     in_conflict = conflicts([refers(value=default)], "k", served)
     assert bool(in_conflict) is not same_value(default, served)
     assert not conflicts([refers(value=served)], "k", served)
+
+
+def test_a_reference_is_json_data():
+    data = refers(value={"a": [1]}).as_mapping()
+    assert json.loads(json.dumps(data)) == data
+    assert set(data) == {one.name for one in fields(Reference)}
+    assert data["default"] == {"kind": "literal", "value": {"a": [1]}, "text": ""}
 
 
 def test_references_are_found_by_key():

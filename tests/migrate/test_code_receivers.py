@@ -1,5 +1,7 @@
 """Which calls are counted, and how sure that is."""
 
+import sys
+
 import pytest
 
 PROVEN = {
@@ -194,6 +196,12 @@ def test_other_methods_are_likely_only_where_the_sdk_is_imported(scan, start, ke
     found = scan(f"{start}\n{CALLS}")
     assert [one.keys[0] for one in found] == keys
     assert {one.certainty.value for one in found} <= {"likely"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is Python 3.12's")
+def test_a_type_statement_names_a_type(one):
+    start = "from downhaul import Flags\ntype Asked = Flags | None\n"
+    assert one(f"{start}def f(flags: Asked):\n    flags.is_enabled('k')\n").keys == ("k",)
 
 
 def test_a_method_that_is_overridden_is_the_one_that_is_called(scan):

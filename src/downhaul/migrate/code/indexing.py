@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -87,6 +88,8 @@ class _Indexer:
             ast.Tuple: self._container,
             ast.Set: self._container,
         }
+        if sys.version_info >= (3, 12):
+            self._visitors[ast.TypeAlias] = self._type_alias
 
     def run(self, tree: ast.Module) -> None:
         stack: list[_Step] = [(tree, self._module.scope)]
@@ -232,6 +235,10 @@ class _Indexer:
                     self._module.renamed.append(renamed)
         for target in node.targets:
             self._bind(target, scope, lambda path: Assigned(node.value, scope, path))
+
+    def _type_alias(self, node: Any, scope: Scope) -> None:
+        """``type Asked = Flags | None`` (Python 3.12)."""
+        self._bind(node.name, scope, lambda path: Assigned(node.value, scope, path))
 
     def _annotated(self, node: ast.AnnAssign, scope: Scope) -> None:
         self._bind(node.target, scope, lambda _: Annotated(node.annotation, node.value, scope))

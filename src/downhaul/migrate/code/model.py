@@ -48,6 +48,10 @@ class Default:
     text: str = ""
     excuse: bool = False
 
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the default as JSON data."""
+        return {"kind": self.kind.value, "value": self.value, "text": self.text}
+
 
 NO_DEFAULT: Final = Default(DefaultKind.NONE)
 
@@ -85,6 +89,23 @@ class Reference:
     def place(self) -> str:
         """The place as editors read it: ``path:line:column``."""
         return f"{self.path}:{self.line}:{self.column}"
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the reference as JSON data."""
+        return {
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "sdk": self.sdk,
+            "call": self.call,
+            "keys": list(self.keys),
+            "dynamic": self.dynamic,
+            "default": self.default.as_mapping(),
+            "certainty": self.certainty.value,
+            "function": self.function,
+            "bulk": self.bulk,
+            "wrapper": self.wrapper,
+        }
 
 
 @dataclass(frozen=True, slots=True)
