@@ -1,7 +1,9 @@
 """Files that can't be parsed, folders that shouldn't be entered, texts in every encoding."""
 
+import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +158,29 @@ def test_what_must_not_be_read_is_a_problem(tmp_path):
         assert set(problems(find_references(tmp_path))) == {"shut.py", "shut"}
     finally:
         (tmp_path / "shut").chmod(0o700)
+
+
+def test_what_refuses_to_be_looked_at_is_a_problem(tmp_path, monkeypatch):
+    """As above, for root too: what the system would say to others, said by hand."""
+    put(tmp_path, "good.py", CALL)
+    put(tmp_path, "shut.py", CALL)
+    put(tmp_path, "shut.html", "x")
+    put(tmp_path, "shut/m.py", CALL)
+
+    def refusing(original):
+        def look(place, *args, **kwargs):
+            if "shut" in str(place).removeprefix(str(tmp_path)):
+                raise PermissionError(errno.EACCES, "Permission denied", str(place))
+            return original(place, *args, **kwargs)
+
+        return look
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    for name in ("exists", "is_file", "read_bytes"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
+    found = find_references(tmp_path)
+    assert [one.path for one in found] == ["good.py"]
+    assert set(problems(found)) == {"shut.py", "shut.html", "shut"}
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path):

@@ -73,9 +73,9 @@ def _enters(tree: Tree, folder: str, path: str, ignored: list[str]) -> bool:
     place = Path(folder, name)
     if name in _NEVER or name.endswith(".egg-info") or _matches(path, ignored, folder=True):
         return False
-    if (place / "pyvenv.cfg").exists() or (place / "conda-meta").is_dir():
+    if _exists(place / "pyvenv.cfg") or _exists(place / "conda-meta"):
         return False
-    if name in _BUILT and not (place / "__init__.py").exists():
+    if name in _BUILT and not _exists(place / "__init__.py"):
         return False
     if place.is_symlink():
         _note_link(tree, place, path)
@@ -91,13 +91,27 @@ def _note_file(tree: Tree, path: str, ignored: list[str]) -> None:
     place = tree.root / path
     if place.is_symlink():
         _note_link(tree, place, path)
-    elif place.is_file():
+    elif _is_file(place):
         wanted.append(path)
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:
+        return False  # a folder that may not be looked into: `os.walk` tells of it
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError:
+        return True  # opening it tells what is wrong
 
 
 def _note_link(tree: Tree, place: Path, path: str) -> None:
     target = Path(os.path.realpath(place))
-    if target.exists() and not target.is_relative_to(os.path.realpath(tree.root)):
+    if _exists(target) and not target.is_relative_to(os.path.realpath(tree.root)):
         message = f"is a symbolic link out of the folder, to {target}, and was not followed"
         hint = f"scan it by itself, or name it in {IGNORE_FILE}"
         tree.problems.append(Problem("", message, path, hint))
