@@ -133,6 +133,13 @@ def test_a_default_that_is_not_what_is_served_stands_in_the_way(tmp_path, defaul
         assert f"its default is {default}" in str(found[0])
 
 
+def test_what_may_be_a_call_stands_in_the_way(tmp_path):
+    text = "def shown(settings):\n    return settings.client.is_enabled('checkout')\n"
+    (one,) = obstacles(complete(), code(tmp_path, text), Flag.boolean("checkout"))
+    assert str(one).startswith("code_0.py:2")
+    assert "names it: look there" in str(one)
+
+
 def test_a_key_that_nobody_can_tell_stands_in_the_way(tmp_path):
     (one,) = obstacles(complete(), code(tmp_path, ANYTHING), Flag.boolean("checkout"))
     assert "a key that can't be told: whatever()" in str(one)

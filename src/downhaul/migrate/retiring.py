@@ -67,6 +67,12 @@ def obstacles(
         for one in code.of(move.key)
         if one.sdk not in _OURS
     ]
+    # A call that may be that of several SDKs is one place all the same.
+    possible = {one.place: one for one in code.possible if move.key in one.keys}
+    found += [
+        Obstacle(f"{one.call}, of whatever that is, names it: look there", one)
+        for one in possible.values()
+    ]
     if served is not None:
         found += _other_defaults(move.key, code, served)
     found += [
