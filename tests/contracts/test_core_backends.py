@@ -3,10 +3,10 @@
 import pytest
 from contract_backends import IN_ONE_PROCESS
 from downhaul_contract_tests import ProviderContract
-from downhaul_contract_tests.bindings import TestFile, TestMemory, TestSqlite
+from downhaul_contract_tests.bindings import TestFile, TestMemory, TestSqlite, TestTable
 from resolving import ResolvingBackend
 
-__all__ = ["TestFile", "TestMemory", "TestResolving", "TestSqlite"]
+__all__ = ["TestFile", "TestMemory", "TestResolving", "TestSqlite", "TestTable"]
 
 
 class TestResolving(ProviderContract):

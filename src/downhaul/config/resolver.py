@@ -43,7 +43,7 @@ from downhaul.config.urls import absolute, encoded, is_ambiguous, local_path, re
 from downhaul.errors import ConfigError, Problem, ProviderNotFound
 from downhaul.hookspecs import ProviderSpec
 from downhaul.plugins.build import known_wrappers
-from downhaul.plugins.known import KNOWN, WRAPPERS
+from downhaul.plugins.known import KNOWN, WRAPPERS, reached_by
 from downhaul.plugins.registry import registry
 
 _OWN: Final = frozenset({"url", "wrap"})
@@ -138,7 +138,7 @@ def _check_urls(draft: Draft) -> None:
         elif is_ambiguous(url):
             hint = "percent-encode the password: @ is %40, / is %2F, : is %3A, # is %23, ? is %3F"
             draft.blame(path, f'has several readings: "{redacted(url)}"', hint)
-        elif scheme_of(url) == "file" and local_path(url) is None:
+        elif reached_by(scheme_of(url)) == "file" and local_path(url) is None:
             draft.blame(path, f'names no file here: "{redacted(url)}"', "write file:flags.toml")
         else:
             draft.values[path] = absolute(encoded(url), draft.leaves[path].directory)

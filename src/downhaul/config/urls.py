@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from downhaul.config.secret import MASK, is_secret_name
+from downhaul.plugins.known import reached_by
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!\d+(?:/|$))")
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
@@ -37,7 +38,7 @@ def redacted(url: str) -> str:
     start, userinfo, rest = _parts(url)
     if userinfo is not None:
         user, colon, _ = userinfo.partition(":")
-        lone = scheme_of(url).partition("+")[0] in _NAMES_USERS
+        lone = _place(url) in _NAMES_USERS
         shown = f"{user}:{MASK}" if colon else (user if lone else MASK)
         start = f"{start}{shown}@"
     return start + _PARAMETER.sub(_mask_parameter, rest)
@@ -83,27 +84,27 @@ def is_ambiguous(url: str) -> bool:
 
 
 def absolute(url: str, directory: Path) -> str:
-    """Return a ``file:`` or ``sqlite:`` URL with its path made absolute under ``directory``."""
+    """Return a URL with the path that it names, if any, made absolute under ``directory``."""
     path = local_path(url)
     if path is None:
         return url
     full = str(directory / path.expanduser())
     head, question, query = url.partition("?")
     scheme = head.partition(":")[0]
-    if scheme_of(url) == "file":
+    if _place(url) == "file":
         return f"{scheme}://{quote(full, safe=_PLAIN_IN_PATHS)}{question}{query}"
     return f"{scheme}:///{full}{question}{query}"
 
 
 def local_path(url: str) -> Path | None:
-    """Return the path that a ``file:`` or ``sqlite:`` URL names, or None.
+    """Return the path that a ``file:``, ``sqlite:`` or ``table+sqlite:`` URL names, or None.
 
     ``sqlite:///x`` and ``file:x`` are relative, ``sqlite:////x`` and ``file:///x`` absolute, as
     SQLAlchemy and RFC 8089 have it; only the latter are percent-encoded. SQLite in memory, or by a
     URI of its own, has no path, and neither has a file on another host.
     """
     rest = url.partition(":")[2].partition("?")[0]
-    match scheme_of(url).partition("+")[0]:
+    match _place(url):
         case "sqlite":
             name = rest.removeprefix("///") if rest.startswith("///") else ""
             return Path(name) if name and not name.startswith((":memory:", "file:")) else None
@@ -114,6 +115,11 @@ def local_path(url: str) -> Path | None:
             return Path(unquote(rest)) if rest else None
         case _:
             return None
+
+
+def _place(url: str) -> str:
+    """Return the word of a scheme that says what the URL leads to, such as ``sqlite``."""
+    return reached_by(scheme_of(url)).partition("+")[0]
 
 
 def _parts(url: str) -> tuple[str, str | None, str]:

@@ -24,6 +24,15 @@ _WHOLE: Final = frozenset(
 )
 
 _BINDINGS: Final = "downhaul_contract_tests.bindings"
+_FOLLOWED: Final = frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH})
+_IN_HOUSE: Final = "downhaul.backends.inhouse"
+_AROUND: Final = frozenset({"table"})
+"""In-house schemes whose second word says where the flags are: ``table+sqlite``."""
+
+
+def _in_databases(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}+{database}" for database in ("sqlite", "postgresql", "postgres"))
+
 
 BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {
@@ -34,7 +43,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 schemes=("file",),
                 factory="downhaul.backends.file:create",
                 settings="downhaul.config.builtin:PolledOptions",
-                capabilities=frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH}),
+                capabilities=_FOLLOWED,
                 contract=f"{_BINDINGS}:TestFile",
             ),
             ProviderSpec(
@@ -58,10 +67,18 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 capabilities=_WHOLE,
                 contract=f"{_BINDINGS}:TestSqlite",
             ),
+            ProviderSpec(
+                name="table",
+                schemes=_in_databases("table"),
+                factory=f"{_IN_HOUSE}.table:create",
+                settings=f"{_IN_HOUSE}.options:TableOptions",
+                capabilities=_FOLLOWED,
+                contract=f"{_BINDINGS}:TestTable",
+            ),
         )
     }
 )
-"""Providers of the core, by name. Each has one scheme, its name; no plugin can take either.
+"""Providers of the core, by name. No plugin can take a name, or a scheme that begins with it.
 
 flagd's only translates documents."""
 
@@ -133,3 +150,9 @@ def base_of(scheme: str) -> str:
     """Return whose scheme this is by its first word: ``unleash+https`` is of ``unleash``."""
     word = scheme.lower().partition("+")[0]
     return next((one.name for one in KNOWN.values() if word in one.aliases), word)
+
+
+def reached_by(scheme: str) -> str:
+    """Return the scheme that says where flags are: ``sqlite`` of ``table+sqlite``, else itself."""
+    first, _, rest = scheme.lower().partition("+")
+    return rest if rest and first in _AROUND else scheme.lower()

@@ -15,7 +15,7 @@ from typing import Final
 from downhaul.errors import ProviderNotFound
 from downhaul.hookspecs import PROJECT, ProviderSpec
 from downhaul.plugins.discovery import Distribution
-from downhaul.plugins.known import BUILTIN, KNOWN, base_of
+from downhaul.plugins.known import BUILTIN, KNOWN, base_of, reached_by
 from downhaul.plugins.shelf import CORE, DISABLED, ONLY, Kind, Shelf, how_to_settle
 from downhaul.plugins.shelf import Installed as InstalledPlugin
 from downhaul.plugins.specs import flaw
@@ -61,7 +61,7 @@ class Registry(Shelf[ProviderSpec]):
         scheme = scheme.lower()
         base = base_of(scheme)
         if base in BUILTIN:
-            return self._builtin(base)
+            return self._of_the_core(scheme, base)
         if base in self._claims:
             own = self._load(base)
             if own.spec is None:
@@ -93,6 +93,14 @@ class Registry(Shelf[ProviderSpec]):
         return one.spec
 
     # Who answers
+
+    def _of_the_core(self, scheme: str, base: str) -> ProviderSpec:
+        spec = self._builtin(base)
+        if not _answers(spec, scheme):
+            raise self._nobody(scheme, base)
+        if (place := reached_by(scheme)) != scheme:
+            self.spec_for(place)  # who drives the database, which may have to be installed
+        return spec
 
     def _answering(self, scheme: str) -> Iterator[Installed]:
         for name in self._claims:
@@ -127,7 +135,7 @@ class Registry(Shelf[ProviderSpec]):
         unusable = [one for one in every if one.name == base and one.spec is None]
         if unusable:
             return _unusable(unusable[0])
-        if base in self._claims:
+        if base in self._claims or base in BUILTIN:
             spec = self.spec_named(base)
             hint = f'"{base}" answers to: {", ".join(spec.schemes)}'
             return ProviderNotFound(message, hint=hint, provider=base)

@@ -6,8 +6,11 @@ can be filled and emptied, and a class that inherits the contract.
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,8 +23,10 @@ import pytest
 from downhaul.backends.file import FileProvider
 from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.sqlite import SqliteProvider
+from downhaul.config import resolve
 from downhaul.documents import render_document
-from downhaul.flag import Flag, FlagSet
+from downhaul.flag import WHOLE, Flag, FlagKind, FlagSet, Split
+from downhaul.plugins import build_provider
 from downhaul.provider import Change, FlagProvider
 from downhaul.store import schema
 from downhaul.wrappers.failover import Failover
@@ -32,6 +37,19 @@ from downhaul_contract_tests.contract import ProviderContract
 
 IN_ONE_PROCESS: Final = MappingProxyType({Feature.PROCESSES: "it lives in one process"})
 NO_VERSIONS: Final = MappingProxyType({Feature.TELLS_VERSION: "a flag in a file has no version"})
+A_ROW: Final = MappingProxyType(
+    {
+        Feature.VALUES: "a row names no variants",
+        Feature.RULES: "a row has no rules",
+        Feature.PREREQUISITES: "a row names no other flag",
+        Feature.SEVERAL_KINDS: "a row knows users only",
+        Feature.EVERY_FIELD: "a row has the columns that it has",
+    }
+)
+_COLUMNS: Final = (
+    *("key", "enabled", "percentage", "whitelist", "blacklist", "value", "off_value", "kind"),
+    *("description", "owner", "tags"),
+)
 
 
 class MemoryBackend(Backend):
@@ -130,6 +148,57 @@ class FileBackend(Backend):
             self._away.rename(self._path)
 
 
+class TableBackend(Backend):
+    """A table of a team's own in an SQLite file, which SQL writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._away = folder / "app.db", folder / "away.db"
+
+    def provider(self) -> FlagProvider:
+        """Return another process's view of the table."""
+        options = {
+            "url": f"table+sqlite:///{self._path}",
+            "poll": 0.02,
+            "enabled_means": "switch",
+            "bucketing": "downhaul",
+            "columns": {one: one for one in _COLUMNS},
+        }
+        return build_provider(resolve({"provider": options}, cache_dir=False, environ={}))
+
+    def seed(self, flags: FlagSet) -> None:
+        """Write the rows anew."""
+        rows = [_row(flag) for flag in flags.flags.values()]
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute("DELETE FROM feature_flags")
+            self._write(connection, rows)
+
+    def reset(self) -> None:
+        """Make an empty table."""
+        for path in (self._path, self._away):
+            path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute(f"CREATE TABLE feature_flags ({', '.join(_COLUMNS)})")
+
+    def change(self, flag: Flag) -> None:
+        """Write one row."""
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute("DELETE FROM feature_flags WHERE key = ?", (flag.key,))
+            self._write(connection, [_row(flag)])
+
+    def outage(self) -> None:
+        """Take the file away."""
+        self._path.rename(self._away)
+
+    def restore(self) -> None:
+        """Bring it back."""
+        if self._away.exists():
+            self._away.rename(self._path)
+
+    def _write(self, connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+        marks = ", ".join("?" * len(_COLUMNS))
+        connection.executemany(f"INSERT INTO feature_flags VALUES ({marks})", rows)  # noqa: S608  (question marks)
+
+
 class ReadOnlyBackend(Backend):
     """Flags that somebody else writes."""
 
@@ -184,6 +253,17 @@ class TestFile(ProviderContract):
         return FileBackend(tmp_path)
 
 
+class TestTable(ProviderContract):
+    """``table+sqlite:``."""
+
+    lacks = A_ROW
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        """One table."""
+        return TableBackend(tmp_path)
+
+
 class TestReadOnly(ProviderContract):
     """``read_only`` around memory."""
 
@@ -225,3 +305,29 @@ def _empty_store() -> bytes:
         schema.upgrade(provider.database)
         provider.close()
         return path.read_bytes()
+
+
+def _row(flag: Flag) -> tuple[object, ...]:
+    """Return a flag as a row of the table: a percentage and two lists."""
+    on = next(name for name in flag.variants if name != flag.off_variant)
+    percent: float | None = 0.0 if flag.default == flag.off_variant else None
+    if isinstance(flag.default, Split):
+        weights = {one.variant: one.weight for one in flag.default.weights}
+        percent = weights[on] * 100 / WHOLE
+    lists = {target.variant: sorted(target.keys) for target in flag.targets}
+    values = [json.dumps(flag.variants[one]) for one in (on, flag.off_variant or on)]
+    if flag.kind is FlagKind.STRING:
+        values = [str(flag.variants[one]) for one in (on, flag.off_variant or on)]
+    plain = flag.kind is FlagKind.BOOLEAN
+    return (
+        flag.key,
+        flag.on,
+        percent,
+        json.dumps(lists.get(on, [])),
+        json.dumps(lists.get(flag.off_variant or "", [])),
+        *((None, None) if plain else values),
+        flag.kind.value,
+        flag.description,
+        flag.owner,
+        json.dumps(flag.tags),
+    )

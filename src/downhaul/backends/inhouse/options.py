@@ -1,0 +1,67 @@
+"""What stands in ``[provider]`` for flags of a team's own: see docs/in-house-flags.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
+
+
+def _is_name(name: str) -> str:
+    if "\0" in name:
+        message = "can't be a name in a database"
+        raise ValueError(message)
+    return name
+
+
+def _is_table(name: str) -> str:
+    if not all(_is_name(name).split(".")):
+        message = "is no name of a table, such as feature_flags or app.feature_flags"
+        raise ValueError(message)
+    return name
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+Table = Annotated[str, AfterValidator(_is_table)]
+
+
+class Options(BaseModel):
+    """What all of them take: seconds between two looks."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    poll: PositiveFloat | None = None
+
+
+class Columns(BaseModel):
+    """What the columns are called. An empty name is a column that the table has not."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    key: Annotated[Name, Field(min_length=1)] = "name"
+    enabled: Name = "enabled"
+    percentage: Name = "rollout_percentage"
+    whitelist: Name = "whitelist"
+    blacklist: Name = "blacklist"
+    value: Name = ""
+    off_value: Name = ""
+    kind: Name = ""
+    description: Name = "description"
+    owner: Name = "owner"
+    tags: Name = "tags"
+    updated_at: Name = "updated_at"
+
+
+class TableOptions(Options):
+    """``table+sqlite:`` and ``table+postgresql:``. The defaults are the guide's table."""
+
+    table: Table = "feature_flags"
+    columns: Columns = Field(default_factory=Columns)
+    enabled_means: Literal["everyone", "switch"] | None = None
+    null_enabled: bool = False
+    percentage_scale: PositiveFloat | None = None
+    bucketing: Literal["python-hash", "downhaul", "md5", "sha1", "sha256", "other"] = "python-hash"
+    whitelist_table: Table | None = None
+    whitelist_key: Name = "flag"
+    whitelist_user: Name = "user_id"
+    whitelist_refers_to: Name | None = None
