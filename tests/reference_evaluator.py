@@ -152,11 +152,23 @@ def share_of(how, salt, text):
         return mmh3.hash(text, seed, signed=False) % how.total
     if how.scheme is Scheme.UNLEASH:
         return mmh3.hash(f"{salt}:{text}", seed, signed=False) % how.total
+    if how.scheme is Scheme.FLIPPER:
+        return crc32(f"{salt}{text}".encode()) % how.total
     hashed = 0
     for letter in text:
         hashed = hashed * 31 + ord(letter)
     hashed = hashed % 2**32 ^ seed
     return abs(hashed - 2**32 if hashed >= 2**31 else hashed) % how.total
+
+
+def crc32(data):
+    """The CRC of zlib, bit by bit (ISO 3309)."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
 
 
 # --- clauses

@@ -104,8 +104,10 @@ def bucketings(draw, schemes=tuple(Scheme)):
         total = draw(st.sampled_from([100, 1000, WHOLE]))
     elif scheme is Scheme.DOWNHAUL:
         total = draw(st.sampled_from([WHOLE, WHOLE, 100, 7]))
+    elif scheme is Scheme.FLIPPER:
+        total = draw(st.sampled_from([100, WHOLE]))
     seed = None
-    if scheme is not Scheme.DOWNHAUL:
+    if scheme not in (Scheme.DOWNHAUL, Scheme.FLIPPER):
         least = 0 if scheme is Scheme.UNLEASH else -(2**31)
         seed = draw(st.none() | st.integers(least, 2**32 - 1))
     return Bucketing(

@@ -130,6 +130,8 @@ class Scheme(StrEnum):
     """Split's first hash, a Java-style string hash exclusive-or the seed (algo 1)."""
     UNLEASH = "unleash"
     """``murmur3_x86_32(f"{salt}:{key}", seed) % total + 1``; salt is the group id."""
+    FLIPPER = "flipper"
+    """``crc32(f"{salt}{key}") % total`` (Flipper's actors; the salt is the feature's name)."""
     RANDOM = "random"
     """A new bucket at every evaluation: sticky for nobody (Unleash's ``random``)."""
 

@@ -130,6 +130,12 @@ ON, OFF = {"variant": "on", "percent": 25}, {"variant": "off", "percent": 75}
             "salt",
         ),
         (split(ON, OFF, bucketing={"seed": 1}), "flags[0].default.bucketing.seed", "no seed", None),
+        (
+            split(ON, OFF, bucketing={"scheme": "flipper", "seed": 1}),
+            "flags[0].default.bucketing.seed",
+            "no seed",
+            None,
+        ),
         (split(ON, OFF, bucketing={"by": []}), "flags[0].default.bucketing.by", "at least 1", None),
         # targets
         (

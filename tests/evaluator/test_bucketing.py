@@ -199,7 +199,7 @@ def bucketing_of(vector):
 
 
 @pytest.mark.rule("E9")
-@pytest.mark.parametrize("scheme", ["launchdarkly", "split", "split_legacy", "unleash"])
+@pytest.mark.parametrize("scheme", ["launchdarkly", "split", "split_legacy", "unleash", "flipper"])
 def test_golden_vectors_of_a_vendor_hold(scheme):
     vectors = [one for one in VENDORS if one["scheme"] == scheme]
     wrong = [
@@ -210,7 +210,7 @@ def test_golden_vectors_of_a_vendor_hold(scheme):
 
 
 @pytest.mark.rule("E9")
-@pytest.mark.parametrize("scheme", ["launchdarkly", "split", "split_legacy", "unleash"])
+@pytest.mark.parametrize("scheme", ["launchdarkly", "split", "split_legacy", "unleash", "flipper"])
 def test_a_vendors_edge_takes_in_whom_the_vendor_takes_in(scheme):
     for one in VENDORS:
         if one["scheme"] != scheme:

@@ -7,6 +7,7 @@ They are frozen, as the vendors' users are.
 """
 
 import json
+import zlib
 from pathlib import Path
 
 from ldclient import Context
@@ -71,6 +72,21 @@ def unleash():
             }
 
 
+def flipper():
+    """By the formula of Flipper's own gate (lib/flipper/gates/percentage_of_actors.rb)."""
+    for feature in ("new_agent_version", "search", "日本"):
+        for key in (*KEYS, "User;1"):
+            for total in (100_000, 100):
+                place = zlib.crc32(f"{feature}{key}".encode()) % total + 1
+                yield {
+                    "scheme": "flipper",
+                    "salt": feature,
+                    "total": total,
+                    "key": key,
+                    "place": place,
+                }
+
+
 def _state(group):
     """Return flags that open one percent after the other, and one with a thousand variants."""
     features = [
@@ -107,7 +123,7 @@ def _state(group):
 
 def main():
     path = Path(__file__).with_name("vendors.json")
-    vectors = [*launchdarkly(), *split(), *unleash()]
+    vectors = [*launchdarkly(), *split(), *unleash(), *flipper()]
     lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in vectors)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

@@ -274,8 +274,8 @@ def _bucketing(place: Place, bucketing: Bucketing) -> Iterator[Fault]:
     seeds = _UNSIGNED if bucketing.scheme is Scheme.UNLEASH else _SEEDS
     if bucketing.seed is not None and bucketing.seed not in seeds:
         yield Fault((*place, "seed"), f"a seed lies between {seeds[0]} and {seeds[-1]}")
-    if bucketing.scheme is Scheme.DOWNHAUL and bucketing.seed:
-        message = "the scheme downhaul has no seed"
+    if bucketing.scheme in (Scheme.DOWNHAUL, Scheme.FLIPPER) and bucketing.seed:
+        message = f"the scheme {bucketing.scheme} has no seed"
         yield Fault((*place, "seed"), message, "set a salt to assign users anew")
 
 

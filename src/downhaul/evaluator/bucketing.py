@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -174,6 +175,11 @@ def _unleash(salt: str, seed: int, total: int) -> Measure:
     return lambda key: mmh3.hash(f"{salt}:{key}", seed, signed=False) % total + 1
 
 
+def _flipper(salt: str, _seed: int, total: int) -> Measure:
+    begun = zlib.crc32(salt.encode())
+    return lambda key: zlib.crc32(key.encode(), begun) % total + 1
+
+
 def _random(_salt: str, _seed: int, total: int) -> Measure:
     return lambda _key: random.randrange(total) + 1  # noqa: S311  (a share of traffic, not a secret)
 
@@ -184,5 +190,6 @@ _MEASURES: Final[Mapping[Scheme, Callable[[str, int, int], Measure]]] = {
     Scheme.SPLIT: _split,
     Scheme.SPLIT_LEGACY: _split_legacy,
     Scheme.UNLEASH: _unleash,
+    Scheme.FLIPPER: _flipper,
     Scheme.RANDOM: _random,
 }

@@ -10,7 +10,7 @@ import pytest
 from downhaul import Flags
 from downhaul.config import check, resolve
 from downhaul.errors import ConfigError, ProviderNotFound, ReadOnly, SchemaMissing, Unreachable
-from downhaul.flag import FlagKind, Split
+from downhaul.flag import Bucketing, FlagKind, Scheme, Split
 from downhaul.ledger import Fidelity
 from downhaul.plugins import build_provider, installed
 from downhaul.plugins.registry import Registry
@@ -200,6 +200,23 @@ def test_a_percentage_that_is_too_fine_is_rounded_and_told(guide):
     provider = guide(("a", 0, "33.33333", "[]"), bucketing="downhaul")
     assert provider.get("a").default.weights[0].weight == 33_333
     assert "rounded" in entry(provider.translation(), cell("a", "rollout_percentage")).reason
+
+
+def test_a_percentage_by_crc32_is_carried_whole_with_the_texts_and_buckets_that_it_had(guide):
+    options = {"bucketing": "crc32", "hashed": "{flag}-{user}", "buckets": 1000}
+    provider = guide(("a", 0, 12.34, "[]"), ("b", 0, 0, '["ada"]'), **options)
+    split = provider.get("a").default
+    assert split.bucketing == Bucketing(Scheme.FLIPPER, "a-", total=1000)
+    assert [one.weight for one in split.weights] == [124, 876]  # bucket 123 is below 123.4
+    one = entry(provider.translation(), cell("a", "rollout_percentage"))
+    assert one.fidelity is Fidelity.FULL
+
+
+@pytest.mark.parametrize("hashed", ["{flag}", "{user}{flag}", "{user}{user}"])
+def test_a_text_to_hash_that_does_not_end_with_the_user_is_refused(hashed):
+    given = {"url": "table+sqlite:///x.db", "bucketing": "crc32", "hashed": hashed}
+    (problem,) = check({"provider": given}, environ={})
+    assert problem.path == "provider.hashed"
 
 
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "other"])

@@ -1,6 +1,7 @@
 """Whatever stands in a row, we decide as the source's own code, with a hash that stays."""
 
 import json
+import zlib
 from decimal import Decimal
 
 from hypothesis import given
@@ -64,7 +65,7 @@ def translated(row, **options):
         "blacklist": row["blacklist"],
     }
     found = Found(COLUMNS, (cells,), ())
-    made = translate((found,), TableOptions(bucketing="downhaul", **options))
+    made = translate((found,), TableOptions(**{"bucketing": "downhaul", **options}))
     return decisions(made, [Context(user) for user in USERS])["a"]
 
 
@@ -78,6 +79,20 @@ def test_a_row_decides_as_the_guides_class_does(row):
 def test_a_row_whose_enabled_is_a_switch_decides_as_such_code_does(row):
     expected = [switched(row, "a", user) for user in USERS]
     assert translated(row, enabled_means="switch") == expected
+
+
+@given(rows, st.sampled_from(["{flag}{user}", "{flag}:{user}", "{user}"]))
+def test_a_percentage_by_crc32_keeps_every_user_where_they_were(row, hashed):
+    def on(user):
+        if row["enabled"] not in (True, 1, "t", "true") or user in row["blacklist"]:
+            return False
+        if user in row["whitelist"] or row["percentage"] is None:
+            return True
+        text = hashed.replace("{flag}", "a").replace("{user}", user)
+        return zlib.crc32(text.encode()) % 100 < row["percentage"]
+
+    made = translated(row, enabled_means="switch", bucketing="crc32", hashed=hashed)
+    assert made == [on(user) for user in USERS]
 
 
 cells = (
@@ -104,7 +119,7 @@ cells = (
         max_size=4,
     ),
     st.sampled_from([None, "everyone", "switch"]),
-    st.sampled_from(["python-hash", "downhaul", "md5"]),
+    st.sampled_from(["python-hash", "downhaul", "crc32", "md5"]),
 )
 def test_whatever_a_cell_holds_each_row_is_carried_or_told(found_rows, enabled_means, bucketing):
     names = {name: name for row in found_rows for name in row} or COLUMNS

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from typing import Final
 
-from downhaul.flag import Bucketing, Split, Weight
+from downhaul.flag import Bucketing, Scheme, Split, Weight
 
 OURS: Final = "our own buckets stand in, and give the users anew"
 
@@ -19,28 +19,43 @@ _LOST: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Hashing:
-    """How users were put into buckets, by the name that the options have for it."""
+    """How users were put into buckets, by the name that the options have for it.
+
+    ``hashed`` is the text whose CRC is taken, and ``buckets`` how many there are.
+    """
 
     name: str
+    hashed: str = "{flag}{user}"
+    buckets: int = 100
 
     @property
     def stable(self) -> bool:
         """Whether we give each user the same bucket."""
-        return self.name == "downhaul"
+        return self.name in ("downhaul", "crc32")
 
-    def split(self, part: Decimal, variant: str, rest: str) -> tuple[Split, str]:
-        """Return the split that serves a variant to a part of one, and another to the rest.
+    def split(self, key: str, part: Decimal, served: tuple[str, str]) -> tuple[Split, str]:
+        """Return the split that serves the first variant to a part of one, the other to the rest.
 
         With it comes what is lost of the source's own choice, empty where nothing is.
         """
+        if self.name == "crc32":
+            # Their code compares a whole bucket with a percentage, which need not be whole.
+            weight = int((part * self.buckets).to_integral_value(ROUND_CEILING))
+            salt = self.hashed.removesuffix("{user}").replace("{flag}", key)
+            return _split(Bucketing(Scheme.FLIPPER, salt, total=self.buckets), weight, served), ""
         bucketing = Bucketing()
         exact = part * bucketing.total
         weight = int(exact.quantize(Decimal(1), ROUND_HALF_UP))
         reasons = [] if self.stable else [_LOST.get(self.name) or _no_scheme(self.name)]
         if weight != exact:
             reasons.append(f"it is finer than 1/{bucketing.total}, and was rounded")
-        weights = (Weight(variant, weight), Weight(rest, bucketing.total - weight))
-        return Split(weights, bucketing), "; ".join(reasons)
+        return _split(bucketing, weight, served), "; ".join(reasons)
+
+
+def _split(bucketing: Bucketing, weight: int, served: tuple[str, str]) -> Split:
+    variant, rest = served
+    weights = Weight(variant, weight), Weight(rest, bucketing.total - weight)
+    return Split(weights, bucketing)
 
 
 def _no_scheme(name: str) -> str:

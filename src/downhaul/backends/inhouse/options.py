@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 
 def _is_name(name: str) -> str:
@@ -19,6 +19,14 @@ def _is_table(name: str) -> str:
         message = "is no name of a table, such as feature_flags or app.feature_flags"
         raise ValueError(message)
     return name
+
+
+def _is_hashed(text: str) -> str:
+    before, user, after = text.rpartition("{user}")
+    if not user or after or "{user}" in before:
+        message = "is the text that is hashed, with {user} at its end, such as {flag}:{user}"
+        raise ValueError(message)
+    return text
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
@@ -60,7 +68,11 @@ class TableOptions(Options):
     enabled_means: Literal["everyone", "switch"] | None = None
     null_enabled: bool = False
     percentage_scale: PositiveFloat | None = None
-    bucketing: Literal["python-hash", "downhaul", "md5", "sha1", "sha256", "other"] = "python-hash"
+    bucketing: Literal["python-hash", "downhaul", "crc32", "md5", "sha1", "sha256", "other"] = (
+        "python-hash"
+    )
+    hashed: Annotated[str, AfterValidator(_is_hashed)] = "{flag}{user}"
+    buckets: Annotated[PositiveInt, Field(le=1 << 31)] = 100
     whitelist_table: Table | None = None
     whitelist_key: Name = "flag"
     whitelist_user: Name = "user_id"

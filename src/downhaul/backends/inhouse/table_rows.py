@@ -171,7 +171,7 @@ def _flag_of(
     (row,) = same
     found = _Cells(row, table.columns, entries)
     meant = _meant(found, listed, options)
-    on, default = _decided(found, meant, options)
+    on, default = _decided(key, found, meant, options)
     targets = _targets(found, meant)
     tags = found.read("tags", cells.names, _NOBODY)
     flag = Flag(
@@ -244,7 +244,7 @@ def _variant_names(kind: FlagKind, values: list[Any]) -> list[str]:
     return ["on", "off"][: len(values)]
 
 
-def _decided(found: _Cells, meant: _Meant, options: TableOptions) -> tuple[bool, Serve]:
+def _decided(key: str, found: _Cells, meant: _Meant, options: TableOptions) -> tuple[bool, Serve]:
     """Return whether the flag is on, and what it serves to whom no list names."""
     everyone = options.enabled_means != "switch"
     part = meant.part
@@ -261,16 +261,16 @@ def _decided(found: _Cells, meant: _Meant, options: TableOptions) -> tuple[bool,
         return on, meant.on
     if meant.off is None and part < 1:
         found.manual("value", "what the others are served is not said: name the off_value column")
-    return on, _served(found, meant, part, options)
+    return on, _served(key, found, meant, part, options)
 
 
-def _served(found: _Cells, meant: _Meant, part: Decimal, options: TableOptions) -> Serve:
-    hashing = Hashing(options.bucketing)
+def _served(key: str, found: _Cells, meant: _Meant, part: Decimal, options: TableOptions) -> Serve:
+    hashing = Hashing(options.bucketing, options.hashed, options.buckets)
     rest = meant.off or meant.on  # of the same name only where the flag is left out, or all get it
     if part in (0, 1) and (not hashing.stable or meant.off is None):
         found.full("percentage")
         return meant.on if part else rest
-    split, lost = hashing.split(part, meant.on, rest)
+    split, lost = hashing.split(key, part, (meant.on, rest))
     cell = found.row.get("percentage")
     if options.percentage_scale is None and 0 < part < Decimal("0.01"):
         lost = "; ".join(filter(None, [lost, f"{cell} is read as {cell} %, see percentage_scale"]))
