@@ -26,7 +26,7 @@ _WHOLE: Final = frozenset(
 _BINDINGS: Final = "downhaul_contract_tests.bindings"
 _FOLLOWED: Final = frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH})
 _IN_HOUSE: Final = "downhaul.backends.inhouse"
-_AROUND: Final = frozenset({"table"})
+_AROUND: Final = frozenset({"flipper", "table"})
 """In-house schemes whose second word says where the flags are: ``table+sqlite``."""
 
 
@@ -50,6 +50,13 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 name="flagd",
                 schemes=("flagd",),
                 translator="downhaul.documents.flagd",
+            ),
+            ProviderSpec(
+                name="flipper",
+                schemes=_in_databases("flipper"),
+                factory=f"{_IN_HOUSE}.flipper:create",
+                settings=f"{_IN_HOUSE}.options:FlipperOptions",
+                capabilities=_FOLLOWED,
             ),
             ProviderSpec(
                 name="memory",

@@ -77,3 +77,11 @@ class TableOptions(Options):
     whitelist_key: Name = "flag"
     whitelist_user: Name = "user_id"
     whitelist_refers_to: Name | None = None
+
+
+class FlipperOptions(Options):
+    """``flipper+sqlite:`` and ``flipper+postgresql:``. ``groups`` is an attribute."""
+
+    features: Table = "flipper_features"
+    gates: Table = "flipper_gates"
+    groups: Annotated[str, Field(min_length=1)] | None = None

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from downhaul.backends.inhouse.database import Theirs, Wanted, their_database
+from downhaul.backends.inhouse.database import Wanted, their_database
 from downhaul.backends.inhouse.following import POLL, FollowingProvider
 from downhaul.backends.inhouse.table_rows import LISTED, REFERRED, translate
-from downhaul.ledger import Translation
+from downhaul.backends.inhouse.tables import TablesSource
 
 if TYPE_CHECKING:
     from downhaul.backends.inhouse.options import TableOptions
     from downhaul.config import Settings
-
-
-class TableSource:
-    """The flags of one table. A :class:`~downhaul.backends.inhouse.following.Source`."""
-
-    def __init__(self, theirs: Theirs, options: TableOptions) -> None:
-        self._theirs = theirs
-        self._options = options
-        self._wanted = _wanted(options)
-        self.where = theirs.where
-
-    def look(self) -> Translation | None:
-        """Return the flags, or None where nothing moved. Raises Unreachable, SchemaMissing."""
-        found = self._theirs.look(self._wanted)
-        return None if found is None else translate(found, self._options)
-
-    def read(self) -> Translation:
-        """Return the flags as they are now. Raises as :meth:`look`."""
-        return translate(self._theirs.read(self._wanted), self._options)
-
-    def forget(self) -> None:
-        """Read anew at the next look."""
-        self._theirs.forget()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._theirs.close()
-
-    def after_fork(self) -> None:
-        """Open connections of the child's own."""
-        self._theirs.after_fork()
 
 
 def create(settings: Settings) -> FollowingProvider:
@@ -53,7 +23,8 @@ def create(settings: Settings) -> FollowingProvider:
     from downhaul.backends.inhouse.options import TableOptions  # noqa: PLC0415  (pydantic)
 
     options = TableOptions(**settings.provider.options)
-    source = TableSource(their_database(settings), options)
+    made = partial(translate, options=options)
+    source = TablesSource(their_database(settings), _wanted(options), made)
     return FollowingProvider("table", source, poll=options.poll or POLL)
 
 
