@@ -26,7 +26,7 @@ _WHOLE: Final = frozenset(
 _BINDINGS: Final = "downhaul_contract_tests.bindings"
 _FOLLOWED: Final = frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH})
 _IN_HOUSE: Final = "downhaul.backends.inhouse"
-_AROUND: Final = frozenset({"flipper", "table"})
+_AROUND: Final = frozenset({"flipper", "table", "waffle"})
 """In-house schemes whose second word says where the flags are: ``table+sqlite``."""
 
 
@@ -81,6 +81,13 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 settings=f"{_IN_HOUSE}.options:TableOptions",
                 capabilities=_FOLLOWED,
                 contract=f"{_BINDINGS}:TestTable",
+            ),
+            ProviderSpec(
+                name="waffle",
+                schemes=_in_databases("waffle"),
+                factory=f"{_IN_HOUSE}.waffle:create",
+                settings=f"{_IN_HOUSE}.options:WaffleOptions",
+                capabilities=_FOLLOWED,
             ),
         )
     }

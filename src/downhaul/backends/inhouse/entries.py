@@ -26,11 +26,17 @@ class Entries:
         self.flag = flag
         self.path = path
         self.made: list[LedgerEntry] = []
+        self._told: set[str] = set()
         self.left_out = False
 
+    def told(self, part: str) -> bool:
+        """Return whether something was noted of a part."""
+        return part in self._told
+
     def full(self, part: str = "", reason: str = "") -> None:
-        """Note what is carried whole."""
-        self._add(part, Fidelity.FULL, reason, None)
+        """Note what is carried whole, unless something else was noted of it."""
+        if part not in self._told:
+            self._add(part, Fidelity.FULL, reason, None)
 
     def partial(self, part: str, reason: str, fragment: Any = None) -> None:
         """Note what is carried but for the reason."""
@@ -53,6 +59,7 @@ class Entries:
         return None if self.left_out else flag
 
     def _add(self, part: str, fidelity: Fidelity, reason: str, fragment: Any) -> None:
+        self._told.add(part)
         path = f"{self.path}.{part}" if part else self.path
         self.made.append(LedgerEntry(self.flag, path, fidelity, reason, as_json(fragment)))
 

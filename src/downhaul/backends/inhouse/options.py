@@ -31,6 +31,7 @@ def _is_hashed(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_is_name)]
 Table = Annotated[str, AfterValidator(_is_table)]
+Maybe = Annotated[str, AfterValidator(lambda name: _is_table(name) if name else name)]
 
 
 class Options(BaseModel):
@@ -85,3 +86,19 @@ class FlipperOptions(Options):
     features: Table = "flipper_features"
     gates: Table = "flipper_gates"
     groups: Annotated[str, Field(min_length=1)] | None = None
+
+
+class WaffleOptions(Options):
+    """``waffle+sqlite:`` and ``waffle+postgresql:``. An empty name of a table reads none.
+
+    ``users`` says what the targeting keys are.
+    """
+
+    flags: Maybe = "waffle_flag"
+    switches: Maybe = "waffle_switch"
+    samples: Maybe = "waffle_sample"
+    switch_prefix: str = ""
+    sample_prefix: str = ""
+    users: Literal["id", "username"] = "id"
+    user_table: Table = "auth_user"
+    group_table: Table = "auth_group"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -60,7 +60,6 @@ class _Cells:
     row: Row
     columns: Mapping[str, str]
     entries: Entries
-    told: set[str] = field(default_factory=set)
 
     def read(self, role: str, reader: Callable[[Any], _T], absent: _T) -> _T:
         """Return what a cell means; what is ``absent`` for NULL, or without such a column."""
@@ -73,25 +72,25 @@ class _Cells:
             self.manual(role, str(error))
             return absent
 
+    def told(self, role: str) -> bool:
+        """Return whether something was noted of a cell."""
+        return role in self.columns and self.entries.told(self.columns[role])
+
     def manual(self, role: str, reason: str) -> None:
         """Leave the flag out because of a cell."""
-        self.told.add(role)
         self.entries.manual(self.columns[role], reason, self.row.get(role))
 
     def full(self, role: str, reason: str = "") -> None:
         """Note a cell that is carried, if there is anything in it."""
-        if role in self.columns and role not in self.told and self.row.get(role) is not None:
-            self.told.add(role)
+        if role in self.columns and self.row.get(role) is not None:
             self.entries.full(self.columns[role], reason)
 
     def partial(self, role: str, reason: str) -> None:
         """Note a cell that is carried but for the reason."""
-        self.told.add(role)
         self.entries.partial(self.columns[role], reason, self.row.get(role))
 
     def skipped(self, role: str, reason: str) -> None:
         """Note a cell that decides nothing."""
-        self.told.add(role)
         self.entries.skipped(self.columns[role], reason, self.row.get(role))
 
 
@@ -224,7 +223,7 @@ def _values(found: _Cells) -> tuple[FlagKind, list[Any]]:
     said = found.read("kind", cells.kind_of, None)
     value = found.read("value", lambda one: cells.value_of(one, said), None)
     if value is None:
-        if said not in (None, FlagKind.BOOLEAN) and "value" not in found.told:
+        if said not in (None, FlagKind.BOOLEAN) and not found.told("value"):
             found.manual("kind", f"a flag of kind {said} serves a value, and there is none")
         return FlagKind.BOOLEAN, [True, False]
     kind = cells.kind_by(value) if said is None else said
@@ -282,7 +281,7 @@ def _served(key: str, found: _Cells, meant: _Meant, part: Decimal, options: Tabl
 
 
 def _note_enabled(found: _Cells, meant: _Meant, options: TableOptions) -> None:
-    if "enabled" not in found.columns or "enabled" in found.told:
+    if "enabled" not in found.columns or found.told("enabled"):
         return
     if found.row.get("enabled") is None:
         word = "on" if options.null_enabled else "off"
