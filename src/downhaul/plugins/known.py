@@ -39,6 +39,13 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
         spec.name: spec
         for spec in (
             ProviderSpec(
+                name="env",
+                schemes=("env",),
+                factory=f"{_IN_HOUSE}.environment:create",
+                settings=f"{_IN_HOUSE}.options:EnvironmentOptions",
+                capabilities=frozenset({Capability.FLAG_SET, Capability.READ}),
+            ),
+            ProviderSpec(
                 name="file",
                 schemes=("file",),
                 factory="downhaul.backends.file:create",

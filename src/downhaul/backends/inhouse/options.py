@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -31,6 +31,7 @@ def _is_hashed(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_is_name)]
 Table = Annotated[str, AfterValidator(_is_table)]
+Bucketing = Literal["python-hash", "downhaul", "crc32", "md5", "sha1", "sha256", "other"]
 Maybe = Annotated[str, AfterValidator(lambda name: _is_table(name) if name else name)]
 
 
@@ -61,19 +62,29 @@ class Columns(BaseModel):
     updated_at: Name = "updated_at"
 
 
-class TableOptions(Options):
+class Meaning(Options):
+    """How a flag with a switch, a percentage and lists is read."""
+
+    usual: ClassVar[Literal["everyone", "switch"]] = "everyone"
+
+    enabled_means: Literal["everyone", "switch"] | None = None
+    null_enabled: bool = False
+    percentage_scale: PositiveFloat | None = None
+    bucketing: Bucketing = "python-hash"
+    hashed: Annotated[str, AfterValidator(_is_hashed)] = "{flag}{user}"
+    buckets: Annotated[PositiveInt, Field(le=1 << 31)] = 100
+
+    @property
+    def enabled_by(self) -> Literal["everyone", "switch"]:
+        """What ``enabled`` means, said or not."""
+        return self.enabled_means or self.usual
+
+
+class TableOptions(Meaning):
     """``table+sqlite:`` and ``table+postgresql:``. The defaults are the guide's table."""
 
     table: Table = "feature_flags"
     columns: Columns = Field(default_factory=Columns)
-    enabled_means: Literal["everyone", "switch"] | None = None
-    null_enabled: bool = False
-    percentage_scale: PositiveFloat | None = None
-    bucketing: Literal["python-hash", "downhaul", "crc32", "md5", "sha1", "sha256", "other"] = (
-        "python-hash"
-    )
-    hashed: Annotated[str, AfterValidator(_is_hashed)] = "{flag}{user}"
-    buckets: Annotated[PositiveInt, Field(le=1 << 31)] = 100
     whitelist_table: Table | None = None
     whitelist_key: Name = "flag"
     whitelist_user: Name = "user_id"
@@ -102,3 +113,13 @@ class WaffleOptions(Options):
     users: Literal["id", "username"] = "id"
     user_table: Table = "auth_user"
     group_table: Table = "auth_group"
+
+
+class EnvironmentOptions(Meaning):
+    """``env:``. ``separator`` stands for ``_`` in keys."""
+
+    usual: ClassVar[Literal["everyone", "switch"]] = "switch"
+
+    poll: None = None
+    bucketing: Bucketing = "other"
+    separator: Literal["_", "-", "."] = "_"
