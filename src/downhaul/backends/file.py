@@ -116,7 +116,7 @@ class FileProvider(FlagProvider):
 
     def list(self) -> FlagSet:
         """Read the file now. Raises DocumentError if it is bad or not there."""
-        return _parse(self._read(), self.path)
+        return self._parse(self._read())
 
     def _unsupported(self, capability: Capability) -> UnsupportedCapability | ReadOnly:
         if capability in (Capability.WRITE, Capability.SEGMENTS):
@@ -182,7 +182,7 @@ class FileProvider(FlagProvider):
                 self._stand(State.STALE, self._reason)
                 return
             try:
-                flag_set = _parse(text, self.path, revision=str(self._revision + 1))
+                flag_set = self._parse(text, str(self._revision + 1))
             except DocumentError as error:
                 self._refused = text
                 self._reason = str(error)
@@ -207,6 +207,13 @@ class FileProvider(FlagProvider):
         self._status = ProviderStatus(state, message)
         if (listener := self._listener) is not None:
             listener.status_changed(self.status())
+
+    def _parse(self, text: bytes, revision: str = "") -> FlagSet:
+        """Return what the file says. Raises DocumentError with every problem."""
+        from downhaul.documents import format_of, parse_document  # noqa: PLC0415  (pydantic: not at import)
+
+        found = parse_document(text, format_of(str(self.path)), str(self.path))
+        return FlagSet(found.flags, found.segments, revision)
 
     def _read(self) -> bytes:
         try:
@@ -234,13 +241,6 @@ def path_in(url: str) -> Path:
     if not rest:
         raise ConfigError(f'"{url}" names no file', hint="write file:flags.toml")
     return Path(unquote(rest))
-
-
-def _parse(text: bytes, path: Path, revision: str = "") -> FlagSet:
-    from downhaul.documents import format_of, parse_document  # noqa: PLC0415  (pydantic: not at import)
-
-    found = parse_document(text, format_of(str(path)), str(path))
-    return FlagSet(found.flags, found.segments, revision)
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, Final
 
-from downhaul.documents.faults import Fault, Place, did_you_mean, problems_of, quoted
+from downhaul.documents.faults import Fault, Place, did_you_mean, path_of, problems_of, quoted
 from downhaul.documents.sanity import insane
 from downhaul.documents.yaml_events import YamlFaults, read_yaml
 from downhaul.errors import DocumentError, Problem
@@ -35,8 +35,16 @@ def format_of(name: str) -> str:
     return known[suffix]
 
 
-def read_data(text: str | bytes, format: str, origin: str) -> Any:  # noqa: A002  (the field's word)
-    """Return the data of a document. Raises DocumentError with every fault of its text."""
+def read_data(
+    text: str | bytes,
+    format: str,  # noqa: A002  (the field's word)
+    origin: str,
+    section: tuple[str, ...] = (),
+) -> Any:
+    """Return the data of a document, or of one section of it; the rest may hold what it likes.
+
+    Raises DocumentError with every fault of its text, and where there is no such section.
+    """
     if format not in FORMATS:
         hint = did_you_mean(format, FORMATS, all_of="known")
         raise DocumentError(f"{quoted(format)} is no format of flag documents", hint=hint)
@@ -44,9 +52,20 @@ def read_data(text: str | bytes, format: str, origin: str) -> Any:  # noqa: A002
         message = f"the document is larger than {LARGEST >> 20} MiB"
         raise DocumentError(message, origin=origin, hint="split it in several")
     text = _decoded(text, origin)
-    data = _READERS[format](text, origin)
-    if faults := list(insane(data)):
+    data = _section(_READERS[format](text, origin), section, origin)
+    if faults := [one.under(section) for one in insane(data)]:
         raise refused(problems_of(faults, origin, lines_of(text, format)), origin)
+    return data
+
+
+def _section(data: Any, section: tuple[str, ...], origin: str) -> Any:
+    for at, name in enumerate(section):
+        if not isinstance(data, dict) or name not in data:
+            there = map(str, data) if isinstance(data, dict) else ()
+            hint = did_you_mean(name, there, all_of="there are")
+            message = f"there is no section {path_of(section[: at + 1])}"
+            raise DocumentError(message, hint=hint, origin=origin)
+        data = data[name]
     return data
 
 

@@ -26,7 +26,7 @@ _WHOLE: Final = frozenset(
 _BINDINGS: Final = "downhaul_contract_tests.bindings"
 _FOLLOWED: Final = frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH})
 _IN_HOUSE: Final = "downhaul.backends.inhouse"
-_AROUND: Final = frozenset({"flipper", "table", "waffle"})
+_AROUND: Final = frozenset({"flipper", "plain", "table", "waffle"})
 """In-house schemes whose second word says where the flags are: ``table+sqlite``."""
 
 
@@ -72,6 +72,13 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 settings="downhaul.config.builtin:NoOptions",
                 capabilities=_WHOLE,
                 contract=f"{_BINDINGS}:TestMemory",
+            ),
+            ProviderSpec(
+                name="plain",
+                schemes=("plain+file",),
+                factory=f"{_IN_HOUSE}.plain:create",
+                settings=f"{_IN_HOUSE}.options:PlainOptions",
+                capabilities=_FOLLOWED,
             ),
             ProviderSpec(
                 name="sqlite",

@@ -123,3 +123,12 @@ class EnvironmentOptions(Meaning):
     poll: None = None
     bucketing: Bucketing = "other"
     separator: Literal["_", "-", "."] = "_"
+
+
+class PlainOptions(Meaning):
+    """``plain+file:``. ``section`` is the path, with dots, to the table of flags."""
+
+    usual: ClassVar[Literal["everyone", "switch"]] = "switch"
+
+    bucketing: Bucketing = "other"
+    section: str = ""
