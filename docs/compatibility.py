@@ -35,6 +35,7 @@ ASKED: Final[Mapping[str, Asked]] = {
     "file": Asked("real files"),
     "sqlite": Asked("real SQLite files"),
     "postgresql": Asked("a real PostgreSQL server"),
+    "table": Asked("a table of its own in real SQLite files"),
     "launchdarkly": Asked(
         "the vendor's SDK, and an emulated service",
         ("--binding", "providers/launchdarkly/tests/test_contract.py"),
