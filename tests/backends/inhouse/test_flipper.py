@@ -1,5 +1,6 @@
 """Flipper's tables: every gate, with its percentage of actors kept bit by bit."""
 
+import itertools
 import json
 import zlib
 
@@ -156,6 +157,40 @@ def test_every_actor_is_answered_as_flipper_answers(found, sent):
 def test_nobody_is_answered_as_flipper_answers_without_an_actor(found):
     made = translated(*found, groups="groups")
     assert on(made, Context()) == [flipper_enabled(found, None, {})]
+
+
+@pytest.mark.rule("E9")
+@given(expressions, attributes)
+def test_an_expression_is_true_for_whom_flipper_finds_it_true(expression, sent):
+    made = translated(("expression", json.dumps(expression)))
+    contexts = [Context(actor, sent) for actor in ACTORS]
+    expected = [evaluated(expression, {**sent, "flipper_id": one}) for one in ACTORS]
+    assert on(made, *contexts) == [bool(one) for one in expected]
+
+
+def actor_in(bucket):
+    """Return the first actor in a bucket of the feature."""
+    names = map(str, itertools.count())
+    found = (one for one in names if zlib.crc32(f"search{one}".encode()) % 100_000 == bucket)
+    return Context(next(found))
+
+
+@pytest.mark.rule("E9")
+@pytest.mark.parametrize(
+    "share, last", [("2.007", 2007), ("1.001", 1000), ("0.0005", 0), ("12.5", 12_499)]
+)
+def test_the_last_bucket_of_a_percentage_is_in_as_ruby_computes_it(share, last):
+    assert last < float(share) * 1000 <= last + 1
+    made = translated(("percentage_of_actors", share))
+    assert on(made, actor_in(last), actor_in(last + 1)) == [True, False]
+
+
+def test_two_percentages_in_one_condition_let_the_fewer_through():
+    both = [{"PercentageOfActors": [{"Property": ["flipper_id"]}, one]} for one in (5, 50)]
+    contexts = [Context(f"User;{number}") for number in range(500)]
+    assert on(translated(("expression", json.dumps({"All": both}))), *contexts) == on(
+        translated(("percentage_of_actors", "5")), *contexts
+    )
 
 
 # What becomes of it

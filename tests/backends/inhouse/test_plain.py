@@ -161,6 +161,12 @@ def test_a_section_that_is_not_there_is_told(file):
     assert "features" in str(told.value)
 
 
+def test_what_a_section_can_not_hold_is_told_with_its_place_and_the_rest_may_hold_it(file):
+    with pytest.raises(DocumentError) as told:
+        file("[features]\nwhen = 2026-01-31\n", "x.toml", section="features").list()
+    assert [one.path for one in told.value.problems] == ["features.when"]
+
+
 def test_it_is_followed_and_a_bad_file_leaves_what_was_known(file, tmp_path, heard):
     provider = file({"a": True}, poll=0.02)
     provider.start(heard)
