@@ -46,7 +46,7 @@ A_ROW: Final = MappingProxyType(
         Feature.EVERY_FIELD: "a row has the columns that it has",
     }
 )
-_COLUMNS: Final = (
+TABLE_COLUMNS: Final = (
     *("key", "enabled", "percentage", "whitelist", "blacklist", "value", "off_value", "kind"),
     *("description", "owner", "tags"),
 )
@@ -161,13 +161,13 @@ class TableBackend(Backend):
             "poll": 0.02,
             "enabled_means": "switch",
             "bucketing": "downhaul",
-            "columns": {one: one for one in _COLUMNS},
+            "columns": {one: one for one in TABLE_COLUMNS},
         }
         return build_provider(resolve({"provider": options}, cache_dir=False, environ={}))
 
     def seed(self, flags: FlagSet) -> None:
         """Write the rows anew."""
-        rows = [_row(flag) for flag in flags.flags.values()]
+        rows = [row_of(flag) for flag in flags.flags.values()]
         with closing(sqlite3.connect(self._path)) as connection, connection:
             connection.execute("DELETE FROM feature_flags")
             self._write(connection, rows)
@@ -177,13 +177,13 @@ class TableBackend(Backend):
         for path in (self._path, self._away):
             path.unlink(missing_ok=True)
         with closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.execute(f"CREATE TABLE feature_flags ({', '.join(_COLUMNS)})")
+            connection.execute(f"CREATE TABLE feature_flags ({', '.join(TABLE_COLUMNS)})")
 
     def change(self, flag: Flag) -> None:
         """Write one row."""
         with closing(sqlite3.connect(self._path)) as connection, connection:
             connection.execute("DELETE FROM feature_flags WHERE key = ?", (flag.key,))
-            self._write(connection, [_row(flag)])
+            self._write(connection, [row_of(flag)])
 
     def outage(self) -> None:
         """Take the file away."""
@@ -195,7 +195,7 @@ class TableBackend(Backend):
             self._away.rename(self._path)
 
     def _write(self, connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
-        marks = ", ".join("?" * len(_COLUMNS))
+        marks = ", ".join("?" * len(TABLE_COLUMNS))
         connection.executemany(f"INSERT INTO feature_flags VALUES ({marks})", rows)  # noqa: S608  (question marks)
 
 
@@ -307,7 +307,7 @@ def _empty_store() -> bytes:
         return path.read_bytes()
 
 
-def _row(flag: Flag) -> tuple[object, ...]:
+def row_of(flag: Flag) -> tuple[object, ...]:
     """Return a flag as a row of the table: a percentage and two lists."""
     on = next(name for name in flag.variants if name != flag.off_variant)
     percent: float | None = 0.0 if flag.default == flag.off_variant else None
