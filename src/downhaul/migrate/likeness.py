@@ -11,7 +11,7 @@ from typing import Any, Final
 from downhaul.encoding import flag_to_data, segment_to_data
 from downhaul.flag import Bucketing, Flag, Gate, Rule, Scheme, Segment, SegmentRule, Serve, Split
 
-_SALTED: Final = frozenset({Scheme.DOWNHAUL, Scheme.LAUNCHDARKLY, Scheme.UNLEASH})
+_SALTED: Final = frozenset(Scheme) - {Scheme.SPLIT, Scheme.SPLIT_LEGACY, Scheme.RANDOM}
 _DIGITS: Final = 16
 
 

@@ -58,16 +58,16 @@ def test_other_values_are_json_or_text(text, kind, value):
 def test_a_percentage_is_a_split_whose_hash_is_not_said():
     made = provider({"A": "12.5%"})
     assert made.get("a").default.weights[0].weight == 12_500
-    assert entry(made.translation(), "FEATURE_A").fidelity is Fidelity.PARTIAL
+    assert entry(made.export(), "FEATURE_A").fidelity is Fidelity.PARTIAL
     known = provider({"A": "25 %"}, bucketing="crc32")
-    assert entry(known.translation(), "FEATURE_A").fidelity is Fidelity.FULL
+    assert entry(known.export(), "FEATURE_A").fidelity is Fidelity.FULL
 
 
 @pytest.mark.parametrize("text", ["", "  ", "null", "{broken", '"half', "101%"])
 def test_what_says_nothing_is_told_and_left_out(text):
     made = provider({"A": text, "B": "on"})
     assert list(made.list().flags) == ["b"]
-    assert entry(made.translation(), "FEATURE_A").fidelity is Fidelity.MANUAL
+    assert entry(made.export(), "FEATURE_A").fidelity is Fidelity.MANUAL
 
 
 def test_keys_are_lower_case_with_the_separator_that_is_asked_for():
@@ -78,7 +78,7 @@ def test_keys_are_lower_case_with_the_separator_that_is_asked_for():
 def test_names_that_come_to_one_key_are_told_and_neither_counts():
     made = provider({"A_B": "on", "a_b": "off", "C": "on"})
     assert list(made.list().flags) == ["c"]
-    told = entry(made.translation(), "FEATURE_a_b")
+    told = entry(made.export(), "FEATURE_a_b")
     assert told.fidelity is Fidelity.MANUAL
     assert "FEATURE_A_B" in told.reason
 
@@ -86,7 +86,7 @@ def test_names_that_come_to_one_key_are_told_and_neither_counts():
 def test_a_secret_is_no_flag_and_is_shown_nowhere():
     made = provider({"API_TOKEN": "s3cret", "A_TOKEN": "{s3cret", "PASSWORD_RESET": "on"})
     assert list(made.list().flags) == ["password_reset"]
-    assert "s3cret" not in repr(made.translation())
+    assert "s3cret" not in repr(made.export())
 
 
 def test_it_is_served_and_takes_no_writes(monkeypatch, connect):

@@ -304,7 +304,7 @@ def test_the_tables_are_read_as_rails_makes_them(sql, path, connect, heard):
     assert sorted(heard.flag_set.flags) == ["quiet", "search"]
     sql(gate, ("quiet", "boolean", "true"))
     heard.wait_for(lambda one: one.flag_set.flags["quiet"].on)
-    paths = {one.path for one in provider.translation().ledger}
+    paths = {one.path for one in provider.export().ledger}
     assert {"flipper_features.id", "flipper_gates.id"} < paths
 
 
@@ -319,4 +319,4 @@ def test_the_tables_are_read_from_postgresql_under_other_names(fresh_postgres, c
         connection.execute("INSERT INTO app_gates VALUES ('search', 'actors', 'User;1')")
     url = f"flipper+{fresh_postgres}"
     provider = connect(url, features="app_features", gates="app_gates")
-    assert on(provider.translation(), Context("User;1"), Context("User;2")) == [True, False]
+    assert on(provider.export(), Context("User;1"), Context("User;2")) == [True, False]

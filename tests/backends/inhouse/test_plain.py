@@ -85,7 +85,7 @@ def test_flags_may_stand_in_a_section_of_any_format(file, name, text):
 
 
 def test_the_ledger_names_each_field(file):
-    found = file({"app": {"flags": FLAGS}}, query="?section=app.flags").translation()
+    found = file({"app": {"flags": FLAGS}}, query="?section=app.flags").export()
     assert entry(found, "app.flags.new_checkout").fidelity is Fidelity.FULL
     lost = entry(found, "app.flags.search.percentage")
     assert (lost.fidelity, lost.fragment) == (Fidelity.PARTIAL, 25)
@@ -123,7 +123,7 @@ def test_the_guides_dictionary_is_read_with_its_meaning(file):
 def test_what_can_not_be_meant_is_told_and_left_out(file, said, path):
     made = file({"a": said, "b": True})
     assert list(made.list().flags) == ["b"]
-    one = entry(made.translation(), path)
+    one = entry(made.export(), path)
     assert (one.fidelity, one.flag) == (Fidelity.MANUAL, "a")
 
 
@@ -137,7 +137,7 @@ def test_a_value_in_a_table_is_for_all_and_a_percentage_as_text_is_one(file):
 def test_a_text_that_looks_like_a_boolean_is_told(file):
     made = file({"a": "true"})
     assert made.get("a").kind is FlagKind.STRING
-    assert entry(made.translation(), "a").fidelity is Fidelity.PARTIAL
+    assert entry(made.export(), "a").fidelity is Fidelity.PARTIAL
 
 
 @pytest.mark.parametrize(

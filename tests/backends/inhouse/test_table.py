@@ -76,7 +76,7 @@ def test_the_guides_table_is_served_without_any_option(guide):
 
 
 def test_a_percentage_by_pythons_hash_is_partial_for_those_between_and_says_why(guide):
-    found = guide(("a", 0, 25, "[]"), ("b", 0, 0, "[]"), ("c", 0, 100, "[]")).translation()
+    found = guide(("a", 0, 25, "[]"), ("b", 0, 0, "[]"), ("c", 0, 100, "[]")).export()
     lost = entry(found, cell("a", "rollout_percentage"))
     assert lost.fidelity is Fidelity.PARTIAL
     assert "PYTHONHASHSEED" in lost.reason
@@ -89,7 +89,7 @@ def test_a_percentage_by_pythons_hash_is_partial_for_those_between_and_says_why(
 
 
 def test_every_column_has_its_entry_and_those_without_a_meaning_decide_nothing(guide):
-    found = guide(("a", 1, 0, '["ada"]')).translation()
+    found = guide(("a", 1, 0, '["ada"]')).export()
     paths = {one.path for one in found.ledger}
     assert {
         cell("a", one) for one in ("name", "enabled", "rollout_percentage", "whitelist")
@@ -100,7 +100,7 @@ def test_every_column_has_its_entry_and_those_without_a_meaning_decide_nothing(g
 def test_an_enabled_flag_with_a_percentage_has_two_readings_and_says_so(guide):
     rows = [("both", 1, 50, "[]"), ("neither", 0, 50, "[]")]
     provider = guide(*rows)
-    unsaid = provider.translation()
+    unsaid = provider.export()
     for key in ("both", "neither"):
         one = entry(unsaid, cell(key, "enabled"))
         assert one.fidelity is Fidelity.PARTIAL
@@ -117,7 +117,7 @@ def test_enabled_as_a_switch_is_off_for_all_without_it_and_by_percentage_with_it
     assert isinstance(flags["both"].default, Split)
     assert not flags["neither"].on
     assert (flags["null"].on, flags["null"].default) == (True, "on")
-    told = provider.translation()
+    told = provider.export()
     assert entry(told, cell("both", "enabled")).fidelity is Fidelity.FULL
 
 
@@ -138,7 +138,7 @@ def test_what_is_false_or_null_is_off(guide, value):
 def test_null_is_on_where_the_options_say_so(guide):
     provider = guide(("a", None, 0, "[]"), null_enabled=True)
     assert provider.get("a").on is True
-    assert "NULL" in entry(provider.translation(), cell("a", "enabled")).reason
+    assert "NULL" in entry(provider.export(), cell("a", "enabled")).reason
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_null_is_on_where_the_options_say_so(guide):
 )
 def test_what_a_value_can_not_mean_is_named_and_the_flag_is_left_out(guide, column, row):
     provider = guide(row, ("well", 1, 0, "[]"))
-    found = provider.translation()
+    found = provider.export()
     one = entry(found, cell("x", column))
     assert (one.fidelity, one.flag) == (Fidelity.MANUAL, "x")
     assert one.reason
@@ -185,13 +185,13 @@ def test_percentages_are_read_as_they_are_written(guide, given, scale, weight):
     options = {} if scale is None else {"percentage_scale": scale}
     provider = guide(("a", 0, given, "[]"), bucketing="downhaul", **options)
     assert provider.get("a").default.weights[0].weight == weight
-    one = entry(provider.translation(), cell("a", "rollout_percentage"))
+    one = entry(provider.export(), cell("a", "rollout_percentage"))
     assert one.fidelity is Fidelity.FULL
 
 
 def test_a_percentage_that_looks_like_a_fraction_is_told(guide):
     provider = guide(("a", 0, 0.25, "[]"), bucketing="downhaul")
-    one = entry(provider.translation(), cell("a", "rollout_percentage"))
+    one = entry(provider.export(), cell("a", "rollout_percentage"))
     assert one.fidelity is Fidelity.PARTIAL
     assert "percentage_scale" in one.reason
 
@@ -199,7 +199,7 @@ def test_a_percentage_that_looks_like_a_fraction_is_told(guide):
 def test_a_percentage_that_is_too_fine_is_rounded_and_told(guide):
     provider = guide(("a", 0, "33.33333", "[]"), bucketing="downhaul")
     assert provider.get("a").default.weights[0].weight == 33_333
-    assert "rounded" in entry(provider.translation(), cell("a", "rollout_percentage")).reason
+    assert "rounded" in entry(provider.export(), cell("a", "rollout_percentage")).reason
 
 
 def test_a_percentage_by_crc32_is_carried_whole_with_the_texts_and_buckets_that_it_had(guide):
@@ -208,7 +208,7 @@ def test_a_percentage_by_crc32_is_carried_whole_with_the_texts_and_buckets_that_
     split = provider.get("a").default
     assert split.bucketing == Bucketing(Scheme.FLIPPER, "a-", total=1000)
     assert [one.weight for one in split.weights] == [124, 876]  # bucket 123 is below 123.4
-    one = entry(provider.translation(), cell("a", "rollout_percentage"))
+    one = entry(provider.export(), cell("a", "rollout_percentage"))
     assert one.fidelity is Fidelity.FULL
 
 
@@ -222,7 +222,7 @@ def test_a_text_to_hash_that_does_not_end_with_the_user_is_refused(hashed):
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "other"])
 def test_a_hash_that_we_have_not_is_partial(guide, name):
     provider = guide(("a", 0, 10, "[]"), bucketing=name)
-    assert entry(provider.translation(), cell("a", "rollout_percentage")).lossy
+    assert entry(provider.export(), cell("a", "rollout_percentage")).lossy
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_any_table_is_read_by_what_its_columns_are_called(sql, path, connect):
     first = flags["a"]
     assert (first.description, first.owner, first.tags) == ("new one", "core", ("x", "y"))
     assert [(one.variant, one.keys) for one in first.targets] == [("off", {"ada", "bob"})]
-    told = entry(provider.translation(), cell("a", "vip", "switches", "slug"))
+    told = entry(provider.export(), cell("a", "vip", "switches", "slug"))
     assert "blacklist" in told.reason
     theme = flags["theme"]
     assert (theme.kind, theme.variants) == (FlagKind.STRING, {"dark": "dark", "light": "light"})
@@ -298,7 +298,7 @@ def test_a_value_for_a_part_of_all_needs_one_for_the_others(sql, path, connect):
         ("wrong", 1, None, None, b"\x02"),
     )
     provider = connect(f"table+sqlite:///{path}", columns={"value": "val"}, enabled_means="switch")
-    found = provider.translation()
+    found = provider.export()
     assert found.flags == ()
     assert "off_value" in entry(found, cell("split", "val")).reason
     assert "off_value" in entry(found, cell("denied", "blacklist")).reason
@@ -321,13 +321,13 @@ def test_users_of_whitelists_may_stand_in_a_table_of_their_own(sql, path, connec
     flags = provider.list().flags
     assert [one.keys for one in flags["a"].targets] == [{"ada", "7"}]
     assert not flags["b"].targets
-    assert entry(provider.translation(), "early.flag").fidelity is Fidelity.SKIPPED
+    assert entry(provider.export(), "early.flag").fidelity is Fidelity.SKIPPED
 
 
 def test_rows_without_a_key_of_their_own_are_told(sql, path, connect):
     sql("CREATE TABLE feature_flags (name, enabled)")
     sql("INSERT INTO feature_flags VALUES (?, ?)", (None, 1), ("a", 1), ("a", 0), ("b c", 1))
-    found = connect(f"table+sqlite:///{path}").translation()
+    found = connect(f"table+sqlite:///{path}").export()
     assert found.flags == ()
     manual = {one.path for one in found.ledger if one.fidelity is Fidelity.MANUAL}
     assert manual == {
@@ -543,7 +543,7 @@ def test_a_flag_of_the_table_is_killed_through_a_control_store(guide, path, tmp_
 
 
 def test_json_of_a_ledger_can_be_written_down(guide):
-    found = guide(("a", b"\x02", 3, "[]")).translation()
+    found = guide(("a", b"\x02", 3, "[]")).export()
     json.dumps([one.as_mapping() for one in found.ledger])
 
 

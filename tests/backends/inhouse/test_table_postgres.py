@@ -64,7 +64,7 @@ def test_the_types_of_the_database_are_read_as_the_driver_gives_them(fresh_postg
     assert not flags["b"].on
     assert (flags["c"].kind, flags["c"].variants) == (FlagKind.OBJECT, {"on": {"steps": 3}})
     assert flags["a"].version[:2] == "20"
-    assert not [one for one in provider.translation().ledger if one.fidelity is Fidelity.MANUAL]
+    assert not [one for one in provider.export().ledger if one.fidelity is Fidelity.MANUAL]
 
 
 def test_a_change_is_heard_although_nobody_keeps_the_time_of_it(

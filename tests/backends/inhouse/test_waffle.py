@@ -219,7 +219,7 @@ def test_the_tables_are_read_as_django_makes_them(sql, path, connect, heard):
     assert [one.keys for one in heard.flag_set.flags["search"].targets] == [{"12"}]
     sql("UPDATE waffle_switch SET active = 0")
     heard.wait_for(lambda one: not one.flag_set.flags["up"].on)
-    assert "waffle_flag.created" in {one.path for one in provider.translation().ledger}
+    assert "waffle_flag.created" in {one.path for one in provider.export().ledger}
 
 
 def test_tables_that_are_not_used_need_not_be_there(sql, path, connect):

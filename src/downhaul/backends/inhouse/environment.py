@@ -44,7 +44,7 @@ class EnvironmentProvider(FlagProvider):
 
     def start(self, listener: Listener) -> None:
         """Read the variables, once."""
-        listener.replaced(self.translation().flag_set("1"))
+        listener.replaced(self.export().flag_set("1"))
         self._status = ProviderStatus(State.READY, "", 0.0)
         listener.status_changed(self._status)
 
@@ -68,9 +68,9 @@ class EnvironmentProvider(FlagProvider):
 
     def list(self) -> FlagSet:
         """Return all flags that can be read, as the variables are now."""
-        return self.translation().flag_set()
+        return self.export().flag_set()
 
-    def translation(self) -> Translation:
+    def export(self) -> Translation:
         """Return the flags as the variables are now, with what became of each."""
         return translate(self._environ, self._prefix, self._options)
 

@@ -117,9 +117,9 @@ class FollowingProvider(FlagProvider):
 
     def list(self) -> FlagSet:
         """Return all flags that can be read, as they are now. Raises Unreachable."""
-        return self.translation().flag_set()
+        return self.export().flag_set()
 
-    def translation(self) -> Translation:
+    def export(self) -> Translation:
         """Return the flags as they are now, with what became of each part. Raises Unreachable."""
         return self._source.read()
 

@@ -53,7 +53,7 @@ class PlainFileProvider(FileProvider):
         self._options = options
         self._section = tuple(section.split(".")) if section else ()
 
-    def translation(self) -> Translation:
+    def export(self) -> Translation:
         """Return the flags as the file has them now. Raises DocumentError for a bad file."""
         return self._translated(self._read())
 
