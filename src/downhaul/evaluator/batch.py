@@ -1,25 +1,33 @@
 """One flag for many contexts: the scalar decision, run as a pipeline of built-in functions.
 
 A loop in Python costs twice the hashing itself. For the common shape (user targets and a split in
-two) the stages run in C over lists; for any other shape, and any context that is no plain
-non-empty string, the scalar decision is called. The answers are the same objects.
+two) and plain keys the stages run in C over lists; other flags that name no others go by columns
+(:mod:`.bulk`). For what is left, and any context that is neither a key nor a user, the scalar
+decision is called. The answers are the same objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mmh3
 
+from downhaul.context import Context
 from downhaul.evaluator.bucketing import Heads
+from downhaul.evaluator.compile import World
 from downhaul.evaluator.outcome import Decide
 from downhaul.evaluator.shapes import salt_of, two_way
-from downhaul.flag import USER, Flag, FlagKind, Split
+from downhaul.flag import USER, Flag, FlagKind, Gate, Missing, NoKey, Scheme, Split
+from downhaul.references import clauses_of, named_by
 from downhaul.result import Result
 
+if TYPE_CHECKING:
+    from downhaul.evaluator.columns import Chunk
+
 _CHUNK = 10_000  # keeps the lists between the stages in the processor's cache
+_FEW = 100  # for fewer it isn't worth to compile the flag once more
 
 
 def results_of(flag: Flag | None, decide: Decide[Result], contexts: Sequence[Any]) -> list[Result]:
@@ -29,8 +37,10 @@ def results_of(flag: Flag | None, decide: Decide[Result], contexts: Sequence[Any
     (InvalidContext).
     """
     shape = None if flag is None else _shape(flag)
-    if shape is None:
-        return [decide(context) for context in contexts]
+    if shape is None or (contexts and type(contexts[0]) is Context):
+        if flag is None or len(contexts) < _FEW or not _alone(flag):
+            return [decide(context) for context in contexts]
+        return _by_columns(flag, decide, contexts)
     targeted, salt, limit = shape
     heads = Heads(salt)
     samples: dict[bool, Result] = {}
@@ -67,3 +77,51 @@ def _shape(flag: Flag) -> tuple[frozenset[str], str, int] | None:
     assert isinstance(flag.default, Split)  # noqa: S101  (for the type checker: two_way asked)
     targeted = frozenset().union(*(target.keys for target in flag.targets))
     return targeted, salt_of(flag, flag.default), limit
+
+
+def _alone(flag: Flag) -> bool:
+    """Return whether a flag's answers depend on the user alone: no other flag, clock or dice."""
+    choices = [flag.default, *(rule.serve for rule in flag.rules), *(r.gate for r in flag.rules)]
+    return (
+        flag.kind is not FlagKind.OBJECT  # as above
+        and next(named_by(flag), None) is None
+        and all(clause.missing is not Missing.NOW for clause in clauses_of(flag))
+        and not any(
+            one.bucketing.scheme is Scheme.RANDOM or one.bucketing.no_key is NoKey.RANDOM
+            for one in choices
+            if isinstance(one, (Split, Gate))
+        )
+    )
+
+
+def _by_columns(flag: Flag, decide: Decide[Result], contexts: Sequence[Any]) -> list[Result]:
+    from downhaul.evaluator.bulk import Bulk  # noqa: PLC0415  (not for who asks one at a time)
+
+    bulk = Bulk(World({flag.key: flag}), flag.key)
+    samples: dict[int, Result] = {}
+    answers: list[Result] = []
+    for start in range(0, len(contexts), _CHUNK):
+        part = contexts[start : start + _CHUNK]
+        chunk = _users(part, bulk.reads)
+        if chunk is None:
+            answers.extend(map(decide, part))
+            continue
+        indexes = list(bulk.indexes_of(chunk))
+        for index in set(indexes) - samples.keys():
+            samples[index] = decide(part[indexes.index(index)])
+        answers.extend(map(samples.__getitem__, indexes))
+    return answers
+
+
+def _users(contexts: Sequence[Any], reads: frozenset[str]) -> Chunk | None:
+    """Return contexts as columns, if all are targeting keys, or all are of the one kind `user`."""
+    from downhaul.evaluator.columns import Chunk  # noqa: PLC0415  (as above)
+
+    types = set(map(type, contexts))
+    if types == {str}:
+        return Chunk([one or None for one in contexts] if "" in contexts else contexts)
+    if types != {Context} or any(one.kind != USER or one.kinds for one in contexts):
+        return None
+    attributes = [one.attributes for one in contexts]
+    columns = {name: [one.get(name) for one in attributes] for name in reads}
+    return Chunk([one.targeting_key for one in contexts], columns)

@@ -103,7 +103,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
     when_missing = negate if missing is Missing.FALSE else False
     whole = clause.operator in LIST_OPERATORS or clause.dialect is Dialect.SPLIT
     clock = around.clock  # and not around itself, which would keep its whole flag set alive
-    words = _plain_words(clause)
+    words = plain_words(clause)
     if words is not None:
 
         def among(context: Context) -> bool:
@@ -129,7 +129,7 @@ def _attribute(clause: Clause, around: Surroundings) -> Predicate:
     return matches
 
 
-def _plain_words(clause: Clause) -> frozenset[str] | None:
+def plain_words(clause: Clause) -> frozenset[str] | None:
     """Return the values where a clause only asks for one of some strings, as most do; else None."""
     plain = (
         clause.operator is Operator.IN
@@ -240,7 +240,7 @@ def index_of(
     ``len(weights)`` is none of them, None is that there was no key to bucket by. A choice that
     is the same for every bucket needs no key (rule E7: 0 and 100 %).
     """
-    constant = _constant(bucketing, weights)
+    constant = constant_choice(bucketing, weights)
     if constant is not None:
         return lambda _context: constant
     choose = chooser(bucketing, key, weights, closed=closed)
@@ -256,7 +256,8 @@ def index_of(
     return pick
 
 
-def _constant(bucketing: Bucketing, weights: tuple[int, ...]) -> int | None:
+def constant_choice(bucketing: Bucketing, weights: tuple[int, ...]) -> int | None:
+    """Return the index that every context gets, or None where the bucket decides."""
     if bucketing.no_key is NoKey.MISS:
         return None  # even at 100 %, a strategy that finds no key serves nobody
     if bucketing.no_key is NoKey.FIRST and not weights[0]:
