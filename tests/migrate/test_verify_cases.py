@@ -347,6 +347,21 @@ def test_a_second_attribute_to_bucket_by_is_asked_about():
     flag = three(weighted(20, 30, 50, by=("team", "office")))
     assert differs(flag, three(weighted(20, 30, 50, by=("team",))))
     assert differs(flag, three(weighted(20, 30, 50, by=("office", "team"))))
+    split = percentage("b", 50, rest="c")
+    split = replace(split, bucketing=replace(split.bucketing, by=("team", "office")))
+    flag = three("a", rules=(Rule(split, (Clause("team", Operator.PRESENT),)),))
+    asked = [one.context.attributes for one in cases_of(flag, {}, {}) if ", by office" in one.about]
+    assert asked
+    assert all(one["office"] and "team" not in one for one in asked)
+
+
+def test_each_kind_of_context_is_asked_about_alone_and_all_together():
+    flag = three(weighted(20, 30, 50, context_kind="device"), rules=(
+        Rule("b", (Clause("size", Operator.LESS, (5,), context_kind="organisation"),)),
+    ))  # fmt: skip
+    kinds = [frozenset(one.context.kinds or {one.context.kind}) for one in cases_of(flag, {}, {})]
+    every = {"user", "device", "organisation"}
+    assert {frozenset(every), *(frozenset([one]) for one in every)} <= set(kinds)
 
 
 def test_a_gate_is_asked_on_both_sides():
@@ -393,6 +408,10 @@ def test_a_segment_is_asked_about_by_member_by_exclusion_and_by_each_nested_rule
     for left in range(3):
         assert shows(with_(rules=tuple(rule for rule in rules if rule is not rules[left])))
     assert shows(with_(rules=(*rules[:2], replace(rules[2], gate=Gate(50_100)))))
+    wider = Clause("size", Operator.LESS_OR_EQUAL, (5,))
+    assert shows(with_(rules=(*rules[:2], replace(rules[2], clauses=(wider,)))))
+    anywhere = Clause("mail", Operator.CONTAINS, ("@x.org",))
+    assert shows(with_(rules=(SegmentRule((anywhere,)), *rules[1:])))
     older = Clause("age", Operator.GREATER_OR_EQUAL, (40,))
     assert shows(with_(), replace(inner, rules=(SegmentRule((older,)),)))
     carl = [one for one in cases if one.about.endswith("excluded, key 1")]

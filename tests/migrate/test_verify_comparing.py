@@ -237,6 +237,16 @@ def test_expected_differences_count_for_parity_until_their_day_is_over():
     assert not report.passed
 
 
+def test_what_is_expected_may_be_some_cases_of_a_flag():
+    expected = (Expectation("f", "why", TODAY, "case 1"), Expectation("f", "no", TODAY, "case ?x"))
+    sides = side("a", always(served(1))), side("b", always(served(2)))
+    report = run(*sides, options=Options(expected=expected))
+    (flag,) = report.flags
+    assert (flag.value, flag.expected, flag.parity) == (10, 1, 10.0)
+    assert [one.expected for one in flag.examples] == ["", "why", "", "", ""]
+    assert report.unused == expected[1:]
+
+
 def test_errors_are_never_expected_and_an_expectation_that_nothing_met_is_told():
     expected = (Expectation("f", "why", TODAY), Expectation("other-?", "why", TODAY))
     sides = side("a", always(served(1))), side("b", always(BROKEN))

@@ -69,7 +69,9 @@ def test_data_is_json_in_one_order_and_says_why_it_failed():
     assert data["errors"] == 3
     assert data["per_second"] == 246
     assert data["only_new"] == ["extra"]
-    assert data["expired"] == [{"flag": "x*", "reason": "later", "until": "2026-01-02"}]
+    assert data["expired"] == [
+        {"flag": "x*", "about": "*", "reason": "later", "until": "2026-01-02"}
+    ]
     checkout, model, payments, broken = data["flags"]
     assert checkout["coverage"] == {
         "rules": 2, "reached": [1], "unreached": [{"rule": 2, "why": "shadowed"}],

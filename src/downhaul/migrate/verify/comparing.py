@@ -91,7 +91,7 @@ def _report(
     today: dt.date,
     began: float,
 ) -> Report:
-    met = {id(one) for tally in tallies for one in tally.met}
+    met = [one for tally in tallies for one in tally.met]
     known = old.keys is not None and new.keys is not None
     return Report(
         old=old.name,
@@ -106,7 +106,7 @@ def _report(
             sorted((new.keys or frozenset()) - (old.keys or frozenset())) if known else ()
         ),
         expired=tuple(one for one in options.expected if one.until < today),
-        unused=tuple(one for one in options.expected if one.until >= today and id(one) not in met),
+        unused=tuple(one for one in options.expected if one.until >= today and one not in met),
         seconds=time.perf_counter() - began,
     )
 
@@ -129,7 +129,7 @@ class _Tally:
         self.met: list[Expectation] = []
         self._most = options.examples
         self._hiding = Hiding(options.salt, options.show_attributes)
-        self._expected = next((one for one in options.expected if one.covers(flag, today)), None)
+        self._expected = [one for one in options.expected if one.covers(flag, today)]
         self._counts: Counter[Outcome] = Counter()
         self._by: dict[Outcome, Counter[Side]] = {}
         self._expected_count = 0
@@ -147,7 +147,7 @@ class _Tally:
                 found = known[pair] = compared(one, other)
             pairs[pair] += 1
             if found.outcome in _TOLD:
-                self._keep(case, found, one, other)
+                self._keep(case, found, one, other, self._expects(case, found.outcome))
         self._cases += len(cases)
         for pair, count in pairs.items():
             self._count(known[pair], count)
@@ -157,19 +157,22 @@ class _Tally:
         by = self._by.setdefault(found.outcome, Counter())
         for side in found.sides:
             by[side] += count
-        if self._expects(found.outcome):
-            self._expected_count += count
-            if self._expected is not None and not self.met:
-                self.met.append(self._expected)
 
-    def _expects(self, outcome: Outcome) -> bool:
-        return self._expected is not None and not outcome.agrees and outcome is not Outcome.ERROR
+    def _expects(self, case: Case, outcome: Outcome) -> str:
+        """Return why a case may differ, and count it; empty where nobody expects it to."""
+        if outcome.agrees or outcome is Outcome.ERROR:
+            return ""
+        for one in self._expected:
+            if one.knows(case.about):
+                self._expected_count += 1
+                if one not in self.met:
+                    self.met.append(one)
+                return one.reason
+        return ""
 
-    def _keep(self, case: Case, found: Compared, old: Result, new: Result) -> None:
+    def _keep(self, case: Case, found: Compared, old: Result, new: Result, expected: str) -> None:
         kept = self._examples.setdefault(found.outcome, [])
         if len(kept) < self._most:
-            reason = self._expected.reason if self._expected is not None else ""
-            expected = reason if self._expects(found.outcome) else ""
             kept.append(self._hiding.example(case, found, old, new, expected))
 
     def report(self, coverage: Coverage | None) -> FlagReport:

@@ -50,9 +50,16 @@ def context_of(draft: Draft) -> Context:
 def _part(kind: str, values: Mapping[Slot, Any]) -> Context:
     key = values.get(key_of(kind), NOBODY_SPECIAL)
     attributes: dict[str, Any] = {}
-    for slot in sorted(values, key=lambda one: len(path_of(one.attribute))):
-        if slot.attribute not in ("", TARGETING_KEY) and values[slot] is not MISSING:
-            _put(attributes, path_of(slot.attribute), values[slot])
+    nested = []
+    for slot, value in values.items():
+        if slot.attribute in ("", TARGETING_KEY) or value is MISSING:
+            continue
+        if slot.attribute.startswith("/"):
+            nested.append((path_of(slot.attribute), value))
+        else:
+            attributes[slot.attribute] = value
+    for path, value in nested:
+        _put(attributes, path, value)
     return Context(key if isinstance(key, str) else None, attributes, kind)
 
 
@@ -60,8 +67,10 @@ def _put(attributes: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     """Write a nested value, unless something that is no mapping stands in the way."""
     *way, last = path
     for name in way:
-        inner = attributes.setdefault(name, {})
+        inner = attributes.get(name, {})
         if not isinstance(inner, dict):
             return
-        attributes = inner
+        # A copy, as the mapping may be a value of the clause that asks for it.
+        attributes[name] = dict(inner)
+        attributes = attributes[name]
     attributes.setdefault(last, value)

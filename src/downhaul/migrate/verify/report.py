@@ -24,16 +24,22 @@ _LONG: Final = 4
 class Expectation:
     """Divergence that somebody knows of: of flags whose keys match a pattern, for a reason.
 
-    It holds through the day ``until``, and then counts no longer. Errors are never expected.
+    ``about`` is a pattern too, of what a case is about, where it is only some cases of them. It
+    holds through the day ``until``, and then counts no longer. Errors are never expected.
     """
 
     flag: str
     reason: str
     until: dt.date
+    about: str = "*"
 
     def covers(self, flag: str, today: dt.date) -> bool:
         """Return whether it is about this flag, today. ``*`` and ``?`` are as in file names."""
         return today <= self.until and fnmatchcase(flag, self.flag)
+
+    def knows(self, about: str) -> bool:
+        """Return whether it is about a case like this one."""
+        return fnmatchcase(about, self.about)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,9 @@ class Puzzle:
             for rule in flag.rules
         ]
         self.patches = list(self._all_patches())
+        self._hashed = tuple(
+            slot for bucketing, _ in choices_of(self.flag) for slot in hashed_slots(bucketing)
+        )
         self.found = [self._rule(number) for number in range(len(flag.rules))]
         self.default = self._default()
 
@@ -262,17 +265,14 @@ class Puzzle:
 
     def _far(self, stage: Stage, number: int) -> tuple[float, tuple[Slot, ...]]:
         """Return how far towards a rule an evaluation came, and the slots that held it up."""
-        hashed = tuple(
-            slot for bucketing, _ in choices_of(self.flag) for slot in hashed_slots(bucketing)
-        )
         if stage.what == "prerequisite":
             return 0.0, self.pools.slots
         if stage.what == "target":
             return 0.1, tuple(key_of(target.context_kind) for target in self.flag.targets)
         if stage.what == "rule" and stage.rule < number:
             slots = tuple(slot for one in self.conditions[stage.rule] for slot in one.slots)
-            return 0.2 + 0.6 * stage.rule / (number + 1), (*slots, *hashed)
-        return 0.8, hashed  # left over: a gate, a split that falls through, a clause, no key
+            return 0.2 + 0.6 * stage.rule / (number + 1), (*slots, *self._hashed)
+        return 0.8, self._hashed  # left over: a gate, a split that falls through, a clause, no key
 
 
 def stage_of(outcome: Outcome) -> Stage:

@@ -66,7 +66,12 @@ def report_data(report: Report) -> dict[str, Any]:
 
 
 def _expectation(one: Expectation) -> dict[str, Any]:
-    return {"flag": one.flag, "reason": one.reason, "until": one.until.isoformat()}
+    return {
+        "flag": one.flag,
+        "about": one.about,
+        "reason": one.reason,
+        "until": one.until.isoformat(),
+    }
 
 
 def _flag(one: FlagReport) -> dict[str, Any]:
