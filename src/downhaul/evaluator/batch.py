@@ -119,7 +119,9 @@ def _users(contexts: Sequence[Any], reads: frozenset[str]) -> Chunk | None:
 
     types = set(map(type, contexts))
     if types == {str}:
-        return Chunk([one or None for one in contexts] if "" in contexts else contexts)
+        if "" in contexts:
+            return Chunk([one or None for one in contexts])
+        return Chunk(contexts, keyed=True)
     if types != {Context} or any(one.kind != USER or one.kinds for one in contexts):
         return None
     attributes = [one.attributes for one in contexts]

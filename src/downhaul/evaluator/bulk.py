@@ -110,7 +110,7 @@ class Bulk:
         for start in range(0, len(keys), _CHUNK):
             end = start + _CHUNK
             part = {name: column[start:end] for name, column in given.items()}
-            indexes.extend(self.indexes_of(Chunk(_cleaned(keys[start:end]), part)))
+            indexes.extend(self.indexes_of(_chunk(keys[start:end], part)))
         return Answers(tuple(self._results), indexes)
 
     def indexes_of(self, chunk: Chunk) -> Iterable[int]:
@@ -146,10 +146,13 @@ def _unreadable(told: str, provider: str) -> Result:
     )
 
 
-def _cleaned(keys: Sequence[Any]) -> Sequence[str | None]:
-    if set(map(type, keys)) <= _PLAIN:
-        return [key or None for key in keys] if "" in keys else keys
-    return [Context(key).targeting_key for key in keys]
+def _chunk(keys: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> Chunk:
+    types = set(map(type, keys))
+    if types == {str} and "" not in keys:
+        return Chunk(keys, columns, keyed=True)
+    if types <= _PLAIN:
+        return Chunk([key or None for key in keys], columns)
+    return Chunk([Context(key).targeting_key for key in keys], columns)
 
 
 def attributes_read(flag: Flag, world: World) -> frozenset[str]:

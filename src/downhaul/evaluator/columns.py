@@ -44,10 +44,14 @@ _SHA1: Final = partial(hashlib.sha1, usedforsecurity=False)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some users of kind ``user``: their targeting keys (None: none) and columns of attributes."""
+    """Some users of kind ``user``: their targeting keys (None: none) and columns of attributes.
+
+    ``keyed`` says that it is known that each of them has a key.
+    """
 
     keys: Sequence[str | None]
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    keyed: bool = False
 
     def keys_at(self, rows: Rows) -> Sequence[str | None]:
         """Return the targeting keys at these rows."""
@@ -157,10 +161,11 @@ def picking(
     texts_of, choose = _hashed(bucketing), choosing(bucketing, key, weights, closed=closed)
     draws = bucketing.no_key is NoKey.RANDOM
     keyless = None if draws else one(_NOBODY)
+    by_key = bucketing.by == (TARGETING_KEY,)
 
     def pick(chunk: Chunk, rows: Rows) -> Iterable[int | None]:
         texts = texts_of(chunk, rows)
-        if None not in texts:
+        if (by_key and chunk.keyed) or None not in texts:
             return choose(texts)  # type: ignore[arg-type]  # asked just before
         placed = iter(choose([text for text in texts if text is not None]))
         if draws:

@@ -21,6 +21,7 @@ from downhaul.flag import (
     Flag,
     Gate,
     Keys,
+    NoKey,
     Operator,
     Prerequisite,
     Rule,
@@ -69,7 +70,7 @@ class ColumnCompiler:
             _serve(flag, flag.default, Reason.DEFAULT if whole else Reason.STATIC, "", leaf)
         )
         last = leaf(Outcome(flag.off_variant, Reason.DEFAULT))
-        return _through(stages, last)
+        return _through(stages, last, whole=_decides_all(flag.default))
 
     def _requirement(self, flag: Flag, needed: Prerequisite, leaf: Leaf[T]) -> _Stage:
         failed = leaf(Outcome(flag.off_variant, Reason.DISABLED, prerequisite=needed.flag))
@@ -191,18 +192,36 @@ def _same(answer: T) -> DecideColumn[T]:
     return lambda _chunk, rows: [answer] * len(rows)
 
 
-def _through(stages: Sequence[_Stage], last: T) -> DecideColumn[T]:
-    """Return what sends rows through the stages; who is left over gets ``last``."""
+def _decides_all(serve: Serve) -> bool:
+    """Return whether a default is known to leave nobody over."""
+    if isinstance(serve, str):
+        return True
+    served = [one.weight for one in serve.weights if one.variant is not None]
+    return serve.bucketing.no_key is not NoKey.MISS and (
+        len(served) == len(serve.weights) and sum(served) >= serve.bucketing.total
+    )
+
+
+def _through(stages: Sequence[_Stage], last: T, *, whole: bool) -> DecideColumn[T]:
+    """Return what sends rows through the stages; who is left over gets ``last``.
+
+    ``whole`` says that the last stage leaves nobody over.
+    """
+    *before, default = stages
 
     def decide(chunk: Chunk, rows: Rows) -> list[T]:
         out: list[Any] = [_OPEN] * len(chunk.keys)
         left = rows
-        for stage in stages:
+        for stage in before:
             stage(chunk, left, out)
             left = [row for row in left if out[row] is _OPEN]
             if not left:
                 break
-        _put(out, left, repeat(last, len(left)))
+        else:
+            default(chunk, left, out)
+            if not whole:
+                left = [row for row in left if out[row] is _OPEN]
+                _put(out, left, repeat(last, len(left)))
         return out if len(rows) == len(out) else [out[row] for row in rows]
 
     return decide
