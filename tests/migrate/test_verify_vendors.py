@@ -1,6 +1,8 @@
 """A vendor's own SDK and what its translator makes of the same flags, asked the same."""
 
 import datetime as dt
+import json
+import logging
 
 import pytest
 
@@ -17,7 +19,8 @@ from downhaul.migrate.verify import (
 from downhaul.plugins import build_provider
 
 emulators = pytest.importorskip("downhaul_emulators")
-translate = pytest.importorskip("downhaul_launchdarkly.translate")
+launchdarkly = pytest.importorskip("downhaul_launchdarkly.translate")
+split = pytest.importorskip("downhaul_split.translate")
 
 
 def clause(attribute, op, *values, negate=False, kind="user"):
@@ -66,27 +69,99 @@ KEYLESS = [
 ]
 
 
+def compare(theirs, translated):
+    """Return how a vendor's backend and the flags translated from it compare, and the coverage."""
+    assert not translated.ledger.lossy
+    ours = translated.flag_set()
+    questions = questions_in(ours.flags, ours.segments)
+    assert all(not one.coverage.unreached for one in questions)
+    kinds = {key: flag.kind for key, flag in ours.flags.items()}
+    with asked_of(theirs, kinds) as old, asked_of(MemoryProvider(ours)) as new:
+        return verify(
+            old, new, of_flags(questions), flags=ours.flags, kinds=kinds,
+            options=Options(expected=tuple(KEYLESS)),
+        )  # fmt: skip
+
+
 @pytest.mark.rule("M3")
 def test_launchdarklys_sdk_and_the_flags_translated_from_it_give_everybody_the_same():
     with emulators.LaunchDarklyEmulator(sdk_key="sdk-5ecret") as service:
-        made = [service.put(flag) for flag in flags()]
+        made = {one["key"]: one for one in map(service.put, flags())}
         segment = service.put_segment(SEGMENT)
-        translated = translate.flags_from({
-            "flags": {one["key"]: one for one in made}, "segments": {"staff": segment},
-        })  # fmt: skip
-        assert not translated.ledger.lossy
-        ours = translated.flag_set()
-        questions = questions_in(ours.flags, ours.segments)
-        assert all(not one.coverage.unreached for one in questions)
         url = f"launchdarkly+{service.url}"
         theirs = build_provider(resolve(provider={"url": url, "sdk_key": "sdk-5ecret"}))
-        kinds = {key: flag.kind for key, flag in ours.flags.items()}
-        with asked_of(theirs, kinds) as old, asked_of(MemoryProvider(ours)) as new:
-            report = verify(
-                old, new, of_flags(questions), flags=ours.flags, kinds=kinds,
-                options=Options(expected=tuple(KEYLESS)),
-            )  # fmt: skip
+        report = compare(
+            theirs, launchdarkly.flags_from({"flags": made, "segments": {"staff": segment}})
+        )
     assert report.failures == ()
     assert report.cases > 200
     assert sum(one.expected for one in report.flags) >= 2
     assert (report.only_old, report.only_new) == ((), ())
+
+
+def matcher(kind, attribute=None, *, negate=False, **data):
+    selector = {"trafficType": "user", "attribute": attribute} if attribute else None
+    return {"matcherType": kind, "negate": negate, "keySelector": selector, **data}
+
+
+def condition(*matchers, **shares):
+    return {
+        "conditionType": "ROLLOUT", "label": "x", "partitions": emulators.split.buckets(**shares),
+        "matcherGroup": {"combiner": "AND", "matchers": list(matchers)},
+    }  # fmt: skip
+
+
+def split_flag(name, *conditions, allocation=100):
+    return {
+        "name": name, "trafficTypeName": "user", "status": "ACTIVE", "killed": False, "seed": 77,
+        "algo": 2, "changeNumber": 5, "defaultTreatment": "off", "trafficAllocation": allocation,
+        "trafficAllocationSeed": 3,
+        "conditions": [*conditions, condition(matcher("ALL_KEYS"), on=30, off=70)],
+    }  # fmt: skip
+
+
+def number(value, kind="NUMBER"):
+    return {"unaryNumericMatcherData": {"dataType": kind, "value": value}}
+
+
+def words(*some):
+    return {"whitelistMatcherData": {"whitelist": list(some)}}
+
+
+SPLITS = [
+    split_flag("plain"),
+    split_flag("partly", allocation=40),
+    split_flag("rich",
+        condition(matcher("WHITELIST", **words("anna", "ben")), v1=100),
+        condition(
+            matcher("EQUAL_TO", "age", **number(18)),
+            matcher("STARTS_WITH", "mail", **words("ab", "cd")),
+            v2=100,
+        ),
+        condition(
+            matcher("GREATER_THAN_OR_EQUAL_TO", "since", **number(1769850000000, "DATETIME")),
+            v3=20, v2=80,
+        ),
+        condition(matcher("EQUAL_TO_BOOLEAN", "beta", booleanMatcherData=True), v1=100),
+        condition(matcher("CONTAINS_ALL_OF_SET", "roles", **words("a", "b")), v2=100),
+    ),
+    split_flag("needs", condition(
+        matcher("IN_SPLIT_TREATMENT",
+                dependencyMatcherData={"split": "plain", "treatments": ["on"]}),
+        on=100,
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.rule("M3")
+def test_splits_sdk_and_the_flags_translated_from_it_give_everybody_the_same(tmp_path):
+    document = {
+        "ff": {"d": SPLITS, "s": -1, "t": 5}, "rbs": {"d": [], "s": -1, "t": -1},
+    }  # fmt: skip
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps(document))
+    logging.getLogger("splitio").setLevel(logging.CRITICAL)  # it shouts of keys that are none
+    theirs = build_provider(resolve(provider={"url": f"split+file://{path}"}))
+    report = compare(theirs, split.flags_from(document))
+    assert report.failures == ()
+    assert report.cases > 150

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -90,7 +91,8 @@ class Pools:
             lists = (*lists, *one.excluded)
         for listed in lists:
             kinds[listed.context_kind] = None
-            self._add(key_of(listed.context_kind), sorted(filter(None, listed.keys))[:_NAMED])
+            some = heapq.nsmallest(_NAMED, filter(None, listed.keys))
+            self._add(key_of(listed.context_kind), some)
 
     def _buckets(self, bucketing: Bucketing, key: str, weights: tuple[int, ...]) -> None:
         found = [one.key for one in edge_keys(bucketing, key, weights)]
@@ -121,8 +123,8 @@ def choices_of(one: Flag | Segment) -> Iterator[tuple[Bucketing, tuple[int, ...]
 
 def ends_of(keys: Iterable[str]) -> list[str]:
     """Return the first and the last of some targeting keys, in order; the empty one is none."""
-    ordered = sorted(key for key in keys if key)
-    return list(dict.fromkeys([*ordered[:1], *ordered[-1:]]))
+    known = [key for key in keys if key]
+    return list(dict.fromkeys([min(known), max(known)])) if known else []
 
 
 def hashed_slots(bucketing: Bucketing) -> tuple[Slot, ...]:

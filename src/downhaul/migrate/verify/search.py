@@ -61,6 +61,7 @@ class Lab:
         now = World().clock()
         self.compiler = Compiler(World(flags, segments, clock=lambda: now))
         self._puzzles: dict[str, Puzzle] = {}
+        self._listed: dict[str, tuple[Draft, ...]] = {}
         self._by_rules: dict[str, Mapping[int, Draft]] = {}
         self._busy: set[str] = set()
 
@@ -76,15 +77,14 @@ class Lab:
 
     def members(self, key: str, depth: int = 0) -> tuple[Draft, ...]:
         """Return drafts of members of a segment: the first and last listed, and by each rule."""
-        segment = self.segments.get(key)
-        if segment is None:
-            return ()
-        listed = [
-            {key_of(one.context_kind): name}
-            for one in segment.included
-            for name in ends_of(one.keys)
-        ]
-        return (*listed, *self.by_rules(key, depth).values())
+        if key not in self._listed:
+            segment = self.segments.get(key)
+            self._listed[key] = tuple(
+                {key_of(one.context_kind): name}
+                for one in (segment.included if segment is not None else ())
+                for name in ends_of(one.keys)
+            )
+        return (*self._listed[key], *self.by_rules(key, depth).values())
 
     def by_rules(self, key: str, depth: int = 0) -> Mapping[int, Draft]:
         """Return a draft for each rule of a segment, by index, that one was found for."""
