@@ -247,6 +247,15 @@ def test_what_is_expected_may_be_some_cases_of_a_flag():
     assert report.unused == expected[1:]
 
 
+def test_what_is_expected_may_be_that_a_key_is_missing():
+    keyless = replace(BROKEN, error_code=ErrorCode.TARGETING_KEY_MISSING)
+    answers = iter([keyless, *[served(2)] * 2, *[served(1)] * 7])
+    expected = Expectation("*", "bucket zero", TODAY, keyless=True)
+    sides = side("a", lambda flag, context: next(answers)), side("b", always(served(1)))
+    (flag,) = run(*sides, options=Options(expected=(expected,))).flags
+    assert (flag.value, flag.expected) == (3, 1)
+
+
 def test_errors_are_never_expected_and_an_expectation_that_nothing_met_is_told():
     expected = (Expectation("f", "why", TODAY), Expectation("other-?", "why", TODAY))
     sides = side("a", always(served(1))), side("b", always(BROKEN))

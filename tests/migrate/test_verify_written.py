@@ -70,7 +70,13 @@ def test_data_is_json_in_one_order_and_says_why_it_failed():
     assert data["per_second"] == 246
     assert data["only_new"] == ["extra"]
     assert data["expired"] == [
-        {"flag": "x*", "about": "*", "reason": "later", "until": "2026-01-02"}
+        {
+            "flag": "x*",
+            "about": "*",
+            "keyless": False,
+            "reason": "later",
+            "until": "2026-01-02",
+        }
     ]
     checkout, model, payments, broken = data["flags"]
     assert checkout["coverage"] == {

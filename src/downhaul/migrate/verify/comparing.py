@@ -147,7 +147,8 @@ class _Tally:
                 found = known[pair] = compared(one, other)
             pairs[pair] += 1
             if found.outcome in _TOLD:
-                self._keep(case, found, one, other, self._expects(case, found.outcome))
+                expected = self._expects(case, found.outcome, one, other)
+                self._keep(case, found, one, other, expected)
         self._cases += len(cases)
         for pair, count in pairs.items():
             self._count(known[pair], count)
@@ -158,12 +159,12 @@ class _Tally:
         for side in found.sides:
             by[side] += count
 
-    def _expects(self, case: Case, outcome: Outcome) -> str:
+    def _expects(self, case: Case, outcome: Outcome, *answers: Result) -> str:
         """Return why a case may differ, and count it; empty where nobody expects it to."""
         if outcome.agrees or outcome is Outcome.ERROR:
             return ""
         for one in self._expected:
-            if one.knows(case.about):
+            if one.knows(case.about, *answers):
                 self._expected_count += 1
                 if one not in self.met:
                     self.met.append(one)

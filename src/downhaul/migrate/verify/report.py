@@ -14,31 +14,37 @@ from typing import Any, Final
 from downhaul.context import Context
 from downhaul.migrate.verify.cases import Case, Coverage
 from downhaul.migrate.verify.outcomes import Compared, Outcome
-from downhaul.result import Result
+from downhaul.result import ErrorCode, Result
 from downhaul.staging import Side
 
 _LONG: Final = 4
+_KEYLESS: Final = (ErrorCode.TARGETING_KEY_MISSING,)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Divergence that somebody knows of: of flags whose keys match a pattern, for a reason.
 
-    ``about`` is a pattern too, of what a case is about, where it is only some cases of them. It
-    holds through the day ``until``, and then counts no longer. Errors are never expected.
+    ``about`` is a pattern too, of what a case is about, where it is only some cases of them.
+    ``keyless`` is only about cases in which a side says TARGETING_KEY_MISSING: some vendors serve
+    bucket zero there, or nobody, and our providers of them say what is missing. It holds through
+    the day ``until``, and then counts no longer. Errors are never expected.
     """
 
     flag: str
     reason: str
     until: dt.date
     about: str = "*"
+    keyless: bool = False
 
     def covers(self, flag: str, today: dt.date) -> bool:
         """Return whether it is about this flag, today. ``*`` and ``?`` are as in file names."""
         return today <= self.until and fnmatchcase(flag, self.flag)
 
-    def knows(self, about: str) -> bool:
-        """Return whether it is about a case like this one."""
+    def knows(self, about: str, *answers: Result) -> bool:
+        """Return whether it is about a case like this one, with these answers."""
+        if self.keyless and not any(one.error_code in _KEYLESS for one in answers):
+            return False
         return fnmatchcase(about, self.about)
 
 

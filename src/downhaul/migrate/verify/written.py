@@ -69,6 +69,7 @@ def _expectation(one: Expectation) -> dict[str, Any]:
     return {
         "flag": one.flag,
         "about": one.about,
+        "keyless": one.keyless,
         "reason": one.reason,
         "until": one.until.isoformat(),
     }
