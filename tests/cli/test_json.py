@@ -80,6 +80,7 @@ RUNS = {
     "migrate revert": [("applied.json", "--dry-run"), ("applied.json",)],
     "migrate inventory": [("--from", "provider"), ("--from", "provider", "--code", ".")],
     "migrate retire": [("agent", "--code", ".")],
+    "migrate verify": [(*MOVE,), (*MOVE, "agent", "--no-note")],
     "migrate status": [()],
     "migrate cutover": [("agent",), ("--all",)],
     "migrate back": [("agent",), ("agent", "--to", "off")],
@@ -129,7 +130,9 @@ text = "Somebody is on call"
 """
 
 
-MOVING = [RUNS[f"migrate {verb}"] for verb in ("status", "cutover", "back", "sync", "retire")]
+MOVING = [
+    RUNS[f"migrate {verb}"] for verb in ("verify", "status", "cutover", "back", "sync", "retire")
+]
 
 
 def move_flags(full, words):

@@ -180,3 +180,51 @@ def test_the_history_of_the_target_says_who_and_why(two):
     two("migrate", "apply", "plan.json", "--reason", "we leave")
     told = two.json("flags", "history", "agent", "--url", "sqlite:///new.db")
     assert {(one["actor"], one["reason"]) for one in told["changes"]} == {("ana", "we leave")}
+
+
+@pytest.mark.rule("M3")
+def test_what_agrees_is_noted_and_what_differs_is_named_and_held(two):
+    two(*PLAN)
+    two("migrate", "apply", "plan.json")
+    sides = ("--from", "provider", "--to", "new")
+    said = two.json("migrate", "verify", *sides)["report"]
+    assert said["passed"] is True
+    assert {one["flag"] for one in said["flags"]} == {"agent", "checkout", "old"}
+    assert all(one["in_step"] for one in two.json("migrate", "status")["moves"])
+    two("migrate", "cutover", "agent")
+
+    two("flags", "percent", "agent", "50", "--url", "sqlite:///new.db")
+    done = two("migrate", "verify", *sides, "agent", "--junit", "junit.xml", exit_code=3)
+    assert "parity is" in done.stderr
+    assert "<failure" in (two.folder / "junit.xml").read_text()
+    assert "cases differ" in two("migrate", "cutover", "agent", exit_code=6).stderr
+    two("migrate", "sync", "agent")
+    two("migrate", "verify", *sides)
+    assert two.json("migrate", "cutover", "agent")["moves"][0]["stage"] == "shadow"
+    live = two.json("migrate", "cutover", "agent", "--percent", "10")["moves"][0]
+    assert (live["stage"], live["percent"]) == ("live", 10)
+    back = two.json("migrate", "back", "agent")["moves"][0]
+    assert (back["stage"], back["percent"]) == ("shadow", 100)
+
+
+@pytest.mark.rule("M3")
+def test_recorded_contexts_are_asked_about_too(two):
+    two(*PLAN)
+    two("migrate", "apply", "plan.json")
+    (two.folder / "users.csv").write_text("targetingKey,plan\nu1,pro\nu2,free\n")
+    sides = ("--from", "provider", "--to", "new")
+    without = two.json("migrate", "verify", *sides, "agent")["report"]["cases"]
+    with_them = two.json("migrate", "verify", *sides, "agent", "--traffic", "users.csv")["report"]
+    assert with_them["cases"] == without + 2
+    assert "nosuch" in two("migrate", "verify", *sides, "nosuch", exit_code=1).stderr
+
+
+def test_a_flag_that_serves_somebody_is_not_taken_away(two):
+    two(*PLAN)
+    two("migrate", "apply", "plan.json")
+    for _ in range(3):
+        two("migrate", "cutover", "agent", "--unverified")
+    done = two("migrate", "revert", "plan.json", exit_code=3)
+    assert "it serves users already" in done.stdout
+    assert flags_in(two.folder, "new").keys() == {"agent"}
+    assert [one["key"] for one in two.json("migrate", "status")["moves"]] == ["agent"]

@@ -60,6 +60,7 @@ _MIGRATE: Final = {
     "show": ("downhaul.cli.migrate:show", "Show a plan, or one flag of it on both sides."),
     "apply": ("downhaul.cli.migrate:apply_file", "Write what a plan says."),
     "revert": ("downhaul.cli.migrate:revert_file", "Take back what applying a plan wrote."),
+    "verify": ("downhaul.cli.migrate_verify:verify", "Prove that both sides serve the same."),
     "status": ("downhaul.cli.migrate_stages:status", "Show how far each flag has come."),
     "cutover": ("downhaul.cli.migrate_stages:cutover", "Move flags one stage on, or to more."),
     "back": ("downhaul.cli.migrate_stages:back", "Take flags one stage back at once."),

@@ -107,6 +107,7 @@ MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "migrate plan": {"plan": _PLAN, "blocking": list_of(TEXT)},
     "migrate show": {"plan": _PLAN},
     "migrate apply": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
+    "migrate verify": {"report": {"type": "object", "required": ["passed", "flags", "parity"]}},
     "migrate status": {"moves": list_of(object_of(**_MOVE))},
     "migrate cutover": {"moves": list_of(_MOVED)},
     "migrate back": {"moves": list_of(_MOVED)},

@@ -6,7 +6,7 @@ Beside :mod:`downhaul.migrate.service`, which plans and applies.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,23 +77,39 @@ def board(settings: Settings) -> tuple[Move, ...]:
     )
 
 
-def in_step(
-    settings: Settings, keys: Iterable[str], *, actor: str | None = None, reason: str = ""
+def note_verified(
+    settings: Settings,
+    proved: Iterable[str],
+    differing: Mapping[str, str],
+    *,
+    actor: str | None = None,
+    reason: str = "",
 ) -> tuple[str, ...]:
-    """Note of flags that both sides serve the same; return those that are on a way."""
+    """Note which flags both sides serve the same, and of which they differ, in what.
+
+    Returns those of ``proved`` that are on their way. A flag that was in step once goes on counting
+    as that, because an off on either side must hold (rule M4); it is held where it is all the same.
+    """
     with _register(settings, actor, reason, "note that a flag is in step") as (
         register,
         _operator,
         change,
     ):
         known = register.all()
-        noted = [key for key in keys if key in known]
+        noted = [key for key in proved if key in known]
         for key in noted:
             before = known[key]
-            after = replace(before, standing=replace(before.standing, in_step=True))
-            if after != before:
-                register.put(after, change)
+            standing = replace(before.standing, in_step=True)
+            _put(register, before, replace(before, standing=standing, unsynced=""), change)
+        for key, what in differing.items():
+            if key in known:
+                _put(register, known[key], replace(known[key], unsynced=what), change)
         return tuple(noted)
+
+
+def _put(register: Stages, before: Move, after: Move, change: Change) -> None:
+    if after != before:
+        register.put(after, change)
 
 
 def sync(
@@ -185,4 +201,4 @@ def _busy(desk: Desk) -> BusyWith:
     return busy
 
 
-__all__ = ["Refused", "Step", "board", "cut_over", "in_step", "move_back", "sync"]
+__all__ = ["Refused", "Step", "board", "cut_over", "move_back", "note_verified", "sync"]
