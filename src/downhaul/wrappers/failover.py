@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from downhaul.backends.delivery import Delivery
 from downhaul.config import Settings
-from downhaul.config.beside import BackendTable, beside
+from downhaul.config.beside import BackendTable
 from downhaul.context import Context
 from downhaul.errors import ConfigError
 from downhaul.flag import FlagKind
@@ -35,6 +35,7 @@ from downhaul.provider import (
     of_one_sort,
 )
 from downhaul.result import Result
+from downhaul.wrappers.beside import around_both, close_together, told
 from downhaul.wrappers.hearing import Ear, Heard, Tell
 from downhaul.wrappers.holding import Held
 from downhaul.wrappers.turns import Seen, Turns, clock, takes_over
@@ -152,11 +153,11 @@ class Failover(Wrapper):
         first, second = (one.status() for one in self.parts)
         if self._charge is self.secondary:
             state = State.STALE if second.state is State.READY else second.state
-            message = f"{self.inner.name} is {_told(first)}; {self.secondary.name} answers"
+            message = f"{self.inner.name} is {told(first)}; {self.secondary.name} answers"
             return ProviderStatus(state, message, second.age)
         if first.state is State.READY or takes_over(*self._seen(first, second)):
             return first
-        message = f"{self.secondary.name} can't take over, it is {_told(second)}"
+        message = f"{self.secondary.name} can't take over, it is {told(second)}"
         return replace(first, message="; ".join(filter(None, (first.message, message))))
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
@@ -169,18 +170,7 @@ class Failover(Wrapper):
             self._listener = None
             self._moved.notify_all()
         self._stop.set()
-        until = time.monotonic() + timeout
-        # Side by side, because one that hangs must not take the other one's time.
-        closing = [
-            threading.Thread(
-                target=_closed, args=(one, timeout), name="downhaul-close", daemon=True
-            )
-            for one in self.parts
-        ]
-        for one in closing:
-            one.start()
-        for one in closing:
-            one.join(max(0.0, until - time.monotonic()))
+        close_together(((stack_of(one), one.close) for one in self.parts), timeout)
 
     def after_fork(self) -> None:
         """Follow both again in a forked child, and say again what was known."""
@@ -276,25 +266,8 @@ class Failover(Wrapper):
         return f"{self.label}({stack_of(self.inner)}, {stack_of(self.secondary)})"
 
 
-def _told(status: ProviderStatus) -> str:
-    return f"{status.state}: {status.message}" if status.message else str(status.state)
-
-
-def _closed(provider: FlagProvider, timeout: float) -> None:
-    try:
-        provider.close(timeout)
-    except Exception:  # noqa: BLE001  (the other one is closed all the same)
-        _log.exception("%s could not be closed", stack_of(provider))
-
-
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["failover"]`` asks for. Raises ConfigError."""
-    from downhaul.plugins import build_provider  # noqa: PLC0415  (the plugins know of wrappers)
-
-    aside = beside(settings, Failover.label, "to")
-    try:
-        return Failover(inner, build_provider(aside), after=table["after"], back=table["back"])
-    except ConfigError as error:
-        message = f"[provider.failover] to: {error.message}"
-        origin = error.origin or aside.origins.get("provider.url")
-        raise ConfigError(message, error.problems, hint=error.hint, origin=origin) from error
+    after, back = table["after"], table["back"]
+    make = partial(Failover, inner, after=after, back=back)
+    return around_both(settings, Failover.label, make)
