@@ -52,6 +52,7 @@ ASKED: Final[Mapping[str, Asked]] = {
         "Downhaul's own provider of OpenFeature, around memory",
         ("--binding", "providers/openfeature/tests/test_contract_openfeature.py"),
     ),
+    "dual_write": Asked("the wrapper, from memory to memory"),
     "failover": Asked("the wrapper, from memory to memory"),
     "read_only": Asked("the wrapper, around memory"),
     "recording": Asked("the wrapper, around memory"),

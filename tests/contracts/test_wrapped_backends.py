@@ -3,14 +3,30 @@
 import pytest
 from contract_backends import IN_ONE_PROCESS, MemoryBackend
 from downhaul_contract_tests import ProviderContract
-from downhaul_contract_tests.bindings import TestFailover, TestReadOnly, TestRecording
+from downhaul_contract_tests.bindings import (
+    SqliteBackend,
+    TestDualWrite,
+    TestFailover,
+    TestReadOnly,
+    TestRecording,
+)
 from resolving import ResolvingBackend, ResolvingProvider
 
 from downhaul.backends.memory import MemoryProvider
+from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.recording import RecordingProvider
 
-__all__ = ["TestFailover", "TestFailoverOfAsked", "TestReadOnly", "TestRecording", "TestStack"]
+__all__ = [
+    "TestDualWrite",
+    "TestDualWriteOfAStore",
+    "TestDualWriteToRules",
+    "TestFailover",
+    "TestFailoverOfAsked",
+    "TestReadOnly",
+    "TestRecording",
+    "TestStack",
+]
 
 
 class FailingOver(Failover):
@@ -46,3 +62,39 @@ class TestStack(ProviderContract):
                 Failover(RecordingProvider(MemoryProvider()), MemoryProvider())
             )
         )
+
+
+class TestDualWriteOfAStore(ProviderContract):
+    """Where the second one is no store of this process: it decides by itself."""
+
+    @pytest.fixture
+    def backend(self, tmp_path):
+        return DualWrittenStore(tmp_path)
+
+
+class DualWrittenStore(SqliteBackend):
+    def provider(self):
+        return DualWrite(super().provider(), ResolvingProvider())
+
+
+class DualWritten(DualWrite):
+    """One that decides by itself is followed by one that publishes its rules."""
+
+    def __init__(self):
+        super().__init__(ResolvingProvider(), MemoryProvider())
+
+    @property
+    def declarations(self):
+        return self.inner.declarations
+
+    @declarations.setter
+    def declarations(self, declarations):
+        self.inner.declarations = declarations
+
+
+class TestDualWriteToRules(ProviderContract):
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self):
+        return ResolvingBackend(DualWritten)

@@ -79,15 +79,16 @@ def checked_wrapper(
     """Return a wrapper's table as its model has it, and what is wrong with it.
 
     Backends that it names are looked at as the provider is, by the models of their plugins, and
-    have to be of the sort of the one that it is ``around``.
+    have to be of the sort of the one that it is ``around``, unless the wrapper mixes sorts.
     """
     path = ("provider", wrapper.name)
     if not isinstance(table, Mapping):
         where = origin_of(origins, path)
         return {}, [Problem(dotted(path), "must be a table", where)]
     made, problems = _as_the_model_has_them(load(wrapper.settings), table, origins, path, secrets)
+    alike = None if wrapper.mixes else around
     for key in wrapper.backends:
-        problems += _wrong_with_backend(around, table.get(key), origins, (*path, key), secrets)
+        problems += _wrong_with_backend(alike, table.get(key), origins, (*path, key), secrets)
     return made, problems
 
 

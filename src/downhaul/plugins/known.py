@@ -145,7 +145,8 @@ class KnownWrapper:
 
     ``settings`` is the pydantic model of the table, ``contract`` what binds the contract, around
     memory. All are ``module:name``. ``backends`` are the keys of the table that name a backend, by
-    a URL or a table shaped as ``[provider]``.
+    a URL or a table shaped as ``[provider]``; ``mixes`` says that one which publishes rules and one
+    which decides by itself make a pair.
     """
 
     name: str
@@ -153,6 +154,7 @@ class KnownWrapper:
     settings: str
     contract: str
     backends: tuple[str, ...] = ()
+    mixes: bool = False
 
 
 WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
@@ -163,11 +165,13 @@ WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
             f"downhaul.wrappers.{name}:{word}Settings",
             f"{_BINDINGS}:Test{word}",
             backends,
+            mixes=mixes,
         )
-        for name, word, backends in (
-            ("failover", "Failover", ("to",)),
-            ("read_only", "ReadOnly", ()),
-            ("recording", "Recording", ()),
+        for name, word, backends, mixes in (
+            ("dual_write", "DualWrite", ("to",), True),
+            ("failover", "Failover", ("to",), False),
+            ("read_only", "ReadOnly", (), False),
+            ("recording", "Recording", (), False),
         )
     }
 )

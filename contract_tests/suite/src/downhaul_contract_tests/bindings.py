@@ -29,6 +29,7 @@ from downhaul.flag import WHOLE, Flag, FlagKind, FlagSet, Split
 from downhaul.plugins import build_provider
 from downhaul.provider import Change, FlagProvider
 from downhaul.store import schema
+from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.read_only import ReadOnlyProvider
 from downhaul.wrappers.recording import RecordingProvider
@@ -295,6 +296,17 @@ class TestFailover(ProviderContract):
     def backend(self) -> Backend:
         """Two memories, of which the first answers."""
         return MemoryBackend(lambda: Failover(MemoryProvider(), MemoryProvider()))
+
+
+class TestDualWrite(ProviderContract):
+    """``dual_write`` from memory to memory."""
+
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Two memories, of which the first answers."""
+        return MemoryBackend(lambda: DualWrite(MemoryProvider(), MemoryProvider()))
 
 
 @cache
