@@ -56,6 +56,7 @@ ASKED: Final[Mapping[str, Asked]] = {
     "failover": Asked("the wrapper, from memory to memory"),
     "read_only": Asked("the wrapper, around memory"),
     "recording": Asked("the wrapper, around memory"),
+    "shadow": Asked("the wrapper, of memory by memory"),
 }
 
 _HEAD: Final = """\

@@ -9,6 +9,7 @@ from downhaul_contract_tests.bindings import (
     TestFailover,
     TestReadOnly,
     TestRecording,
+    TestShadow,
 )
 from resolving import ResolvingBackend, ResolvingProvider
 
@@ -16,6 +17,7 @@ from downhaul.backends.memory import MemoryProvider
 from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.recording import RecordingProvider
+from downhaul.wrappers.shadow import Shadow
 
 __all__ = [
     "TestDualWrite",
@@ -25,6 +27,9 @@ __all__ = [
     "TestFailoverOfAsked",
     "TestReadOnly",
     "TestRecording",
+    "TestShadow",
+    "TestShadowOfAStore",
+    "TestShadowOfWhatDecides",
     "TestStack",
 ]
 
@@ -98,3 +103,39 @@ class TestDualWriteToRules(ProviderContract):
     @pytest.fixture
     def backend(self):
         return ResolvingBackend(DualWritten)
+
+
+class TestShadowOfAStore(ProviderContract):
+    """A store that publishes its rules, compared with what decides by itself."""
+
+    @pytest.fixture
+    def backend(self, tmp_path):
+        return ShadowedStore(tmp_path)
+
+
+class ShadowedStore(SqliteBackend):
+    def provider(self):
+        return Shadow(super().provider(), ResolvingProvider(), sample=1)
+
+
+class Shadowed(Shadow):
+    """What decides by itself, compared with what publishes its rules."""
+
+    def __init__(self):
+        super().__init__(ResolvingProvider(), MemoryProvider(), sample=1)
+
+    @property
+    def declarations(self):
+        return self.inner.declarations
+
+    @declarations.setter
+    def declarations(self, declarations):
+        self.inner.declarations = declarations
+
+
+class TestShadowOfWhatDecides(ProviderContract):
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self):
+        return ResolvingBackend(Shadowed)

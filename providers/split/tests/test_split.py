@@ -15,12 +15,16 @@ from downhaul_emulators.split import boolean, buckets, definition_of, rule
 from downhaul_split.contexts import NOBODY, their_attributes, their_key
 from downhaul_split.provider import SplitProvider, create
 
-from downhaul import Context, Flags
+from downhaul import Context, Flag, Flags
+from downhaul.backends.memory import MemoryProvider
 from downhaul.config import Declaration, RolloutMode, resolve
 from downhaul.errors import ConfigError
 from downhaul.evaluator.bucketing import bucket
+from downhaul.flag import FlagSet
 from downhaul.provider import State
 from downhaul.result import ErrorCode, Reason
+from downhaul.wrappers.comparisons import Outcome
+from downhaul.wrappers.shadow import Shadow
 
 
 @pytest.fixture
@@ -412,6 +416,37 @@ def test_events_carry_keys_and_no_attributes_where_they_are_asked_for(service, c
     text = json.dumps(sent(service))
     assert '"ada"' in text
     assert "ada@example.org" not in text
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_a_shadow_posts_no_key_and_no_impression_whatever_is_asked_for(service, events):
+    service.put("agent", boolean())
+    shadowed = SplitProvider(connection(service, events=events))
+    old = MemoryProvider(FlagSet.of([Flag.boolean("agent")]))
+    shadow = Shadow(old, shadowed, sample=1)
+    with Flags.over(shadow) as flags:
+        assert shadowed.wait_ready(10)
+        service.wait_for(lambda: flags.is_enabled("agent", "ada") and shadow.report().comparing)
+        for number in range(50):
+            flags.is_enabled("agent", f"user-{number}")
+        service.wait_for(lambda: shadow.report().total(Outcome.MATCH) >= 50)
+        flags.close(10)
+    assert not (service.impressions)
+    assert not (service.counts)
+    assert not (service.unique_keys)
+    assert not (service.events)
+
+
+def test_who_answers_beside_a_shadow_still_posts_what_was_asked_for(service):
+    service.put("agent", boolean())
+    old = SplitProvider(connection(service, events=True))
+    shadow = Shadow(old, MemoryProvider(FlagSet.of([Flag.boolean("agent")])), sample=1)
+    with Flags.over(shadow, ready_within=10) as flags:
+        flags.is_enabled("agent", "ada")
+        service.wait_for(lambda: shadow.report().total(Outcome.MATCH) == 1)
+        flags.close(10)
+    service.wait_for(lambda: service.impressions)
+    assert '"ada"' in json.dumps(service.impressions)
 
 
 # Configuration

@@ -14,11 +14,15 @@ from fixtures_unleash import ADMIN_TOKEN, BACKEND_TOKEN
 from strategies_unleash import rollout, users
 from stubs_unleash import ANA, client, connection, eventually, managing, provider
 
-from downhaul import Flag
+from downhaul import Context, Flag
 from downhaul.backends.edits import weight_of_variant
+from downhaul.backends.memory import MemoryProvider
 from downhaul.config import Secret
 from downhaul.errors import ProviderError, Refused
+from downhaul.flag import FlagKind, FlagSet
 from downhaul.provider import Capability
+from downhaul.wrappers.comparisons import Outcome
+from downhaul.wrappers.shadow import Shadow
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unleash")]
 
@@ -183,6 +187,30 @@ def test_metrics_never_tell_of_a_user():
     (counts,) = (body for _, path, _, body in asked if path == "/api/client/metrics")
     assert json.loads(counts)["bucket"]["toggles"]["f"]["yes"] == 1
     assert "secret" not in "".join(body for _, _, _, body in asked)
+
+
+def test_a_shadow_counts_nothing_beside_who_is_served():
+    features = [
+        {"name": "f", "enabled": True, "strategies": [rollout()]},
+        {"name": "g", "enabled": True, "strategies": [rollout()]},
+    ]
+    with recording(*features) as (url, asked):
+        shadowed = at(url, refresh=0.1, metrics=True)
+        old = MemoryProvider(FlagSet.of([Flag.boolean("f")]))
+        shadow = Shadow(old, shadowed, sample=1)
+        with client(shadow) as flags:
+            assert shadowed.wait_ready(10)
+            eventually(lambda: flags.is_enabled("f") and shadow.report().comparing, "it compares")
+            for number in range(20):
+                flags.is_enabled("f", f"user-{number}")
+            eventually(lambda: shadow.report().total(Outcome.MATCH) >= 20, "all is compared")
+            shadowed.resolve("g", Context("ada"), FlagKind.BOOLEAN)  # so that there is something
+        eventually(
+            lambda: any(path == "/api/client/metrics" for _, path, _, _ in asked),
+            "counts are sent at the end",
+        )
+    (counts,) = (body for _, path, _, body in asked if path == "/api/client/metrics")
+    assert set(json.loads(counts)["bucket"]["toggles"]) == {"g"}
 
 
 @pytest.mark.rule("P4")

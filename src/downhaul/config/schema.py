@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -153,11 +153,12 @@ def problems_of(
     found: dict[tuple[str, ...], Problem] = {}
     for one in error.errors(include_input=False, include_url=False):
         path = _written(one["loc"], under, origins)
+        item = _item(one["loc"][len(path) - len(under) :])
         message, hint = _in_words(one["type"], one["msg"]), None
         if one["type"] == "extra_forbidden":
             message, hint = _unknown(str(one["loc"][-1]), _names(model, one["loc"][:-1]))
         origin = origin_of(origins, path)
-        found.setdefault(path, Problem(dotted(path), message, origin, hint))
+        found.setdefault((*path, item), Problem(f"{dotted(path)}{item}", message, origin, hint))
     return list(found.values())
 
 
@@ -197,8 +198,15 @@ def _written(
     return path
 
 
+def _item(loc: tuple[int | str, ...]) -> str:
+    """Return where in a list something is, which is written whole: ``[3].until``."""
+    if not loc or not isinstance(loc[0], int):
+        return ""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+
+
 def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    fields: type[BaseModel] = model
+    fields: type[BaseModel] = _item_model(model, loc) or model
     if model is Document and loc:
         tables: dict[str, type[BaseModel]] = {
             "provider": ProviderTable,
@@ -212,6 +220,16 @@ def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         if fields is AlertsTable and len(loc) > 1:
             fields = TABLES.get(str(loc[1]), fields)
     return [one.alias or name for name, one in fields.model_fields.items()]
+
+
+def _item_model(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the model of a list's items where a location is within one, else None."""
+    if len(loc) < 2 or not isinstance(loc[-1], int) or loc[-2] not in model.model_fields:  # noqa: PLR2004  (a list and an index)
+        return None
+    inside = get_args(model.model_fields[str(loc[-2])].annotation)
+    return next(
+        (one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), None
+    )
 
 
 def _unknown(name: str, known: list[str]) -> tuple[str, str]:

@@ -172,6 +172,7 @@ WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
             ("failover", "Failover", ("to",), False),
             ("read_only", "ReadOnly", (), False),
             ("recording", "Recording", (), False),
+            ("shadow", "Shadow", ("to",), True),
         )
     }
 )

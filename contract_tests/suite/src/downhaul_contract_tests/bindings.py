@@ -33,6 +33,7 @@ from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.read_only import ReadOnlyProvider
 from downhaul.wrappers.recording import RecordingProvider
+from downhaul.wrappers.shadow import Shadow
 from downhaul_contract_tests.backend import Backend, Feature, write_all
 from downhaul_contract_tests.contract import ProviderContract
 
@@ -307,6 +308,17 @@ class TestDualWrite(ProviderContract):
     def backend(self) -> Backend:
         """Two memories, of which the first answers."""
         return MemoryBackend(lambda: DualWrite(MemoryProvider(), MemoryProvider()))
+
+
+class TestShadow(ProviderContract):
+    """``shadow`` of memory by memory."""
+
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Two memories, of which the second is asked too, and is empty."""
+        return MemoryBackend(lambda: Shadow(MemoryProvider(), MemoryProvider(), sample=1))
 
 
 @cache

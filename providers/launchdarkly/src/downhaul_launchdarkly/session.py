@@ -179,6 +179,10 @@ class Session:
             "events_uri": one.events_url,
         }
         given |= {name: url for name, url in places.items() if url is not None}
+        if one.events:
+            from downhaul_launchdarkly.events import Events  # noqa: PLC0415  (few send any)
+
+            given["event_processor_class"] = Events
         return Config("" if one.sdk_key is None else one.sdk_key.reveal(), **given)
 
     def _told(self, keys: frozenset[str] | None) -> None:

@@ -2,7 +2,8 @@
 
 The label of the condition that decided reaches nobody but the recorder. Ours keeps it for the
 thread that asked, and passes impressions on only where the application wants them sent: in its
-quietest mode the SDK still posts the key of every user.
+quietest mode the SDK still posts the key of every user, and keys are what is billed. What is asked
+aside, only to compare, is passed on nowhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import threading
 from typing import Any
 
 from splitio.recorder.recorder import StatsRecorder
+
+from downhaul.vendors.aside import is_aside
 
 
 class Recorder(StatsRecorder):  # type: ignore[misc]  # the SDK has no types
@@ -29,7 +32,7 @@ class Recorder(StatsRecorder):  # type: ignore[misc]  # the SDK has no types
     ) -> None:
         """Take the label of an evaluation."""
         self.last.label = impressions[0][0].Impression.label
-        if self._passed_to is not None:
+        if self._passed_to is not None and not is_aside():
             self._passed_to.record_treatment_stats(impressions, latency, operation, method_name)
 
     def record_track_stats(self, events: Any, latency: Any = None) -> Any:

@@ -22,6 +22,7 @@ from downhaul.config import Secret
 from downhaul.errors import DocumentError
 from downhaul.flag import FlagSet
 from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_unleash.counting import count_served
 from downhaul_unleash.known import Known, known_of
 from downhaul_unleash.polling import MemoryCache, Turns
 
@@ -177,7 +178,7 @@ class Session:
     def _made(self) -> UnleashClient:
         one = self._connection
         token = "" if one.token is None else one.token.reveal()
-        return UnleashClient(
+        client = UnleashClient(
             url=one.url,
             app_name=one.app_name,
             environment=one.environment,
@@ -199,6 +200,9 @@ class Session:
             scheduler_executor="downhaul",
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
         )
+        if one.metrics:
+            count_served(client._engine)  # noqa: SLF001  (the SDK has no other way in)
+        return client
 
     def _asking(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _FEATURES in (request.url or ""):
