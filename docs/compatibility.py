@@ -57,6 +57,7 @@ ASKED: Final[Mapping[str, Asked]] = {
     "read_only": Asked("the wrapper, around memory"),
     "recording": Asked("the wrapper, around memory"),
     "shadow": Asked("the wrapper, of memory by memory"),
+    "staged": Asked("the wrapper, from memory to memory, live and in step"),
 }
 
 _HEAD: Final = """\

@@ -96,13 +96,17 @@ class Standing:
     def of(self, flag: str, targeting_key: str | None) -> Stage:
         """Return the stage at which a flag stands for one targeting key: always the same one.
 
-        Raising ``share`` only moves keys on, lowering it only moves them back.
+        Raising ``share`` only moves keys on, lowering it only moves them back. Raises nothing.
         """
         if self.share >= WHOLE:
             return self.stage
-        if not targeting_key or bucket(cohort_salt(flag), targeting_key) >= self.share:
+        if not targeting_key:
             return self.stage.before
-        return self.stage
+        try:
+            ahead = bucket(cohort_salt(flag), targeting_key) < self.share
+        except UnicodeEncodeError:  # half of a surrogate pair, which has no bucket
+            return self.stage.before
+        return self.stage if ahead else self.stage.before
 
 
 StandingOf = Callable[[str], Standing]

@@ -149,7 +149,7 @@ class Engine:
             provider,
             self._put,
             self._tell,
-            ordered=control is not None and control is getattr(provider, "control", None),
+            ordered=_brings_both_in_order(provider, control),
         )
         self.keeper = make_keeper(self.killed)
         self.receipts = Receipts(getattr(control, "processes", None), application)
@@ -309,6 +309,12 @@ class Engine:
         self.keeper.after_fork()
         self.provider.after_fork()
         self.receipts.after_fork()  # last: it needs connections of the child's own
+
+
+def _brings_both_in_order(provider: FlagProvider, control: ControlStore | None) -> bool:
+    """Return whether a provider reads flags and kills from one store, and from nowhere else."""
+    own = control is not None and control is getattr(provider, "control", None)
+    return own and Capability.RESOLVE not in provider.capabilities
 
 
 _UNKNOWN_KILLS: Final = KillRecord(

@@ -40,7 +40,8 @@ class Desk:
         if self.control is None:
             return False
         own = getattr(self.provider, "control", None)
-        if own is None:
+        # Of two stores only one has the kills; flags that have moved to the other are told there.
+        if own is None or not getattr(self.provider, "is_one_store", True):
             return False
         return own is self.control or bool(own.identity and own.identity == self.control.identity)
 

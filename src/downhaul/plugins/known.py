@@ -173,6 +173,7 @@ WRAPPERS: Final[Mapping[str, KnownWrapper]] = MappingProxyType(
             ("read_only", "ReadOnly", (), False),
             ("recording", "Recording", (), False),
             ("shadow", "Shadow", ("to",), True),
+            ("staged", "Staged", ("to",), True),
         )
     }
 )

@@ -80,9 +80,7 @@ class Asked:
         touched = {*delta.flags}
         if self.publishes:
             touched |= self._view.change(delta.flags, delta.segments)
-        self.flags = {
-            key: flag for key, flag in {**self.flags, **delta.flags}.items() if flag is not None
-        }
+        self.flags = merged(self.flags, delta.flags)
         for key, flag in delta.flags.items():
             if flag is None or flag.on:
                 self.off.discard(key)
@@ -109,3 +107,14 @@ class Asked:
             code = _CODES.get(status.state, ErrorCode.PROVIDER_NOT_READY)
             return error_of(name, key, code, status.message or "no flags have come yet")
         return error_of(name, key, ErrorCode.FLAG_NOT_FOUND, f'{name} has no flag "{key}"')
+
+
+def merged(known: Mapping[str, Flag], changes: Mapping[str, Flag | None]) -> Mapping[str, Flag]:
+    """Return what is known after some changes; None is removed."""
+    made = dict(known)
+    for key, flag in changes.items():
+        if flag is None:
+            made.pop(key, None)
+        else:
+            made[key] = flag
+    return made

@@ -17,10 +17,17 @@ from pydantic import BaseModel, ConfigDict
 from downhaul.config import Settings
 from downhaul.config.beside import BackendTable
 from downhaul.flag import FlagSet, FlagSetDelta
-from downhaul.provider import Answering, FlagProvider, Listener, ProviderStatus, State
+from downhaul.provider import (
+    Answering,
+    Capability,
+    FlagProvider,
+    Listener,
+    ProviderStatus,
+    State,
+)
 from downhaul.staging import Side
 from downhaul.wrappers.beside import around_both, close_together, told
-from downhaul.wrappers.divergences import Diverged
+from downhaul.wrappers.divergences import Diverged, Divergences
 from downhaul.wrappers.wrapper import stack_of
 from downhaul.wrappers.writing import WritesBoth, lacks
 
@@ -49,8 +56,14 @@ class DualWrite(WritesBoth):
     def __init__(
         self, inner: FlagProvider, second: FlagProvider, *, diverged: Diverged | None = None
     ) -> None:
-        super().__init__(inner, second, diverged)
-        self.publishes_within = inner.publishes_within  # the second one answers nobody
+        super().__init__(inner)
+        self.second = second
+        self._divergences = Divergences(diverged)
+
+    @property
+    def parts(self) -> tuple[FlagProvider, ...]:
+        """The old backend and the new one."""
+        return self.inner, self.second
 
     def start(self, listener: Listener) -> None:
         """Start both. Raises what one of them raises, and leaves nothing running."""
@@ -74,7 +87,13 @@ class DualWrite(WritesBoth):
         """Stop both within ``timeout`` seconds."""
         close_together(((stack_of(one), one.close) for one in self.parts), timeout)
 
-    def _order(self, entity: str, key: str) -> tuple[Side, ...]:
+    def after_fork(self) -> None:
+        """Let both follow again in a forked child."""
+        self._divergences.after_fork()
+        for one in self.parts:
+            one.after_fork()
+
+    def _order(self, needs: Capability, key: str) -> tuple[Side, ...]:
         return Side.OLD, Side.NEW
 
     def __str__(self) -> str:

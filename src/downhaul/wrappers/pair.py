@@ -16,7 +16,7 @@ from downhaul.backends.delivery import Delivery
 from downhaul.flag import Flag, FlagSet, FlagSetDelta
 from downhaul.provider import Answering, Capability, FlagProvider, Listener, ProviderStatus, State
 from downhaul.staging import Side
-from downhaul.wrappers.asked import Asked
+from downhaul.wrappers.asked import Asked, merged
 from downhaul.wrappers.beside import Closing, close_together
 from downhaul.wrappers.wrapper import Wrapper, stack_of
 
@@ -132,7 +132,7 @@ class Pair(Wrapper):
         """
         with self._moved:
             self._stood = {**self._stood, side.side: status}
-            stands = self._standing(self._stood)
+            stands = self._stands(self._stood)
             self._tell(lambda listener: listener.status_changed(stands))
         self._delivery.run()
 
@@ -154,12 +154,11 @@ class Pair(Wrapper):
 
         self._tell(call)
 
-    def _say(self, keys: Iterable[str]) -> None:
+    def _say(self, keys: Collection[str]) -> None:
         """Put what is known of some flags in the queue to the listener. With the lock held."""
         flags = {key: self._known(key) for key in keys}
         delta = FlagSetDelta(flags, {}, self._revision())
-        known = {**self._said, **flags}
-        self._said = {key: flag for key, flag in known.items() if flag is not None}
+        self._said = merged(self._said, flags)
         self._tell(lambda listener: listener.changed(delta))
 
     def _tell(self, tell: Callable[[Listener], None]) -> None:
@@ -187,17 +186,23 @@ class Pair(Wrapper):
         told = mine or (other if counts else None)
         if told is None:
             return None
-        tags = dict.fromkeys((*told.tags, *(other.tags if other is not None else ())))
-        on = told.on and (not counts or other is None or other.on)
-        return replace(told, default="", targets=(), rules=(), tags=tuple(tags), on=on)
+        tags = told.tags if other is None else tuple(dict.fromkeys((*told.tags, *other.tags)))
+        known = replace(told, default="", targets=(), rules=(), tags=tags)
+        if not counts or other is None:
+            return known
+        off, variants = told.off_variant, told.variants
+        if off is None and other.off_variant is not None:  # a backend may have no such thing
+            off = other.off_variant
+            variants = {**variants, off: other.variants.get(off)}
+        return replace(known, on=told.on and other.on, off_variant=off, variants=variants)
 
     def status(self) -> ProviderStatus:
         """Return how the pair stands, and each of its sides."""
-        return self._standing({one: side.provider.status() for one, side in self._sides.items()})
+        return self._stands({one: side.provider.status() for one, side in self._sides.items()})
 
     # What a subclass says
 
-    def _standing(self, stands: Mapping[Side, ProviderStatus]) -> ProviderStatus:
+    def _stands(self, stands: Mapping[Side, ProviderStatus]) -> ProviderStatus:
         """Return how the pair stands where its sides stand like this."""
         raise NotImplementedError
 

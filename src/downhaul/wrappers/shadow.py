@@ -115,7 +115,7 @@ class Shadow(Compares):
         self._offer(key, context, kind, result, Side.OLD)
         return result
 
-    def _standing(self, stands: Mapping[Side, ProviderStatus]) -> ProviderStatus:
+    def _stands(self, stands: Mapping[Side, ProviderStatus]) -> ProviderStatus:
         status, second = stands[Side.OLD], stands[Side.NEW]
         if second.state is State.READY:
             return status

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from downhaul.errors import FlagNotFound
 from downhaul.flag import Flag, Segment
-from downhaul.provider import Change, FlagProvider, ProviderSnapshot
+from downhaul.provider import Capability, Change, FlagProvider, ProviderSnapshot
 from downhaul.staging import Side
-from downhaul.wrappers.divergences import Diverged, Divergence, Divergences, Write
+from downhaul.wrappers.divergences import Divergence, Divergences, Write
 from downhaul.wrappers.wrapper import Wrapper, stack_of
 
 T = TypeVar("T")
@@ -30,18 +30,8 @@ class WritesBoth(Wrapper):
     write one flag at the same moment may do so in another order on each side.
     """
 
-    def __init__(
-        self, inner: FlagProvider, second: FlagProvider, diverged: Diverged | None = None
-    ) -> None:
-        super().__init__(inner)
-        self.second = second
-        self.publishes_within = max(inner.publishes_within, second.publishes_within)
-        self._divergences = Divergences(diverged)
-
-    @property
-    def parts(self) -> tuple[FlagProvider, ...]:
-        """The old backend and the new one."""
-        return self.inner, self.second
+    second: FlagProvider
+    _divergences: Divergences
 
     def divergences(self) -> tuple[Divergence, ...]:
         """Return the writes of this process that one backend lacks, the oldest first.
@@ -82,7 +72,7 @@ class WritesBoth(Wrapper):
     def switch_off(self, key: str, change: Change) -> Flag:
         """Turn a flag off on both, whichever of them fails."""
         write = Write("switch_off", key, change)
-        first, *others = self._order(write.entity, key)
+        first, *others = self._order(Capability.WRITE, key)
 
         def other(one: FlagProvider) -> Flag:
             return one.switch_off(key, change)
@@ -107,7 +97,7 @@ class WritesBoth(Wrapper):
         self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
     ) -> None:
         """Ask the authoritative backend what it would refuse."""
-        self._authority(key).check_rollout(key, variant, weights, targets)
+        self._authority(Capability.WRITE, key).check_rollout(key, variant, weights, targets)
 
     def set_targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Set the targets of a variant."""
@@ -125,6 +115,7 @@ class WritesBoth(Wrapper):
             Write("put_segment", segment.key, change, "segment"),
             lambda one: one.put_segment(segment, change, expected=expected),
             lambda one, _: one.put_segment(segment, change),
+            Capability.SEGMENTS,
         )
 
     def delete_segment(self, key: str, change: Change, *, expected: str | None = None) -> None:
@@ -138,6 +129,7 @@ class WritesBoth(Wrapper):
             Write("delete_segment", key, change, "segment"),
             lambda one: one.delete_segment(key, change, expected=expected),
             remove,
+            Capability.SEGMENTS,
         )
 
     def restore(
@@ -148,18 +140,16 @@ class WritesBoth(Wrapper):
             Write("restore", snapshot.flag, change),
             lambda one: one.restore(snapshot, change, expected=expected),
             lambda one, flag: one.put(flag, change),
+            Capability.SNAPSHOT,
         )
-
-    def after_fork(self) -> None:
-        """Let both follow again in a forked child."""
-        self._divergences.after_fork()
-        for one in self.parts:
-            one.after_fork()
 
     # Inside
 
-    def _order(self, entity: str, key: str) -> tuple[Side, ...]:
-        """Return who is written to, the authoritative side first: one side or both."""
+    def _order(self, needs: Capability, key: str) -> tuple[Side, ...]:
+        """Return who does what needs a capability, the authoritative side first: one or both.
+
+        ``key`` is that of a segment where segments are needed, else of a flag.
+        """
         raise NotImplementedError
 
     def _at(self, side: Side) -> FlagProvider:
@@ -168,8 +158,8 @@ class WritesBoth(Wrapper):
     def _name(self, side: Side) -> str:
         return f"{side} {stack_of(self._at(side))}"
 
-    def _authority(self, key: str, entity: str = "flag") -> FlagProvider:
-        return self._at(self._order(entity, key)[0])
+    def _authority(self, needs: Capability, key: str) -> FlagProvider:
+        return self._at(self._order(needs, key)[0])
 
     def _alike(self, write: Write, do: Callable[[FlagProvider], T]) -> T:
         return self._both(write, do, lambda one, _: do(one))
@@ -179,9 +169,10 @@ class WritesBoth(Wrapper):
         write: Write,
         do: Callable[[FlagProvider], T],
         follow: Callable[[FlagProvider, T], object],
+        needs: Capability = Capability.WRITE,
     ) -> T:
         """Do it on the authoritative side; then let the other follow what came of it."""
-        first, *others = self._order(write.entity, write.key)
+        first, *others = self._order(needs, write.key)
         done = do(self._at(first))
         self._others(write, others, lambda one: follow(one, done))
         return done

@@ -28,12 +28,14 @@ from downhaul.documents import render_document
 from downhaul.flag import WHOLE, Flag, FlagKind, FlagSet, Split
 from downhaul.plugins import build_provider
 from downhaul.provider import Change, FlagProvider
+from downhaul.staging import Stage, Standing
 from downhaul.store import schema
 from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.failover import Failover
 from downhaul.wrappers.read_only import ReadOnlyProvider
 from downhaul.wrappers.recording import RecordingProvider
 from downhaul.wrappers.shadow import Shadow
+from downhaul.wrappers.staged import Staged
 from downhaul_contract_tests.backend import Backend, Feature, write_all
 from downhaul_contract_tests.contract import ProviderContract
 
@@ -319,6 +321,20 @@ class TestShadow(ProviderContract):
     def backend(self) -> Backend:
         """Two memories, of which the second is asked too, and is empty."""
         return MemoryBackend(lambda: Shadow(MemoryProvider(), MemoryProvider(), sample=1))
+
+
+class TestStaged(ProviderContract):
+    """``staged`` from memory to memory."""
+
+    lacks = IN_ONE_PROCESS
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Two memories in step, of which the new one answers and both are written and compared."""
+        live = Standing(Stage.LIVE, in_step=True)
+        return MemoryBackend(
+            lambda: Staged(MemoryProvider(), MemoryProvider(), standing=live, sample=1)
+        )
 
 
 @cache
