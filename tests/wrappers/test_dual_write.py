@@ -17,9 +17,11 @@ from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, Refused, Unreachable, VersionConflict
 from downhaul.flag import Clause, FlagSet, Operator, Rule, Segment
 from downhaul.provider import ABSENT, WRITES, Capability, Change, State
+from downhaul.staging import Stage, Standing
 from downhaul.store import schema
 from downhaul.wrappers.dual_write import DualWrite
 from downhaul.wrappers.recording import RecordingProvider
+from downhaul.wrappers.staged import Staged
 from downhaul.wrappers.wrapper import stack_of
 
 ANA = Change("ana", "because")
@@ -311,9 +313,15 @@ def test_closing_keeps_its_time_though_the_second_hangs():
     hanging.set()
 
 
+def staged(old, new):
+    return Staged(old, new, standing=Standing(Stage.DUAL_WRITE))
+
+
 @pytest.mark.rule("P3")
-def test_a_forked_child_writes_to_both_whoever_was_writing():
-    old, new, both = pair("agent")
+@pytest.mark.parametrize("make", [DualWrite, staged])
+def test_a_forked_child_writes_to_both_whoever_was_writing(make):
+    old, new, _ = pair("agent")
+    both = make(old, new)
     new.error = Unreachable("away")
     done = threading.Event()
 

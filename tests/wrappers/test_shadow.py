@@ -17,7 +17,16 @@ from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.sqlite import SqliteProvider
 from downhaul.config import check
 from downhaul.errors import Unreachable
-from downhaul.flag import Clause, FlagKind, FlagSet, Operator, Prerequisite, Rule
+from downhaul.flag import (
+    Clause,
+    FlagKind,
+    FlagSet,
+    Keys,
+    Operator,
+    Prerequisite,
+    Rule,
+    Segment,
+)
 from downhaul.provider import Capability, Change, State
 from downhaul.result import ErrorCode, Reason, Result
 from downhaul.vendors.aside import is_aside
@@ -139,6 +148,25 @@ def test_a_client_is_told_of_each_flag_once_for_each_word(over):
     flags.on_change(heard.append)
     old.set_rollout("agent", "on", 5_000, ANA)
     assert heard == [{"agent"}]
+
+
+def test_whoever_decides_otherwise_by_another_segment_is_told_once(over):
+    rule = Rule("on", (Clause("", Operator.IN_SEGMENT, ("staff",)),))
+    ruled = Flag.boolean("ruled", percent=0, rules=(rule,))
+    old, heard = memory(ruled, ON), []
+    flags, _ = over(old, memory())
+    flags.on_change(heard.append)
+    old.put_segment(Segment("staff", (Keys(frozenset({"ada"})),)), ANA)
+    assert flags.is_enabled("ruled", "ada")
+    assert heard == [{"ruled"}]
+    # All at once, as after contact was lost: what is known of the flags is the same.
+    listener = old._listener
+    listener.replaced(FlagSet({**old.list().flags}, {"staff": Segment("staff")}, "9"))
+    assert not flags.is_enabled("ruled", "ada")
+    assert heard[1:] == [{"ruled"}]
+    changed = {**old.list().flags, "agent": Flag.boolean("agent", percent=0, version="9")}
+    listener.replaced(FlagSet(changed, {"staff": Segment("staff")}, "10"))
+    assert heard[2:] == [{"agent"}]
 
 
 def test_what_is_managed_is_the_first(over):

@@ -92,8 +92,9 @@ def test_each_stage_is_served_by_the_side_that_its_table_says(over, stage):
     if stage.compares:
         wait_for(lambda: staged.report().total(Outcome.VALUE) == 1)
     flags.close()
-    asked = {"old": len(old.asked), "new": len(new.asked)}
-    assert asked == {"old": 1, "new": 1} if stage.compares else {**asked, stage.reads.other: 0}
+    other = 1 if stage.compares else 0
+    asked = {Side.OLD: len(old.asked), Side.NEW: len(new.asked)}
+    assert asked == {stage.reads: 1, stage.reads.other: other}
 
 
 def test_each_flag_stands_for_itself_and_a_move_holds_at_once(over):
@@ -172,6 +173,51 @@ def test_what_is_known_of_a_flag_is_the_word_of_the_side_that_is_read(over):
         flags.operator("ana").kill(f"tag:{tag}", reason="it burns")
         assert flags.evaluate("agent", "ada").reason is Reason.KILLED
         flags.operator("ana").revive(f"tag:{tag}", reason="over")
+
+
+class Ear:
+    """Takes what a provider says (Listener)."""
+
+    def __init__(self):
+        self.flags, self.keys, self.replacements = {}, [], 0
+
+    def replaced(self, flag_set, by=None):
+        self.flags, self.replacements = dict(flag_set.flags), self.replacements + 1
+
+    def changed(self, delta):
+        self.flags |= delta.flags
+
+    def keys_changed(self, keys):
+        self.keys += keys
+
+    def status_changed(self, status):
+        pass
+
+
+def test_no_rules_are_told_and_in_step_the_word_of_both_on_whether_it_is_on():
+    old, new = memory(text("on")), memory(text("on"))
+    stands, ear = Standings(), Ear()
+    staged = Staged(old, new, stands)
+    staged.start(ear)
+    assert ear.flags["agent"].default == ""
+    new.switch_off("agent", ANA)
+    assert ear.flags["agent"].on
+    stands.default = Standing(Stage.DUAL_WRITE, in_step=True)
+    staged.moved()
+    assert not ear.flags["agent"].on
+    new.switch_on("agent", ANA)
+    assert ear.flags["agent"].on
+    staged.close()
+
+
+def test_after_a_fork_all_that_is_known_is_said_again():
+    ear, staged = Ear(), Staged(memory(text("on")), memory())
+    staged.start(ear)
+    before, ear.flags = ear.replacements, {}
+    staged.after_fork()  # as in the child, where the word that was being said may be lost
+    assert ear.replacements == before + 1
+    assert set(ear.flags) == {"agent"}
+    staged.close()
 
 
 @pytest.mark.rule("K1")
@@ -286,6 +332,17 @@ def test_an_off_goes_on_holding_when_its_side_is_lost(over):
     old.move(State.STALE)
     assert served(flags) == {"off"}
     new.put(text("on", on=False), ANA)
+    assert served(flags) == {"off"}
+
+
+@pytest.mark.rule("M4")
+def test_a_flag_that_one_side_no_longer_has_is_not_off_there(over):
+    old, new = memory(text("on", on=False)), memory(text("on"))
+    flags, _, _ = over(old, new, Standing(Stage.LIVE, in_step=True))
+    assert served(flags) == {"off"}
+    old.delete("agent", ANA)
+    assert served(flags) == {"on"}
+    old.put(text("on", on=False), ANA)
     assert served(flags) == {"off"}
 
 
@@ -498,6 +555,14 @@ def test_a_flag_of_the_new_side_alone_is_listed_where_it_is_read(over):
     assert set(staged.list().flags) == {"one", "more"}
 
 
+def test_who_was_never_started_lists_what_each_flag_s_side_has():
+    stands = Standings(two=Standing(Stage.LIVE))
+    old = memory(text("old", "one"), text("old", "two"))
+    staged = Staged(old, memory(text("new", "two")), stands)
+    assert staged.list().flags == {"one": old.get("one"), "two": staged.second.get("two")}
+    assert staged.get("two").variants["on"] == "new"
+
+
 def test_what_only_one_side_did_is_told(over):
     told = []
     old = memory(text("old"))
@@ -578,9 +643,11 @@ def test_what_can_be_managed_is_what_the_sides_in_charge_can(over, tmp_path):
 
 
 def test_two_histories_are_told_as_none(over):
-    old, new = memory(text("x", "one")), memory(text("x", "two"))
+    old, new = memory(text("x", "one")), memory()
     stands = Standings(two=Standing(Stage.COMPLETE))
     _, staged, _ = over(old, new, stands)
+    assert staged.history() == []
+    new.put(text("x", "two"), ANA)
     assert Capability.HISTORY not in staged.capabilities
     with pytest.raises(UnsupportedCapability):
         staged.history()
@@ -652,7 +719,7 @@ def test_nothing_is_left_of_a_start_that_failed(tmp_path, broken):
     stores[broken].start = fail
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="no such thing"):
-        Flags.over(Staged(*stores))
+        Staged(*stores).start(Ear())
     assert set(threading.enumerate()) == before
 
 
@@ -727,6 +794,16 @@ in_step = true
 sample = 1.0
 expected = [{ flag = "x", reason = "y", until = 2027-01-31 }]
 """
+
+
+def test_a_side_that_decides_by_itself_is_waited_for(over):
+    away = Deciding("new", State.NOT_READY, agent="new")
+    flags, staged, stands = over(memory(text("old")), away)
+    assert staged.wait_ready(0)
+    stands.default = Standing(Stage.LIVE)
+    assert not staged.wait_ready(0.01)
+    away.move(State.READY)
+    assert flags.wait_ready(5)
 
 
 def test_it_is_made_from_configuration(tmp_path):
