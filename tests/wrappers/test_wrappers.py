@@ -60,6 +60,7 @@ def test_every_verb_of_the_seam_reaches_the_inner_provider_or_is_refused(kind):
         "name",
         "capabilities",
         "publishes_within",
+        "archives",
     }
     inner = memory("agent")
     inner.publishes_within = 2.5

@@ -65,12 +65,14 @@ class StagedSettings(ComparingSettings):
     """``[provider.staged]``: where all flags stand, unless something else tells of each.
 
     ``share`` is the percentage of targeting keys that are at ``stage``; the others are at the one
-    before it.
+    before it. ``follow`` says whether the control store tells where each flag stands; unsaid, it
+    does where ``[control] url`` names one.
     """
 
-    stage: Stage = Stage.OFF
+    stage: Stage | None = None
     share: Annotated[float, Field(ge=0, le=100), AfterValidator(weight_of)] = WHOLE
     in_step: bool = False
+    follow: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +320,20 @@ def _with(result: Result, name: str, said: str) -> Result:
 
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["staged"]`` asks for. Raises ConfigError."""
-    standing = Standing(table["stage"], table["share"], table["in_step"])
-    make = partial(Staged, inner, standing=standing, **options_of(table))
-    return around_both(settings, Staged.label, make)
+    from downhaul.wrappers.registered import Registered  # noqa: PLC0415  (which is one of these)
+    from downhaul.wrappers.standings import stage_provider  # noqa: PLC0415  (the register's part)
+
+    stage: Stage | None = table.get("stage")
+    standing = Standing(stage or Stage.OFF, table["share"], table["in_step"])
+    follows = table.get("follow")
+    if follows is None:
+        follows = settings.control.url is not None
+    if not follows:
+        make = partial(Staged, inner, standing=standing, **options_of(table))
+        return around_both(settings, Staged.label, make)
+
+    def registered(second: FlagProvider) -> FlagProvider:
+        known = None if stage is None else standing
+        return Registered(inner, second, stage_provider(settings), known, **options_of(table))
+
+    return around_both(settings, Staged.label, registered)

@@ -8,6 +8,7 @@ migrations so too. They stand in an environment of their own beside the one that
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -117,7 +118,8 @@ class Followed:
     """Standings as an application follows them: a dict that a watching provider keeps up to date.
 
     ``standing_of`` does no I/O and raises nothing. ``fallback`` is how a flag stands that the
-    register doesn't name. ``on_moved`` is told of the keys of flags that stand elsewhere now.
+    register doesn't name. ``heard`` says whether the register was read at all, and ``on_moved`` is
+    told of the keys of flags that stand elsewhere now.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Followed:
     ) -> None:
         self.provider = provider
         self.on_moved = on_moved
+        self.heard = threading.Event()
         self._fallback = fallback
         self._standings: dict[str, Standing] = {}
 
@@ -139,12 +142,17 @@ class Followed:
         """Begin to follow the register."""
         self.provider.start(self)
 
+    def look(self) -> None:
+        """Read the register once. Raises what reading it raises."""
+        self.replaced(self.provider.list())
+
     # What the register says (Listener)
 
     def replaced(self, flag_set: FlagSet, by: object = None) -> None:
         """Take in the whole register."""
         before, after = self._standings, dict(_standings(flag_set.flags.values()))
         self._standings = after
+        self.heard.set()
         self._tell(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
     def changed(self, delta: FlagSetDelta) -> None:
