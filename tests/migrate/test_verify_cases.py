@@ -449,17 +449,19 @@ def test_a_rule_that_cannot_be_reached_is_named_with_the_reason():
         Rule("off", (plan, Clause("age", Operator.GREATER, (5,)))),
         Rule("on", (Clause("a", Operator.GREATER, (5,)), Clause("a", Operator.LESS, (5,)))),
         Rule("on", (), Gate(0)),
+        Rule(Split((Weight(None, 100_000),))),
         Rule("on"),
         Rule("off", (Clause("b", Operator.PRESENT),)),
     )
     coverage = questions_of(flag, {}, {}).coverage
-    assert coverage.rules == 6
-    assert coverage.reached == (0, 4)
+    assert coverage.rules == 7
+    assert coverage.reached == (0, 5)
     whys = {one.rule: one.why for one in coverage.unreached}
     assert whys[1].startswith("shadowed by rule 1:")
     assert whys[2] == "no context was found that meets all of its clauses"
     assert whys[3] == "its gate lets nobody in"
-    assert whys[5] == "shadowed by rule 5, which is for everybody"
+    assert whys[4] == "its split leaves everybody to what follows"
+    assert whys[6] == "shadowed by rule 6, which is for everybody"
 
 
 def test_of_a_flag_that_is_off_no_rule_decides_and_the_cases_say_so():

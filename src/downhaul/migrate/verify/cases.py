@@ -309,15 +309,20 @@ class _Making:
             if _for_everybody(rule):
                 return f"shadowed by rule {earlier + 1}, which is for everybody"
         rule, found = self.flag.rules[number], self.puzzle.found[number]
-        if rule.gate is not None and rule.gate.share <= 0 and rule.gate.outside is None:
-            return "its gate lets nobody in"
-        if isinstance(rule.serve, Split) and not any(
-            one.variant is not None and one.weight > 0 for one in rule.serve.weights
-        ):
-            return "its split serves nobody"
         if found.reached:
             return "it is decided by dice, so that its answers can't be compared"
-        return _held_up(found, number)
+        return _closed(rule) or _held_up(found, number)
+
+
+def _closed(rule: Rule) -> str:
+    """Return why a rule can decide nobody, whoever meets its clauses; empty if it can."""
+    if rule.gate is not None and rule.gate.outside is not None:
+        return ""
+    if rule.gate is not None and rule.gate.share <= 0:
+        return "its gate lets nobody in"
+    if isinstance(rule.serve, Split) and all(one.variant is None for one in rule.serve.weights):
+        return "its split leaves everybody to what follows"
+    return ""
 
 
 def _held_up(found: Found, number: int) -> str:
