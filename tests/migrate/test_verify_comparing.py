@@ -405,6 +405,15 @@ def test_a_backend_that_decides_by_itself_is_told_what_a_flag_holds():
     assert flag.not_found_by == {Side.OLD: 1, Side.NEW: 1}
 
 
+def test_a_flag_that_a_backend_only_was_told_of_is_none_that_it_has():
+    flags = FlagSet.of([Flag.boolean("f", percent=0, allow=["anna"]), Flag.boolean("h")])
+    kinds = dict.fromkeys(flags.flags, FlagKind.BOOLEAN)
+    with asked_of(MemoryProvider(flags)) as old, asked_of(Vendor(), kinds) as new:
+        assert new.keys == {"f"}
+        report = run(old, new, [Case("f", Context("anna"), "x")])
+    assert (report.only_old, report.only_new) == (("h",), ())
+
+
 def test_a_kill_is_no_difference_between_backends_but_is_one_between_clients():
     def killed():
         provider = MemoryProvider(FlagSet.of([Flag.boolean("f")]))

@@ -88,7 +88,13 @@ def asked_through(flags: Flags, name: str = "", keys: frozenset[str] | None = No
     def many(flag: str, contexts: Sequence[Context]) -> Sequence[Result]:
         return flags.evaluate_many(flag, contexts)
 
-    known = frozenset(flags.evaluate_all()) if keys is None else keys
+    known = keys
+    if known is None:  # what is only declared is evaluated too, and not found
+        known = frozenset(
+            key
+            for key, result in flags.evaluate_all().items()
+            if result.error_code is not ErrorCode.FLAG_NOT_FOUND
+        )
     return Asked(
         name or flags.status().name, ask, lambda: flags.status().provider, known or None, many
     )
