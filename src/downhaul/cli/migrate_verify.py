@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -25,7 +26,13 @@ from downhaul.migrate.verify import (
     rows,
 )
 
-_NAMED = 10  # keys that a line names
+_NAMED: Final = 10  # keys that a line names
+_KEYLESS: Final = Expectation(
+    "*",
+    "a vendor's split by users is no answer here for who has no targeting key",
+    date.max,
+    keyless=True,
+)
 
 
 @command(
@@ -61,6 +68,9 @@ _NAMED = 10  # keys that a line names
     metavar="PATTERN=REASON@DATE",
     help="These flags may differ until a day, such as 'beta-*=segments are late@2026-12-31'.",
 )
+@click.option(
+    "--strict-keyless", is_flag=True, help="Hold contexts without a targeting key to it too."
+)
 @click.option("--show-attributes", is_flag=True, help="Put the values of attributes into examples.")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write a report for CI there.")
 @click.option("-o", "--out", metavar="FILE", help="Write the whole report there, as JSON.")
@@ -75,6 +85,7 @@ def verify(  # noqa: PLR0913, PLR0917  (what there is to say)
     min_parity: float,
     most_errors: float,
     expect: tuple[str, ...],
+    strict_keyless: bool,
     show_attributes: bool,
     junit_file: str | None,
     out: str | None,
@@ -88,7 +99,7 @@ def verify(  # noqa: PLR0913, PLR0917  (what there is to say)
     options = Options(
         threshold=min_parity,
         most_errors=most_errors,
-        expected=tuple(map(_expectation, expect)),
+        expected=(*map(_expectation, expect), *(() if strict_keyless else (_KEYLESS,))),
         show_attributes=show_attributes,
     )
     settings = session.settings()
