@@ -214,6 +214,21 @@ def test_a_gate_reads_back_as_a_gate_beside_the_split_within():
     assert [(one.variant, one.weight) for one in found.serve.weights] == [("on", 40), ("off", 60)]
 
 
+def test_a_percentage_at_its_end_reads_back_with_the_variant_that_nobody_has():
+    name = carrier_of(Bucketing(total=100), "agent")
+    for edge, weights in ((0, [("on", 0), ("off", 100)]), (100, [("on", 100), ("off", 0)])):
+        rule = Rule("on", (Clause(name, Operator.LESS, (edge,)),))
+        read = lifted(Flag(key="agent", default="off", rules=(rule,)))
+        assert [(one.variant, one.weight) for one in read.default.weights] == weights
+
+
+@pytest.mark.parametrize("value", ["x", True, 2.5, float("inf"), float("nan"), None, [1]])
+def test_a_clause_on_a_carrier_that_names_no_edge_stays_a_clause(value):
+    clause = Clause(carrier_of(Bucketing(total=100), "agent"), Operator.LESS, (value,))
+    flag = Flag(key="agent", default="off", rules=(Rule("on", (clause,)),))
+    assert lifted(flag) == flag
+
+
 def test_a_split_that_the_backend_hashes_itself_stays_one():
     flag = Flag(key="agent", default=percentage("on", 25, rest="off"))
     assert lowered(flag, lambda how: how.scheme is Scheme.DOWNHAUL) == flag

@@ -10,10 +10,11 @@ import responses
 from downhaul_emulators.launchdarkly import boolean, flag_of
 from managed_launchdarkly import patches, provider_of
 
-from downhaul import Flag
+from downhaul import Flag, Flags
 from downhaul.errors import FlagNotFound, ProviderError, Refused, Unreachable, VersionConflict
 from downhaul.flag import Bucketing, Segment, Split, Weight
 from downhaul.provider import ABSENT, Change
+from downhaul.result import ErrorCode
 
 ANA = Change("ana", "it must be told")
 URL = "https://ld.example"
@@ -508,11 +509,18 @@ def test_writers_who_race_lose_no_update(service):
 
 
 @pytest.mark.rule("P6", "E8")
-def test_a_share_by_an_attribute_that_may_be_missing_is_never_written(service, provider):
+def test_a_share_by_an_attribute_that_may_be_missing_never_gives_it_to_who_lacks_it(
+    service, provider
+):
     by_team = Split((Weight("on", 1_000), Weight("off", 99_000)), Bucketing(by=("team",)))
-    with pytest.raises(Refused, match="the hash of"):
-        provider.put(Flag.boolean("agent", default=by_team), ANA)
-    assert not service.flags
+    provider.put(Flag.boolean("agent", default=by_team), ANA)
+    assert "bucketBy" not in json.dumps(service.flags["agent"])
+    with Flags.over(provider) as flags:
+        assert flags.wait_ready(15)
+        result = flags.evaluate("agent", "ada", False)
+        assert result.error_code is ErrorCode.TARGETING_KEY_MISSING
+        teams = [{"targetingKey": "ada", "team": f"team-{number}"} for number in range(500)]
+        assert 0 < sum(flags.is_enabled("agent", one) for one in teams) < 25
 
 
 @pytest.mark.rule("P6", "E7")

@@ -20,7 +20,6 @@ from downhaul import Flag, Flags
 from downhaul.documents import check_flag
 from downhaul.errors import DocumentError, FlagNotFound, Refused, VersionConflict
 from downhaul.flag import (
-    Bucketing,
     Clause,
     Dialect,
     FlagKind,
@@ -30,7 +29,6 @@ from downhaul.flag import (
     Operator,
     Prerequisite,
     Rule,
-    Scheme,
     Split,
     Target,
     Weight,
@@ -414,33 +412,15 @@ def test_a_flag_that_another_one_requires_is_not_put_away(service, provider):
         ),
         (model(rules=(Rule("m-1", (Clause("key", Operator.IN, ("x",)),)),)), "never sent"),
         (
-            model(rules=(Rule("m-1", (Clause("a", Operator.IN, ("x",)),), gate=Gate(5)),)),
-            "has a gate",
-        ),
-        (model(rules=(Rule("m-1"),)), "no clause"),
-        (
             model(
                 rules=(
                     Rule(
                         Split((Weight("m-1", 5), Weight(None, 99_995))),
-                        (Clause("a", Operator.IN, ("x",)),),
+                        gate=Gate(5, outside="m-2"),
                     ),
                 )
             ),
             "falls through",
-        ),
-        (
-            model(default=Split((Weight("m-2", 100_000),), Bucketing(Scheme.UNLEASH, salt="g"))),
-            'the hash of "unleash"',
-        ),
-        (model(default=Split((Weight("m-2", 100_000),), Bucketing(salt="s"))), "salt of its own"),
-        (
-            model(
-                default=Split(
-                    (Weight("m-2", 100_000),), Bucketing(Scheme.LAUNCHDARKLY, salt="other.salt")
-                )
-            ),
-            'the salt "other.salt"',
         ),
     ],
 )

@@ -272,7 +272,9 @@ def _edge_of(clause: Clause) -> _Edge | None:
         return None
     how = bucketing_of(clause.attribute)
     (edge,) = clause.values
-    if how is None or isinstance(edge, bool) or edge != int(edge):
+    if how is None or isinstance(edge, bool) or not isinstance(edge, (int, float)):
+        return None
+    if not float(edge).is_integer():
         return None
     is_upper, beside = side
     return _Edge(how, int(edge) + beside, is_upper)
@@ -288,11 +290,12 @@ _SIDES: Final = {
 
 
 def _filled(split: Split, default: str) -> Split:
-    """Return a default's split: who fell through it was served ``default``."""
+    """Return a default's split: who fell through it was served ``default``, be it nobody yet."""
     weights = tuple(
         Weight(default, one.weight) if one.variant is None else one for one in split.weights
     )
-    return replace(split, weights=weights)
+    rest = () if any(one.variant == default for one in weights) else (Weight(default, 0),)
+    return replace(split, weights=weights + rest)
 
 
 def _gated(rule: Rule) -> Rule:

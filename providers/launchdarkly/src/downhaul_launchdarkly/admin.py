@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from downhaul.errors import ProviderError, Refused
-from downhaul.flag import WHOLE, Flag, FlagSet, Segment
+from downhaul.flag import Flag, FlagSet, Segment
 from downhaul.provider import Change, ProviderSnapshot
 from downhaul_launchdarkly import flags, segments, snapshots
 from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.desk import Desk
+from downhaul_launchdarkly.ramps import ramp
 from downhaul_launchdarkly.rules import NotCarried
-from downhaul_launchdarkly.stored import PORTABLE, Instruction, Stored, portable_clause
+from downhaul_launchdarkly.stored import Instruction, Stored
 from downhaul_launchdarkly.writing import comment_of
 
 if TYPE_CHECKING:
@@ -79,32 +80,15 @@ class Admin:
         """Serve a variant to a share of users, and the off variant to the rest."""
         with self._begin() as desk:
             before = desk.read(key)
-            index, off = before.index(variant), before.kept["offVariation"]
-            if not 0 <= weight <= WHOLE:
-                message = f"a weight lies between 0 and {WHOLE}, not at {weight}"
-                raise Refused(message, flag=key, hint="100 % are 100000")
-            if off is None or off == index:
-                message = f'"{variant}" has no other variant for the rest of the users'
-                raise Refused(message, flag=key, hint="set another off variation in LaunchDarkly")
-            before.refuse_foreign_rules()
-            before.refuse_other_shares(index, off)
-            rules: list[Instruction] = []
-            if key not in self._portable:
-                serve = before.rollout({before.ids[index]: weight, before.ids[off]: WHOLE - weight})
-            else:
-                serve = {"variationId": before.ids[off]}
-                clauses = [portable_clause(key, weight)]
-                rules = [
-                    {"description": PORTABLE, "clauses": clauses, "variationId": before.ids[index]}
-                ]
-            instructions: list[Instruction] = [
-                {"kind": "updateFallthroughVariationOrRollout", **serve}
-            ]
-            wanted: dict[str, Any] = {"fallthrough": before.served(serve)}
-            if rules or before.kept["rules"]:
-                instructions.insert(0, {"kind": "replaceRules", "rules": rules})
-                wanted["rules"] = [before.rule(one) for one in rules]
-            return self._write(desk, before, instructions, wanted, change)
+            asked, wanted = ramp(before, variant, weight, portable=key in self._portable)
+            return self._write(desk, before, asked, wanted, change)
+
+    def check_rollout(self, key: str, variant: str, weights: Iterable[int]) -> None:
+        """Raise Refused for what a rollout would be refused as the flag is. Writes nothing."""
+        with self._begin() as desk:
+            before = desk.read(key)
+            for weight in weights:
+                ramp(before, variant, weight, portable=key in self._portable)
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same patch."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from downhaul.errors import FlagNotFound, ProviderError
+from downhaul.evaluator.lowering import lifted
 from downhaul.flag import Flag, FlagSet, Segment
 from downhaul_launchdarkly import segments
 from downhaul_launchdarkly.api import NAME, Asking
@@ -43,6 +44,10 @@ class Desk:
 
     def flag(self, state: Stored) -> Flag:
         """Return a flag in our words. Raises NotCarried."""
+        return lifted(self.as_written(state))
+
+    def as_written(self, state: Stored) -> Flag:
+        """Return a flag rule by rule, with clauses for hashes of others. Raises NotCarried."""
         found = {key: self.find(key) for key in state.needs}
         others = {key: one.sent for key, one in found.items() if one is not None}
         return state.as_percentage(flag_of(state.sent, {**others, state.key: state.sent}))

@@ -102,7 +102,7 @@ def _put(
     if before is None:
         before = _made(desk, flag, others, portable=portable)
     try:
-        old = desk.flag(before)
+        old = desk.as_written(before)
     except NotCarried as error:
         message = f'flag "{flag.key}" has something that would be lost: {error}'
         hint = "change it in LaunchDarkly, or remove that there first"

@@ -6,10 +6,11 @@ users was at stake are in the payload.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from downhaul.evaluator.carriers import bucketing_of
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
@@ -27,14 +28,16 @@ class Known:
     """One flag of the payload. ``flag`` is what Downhaul is told of it; ``names`` go by index.
 
     ``shares`` are the places that serve a share of users by their key: -1 is the fallthrough, other
-    numbers are rules. ``plain`` says that there is nothing but the fallthrough. ``answers`` are the
-    results that were given already, by what the SDK said: making one costs as much as looking up
-    ten. A flag that changes is another object, so that none outlives its version.
+    numbers are rules; ``carried`` those that serve one by a bucket which the context carries.
+    ``plain`` says that there is nothing but the fallthrough. ``answers`` are the results that were
+    given already, by what the SDK said: making one costs as much as looking up ten. A flag that
+    changes is another object, so that none outlives its version.
     """
 
     flag: Flag
     names: tuple[str, ...]
     shares: frozenset[int]
+    carried: frozenset[int]
     plain: bool
     answers: dict[Outcome, Result] = field(default_factory=dict, compare=False, repr=False)
 
@@ -72,6 +75,7 @@ def known_of(raw: Mapping[str, Any]) -> Known:
                 *_portable(str(raw["key"]), rules),
             ]
         ),
+        carried=frozenset(_carried(rules)),
         plain=not any(raw.get(part) for part in _PARTS),
     )
 
@@ -109,10 +113,12 @@ def reason_of(said: Mapping[str, Any], known: Known | None) -> Reason:
         return Reason.DISABLED
     if kind == "TARGET_MATCH":
         return Reason.TARGETING_MATCH
+    by_bucket = known is not None and _place(said) in known.carried
     if kind == "RULE_MATCH":
-        return Reason.SPLIT if by_share(said, known) else Reason.TARGETING_MATCH
+        split = by_bucket or by_share(said, known)
+        return Reason.SPLIT if split else Reason.TARGETING_MATCH
     if kind == "FALLTHROUGH":
-        if by_share(said, known):
+        if by_bucket or by_share(said, known):
             return Reason.SPLIT
         return Reason.STATIC if known is not None and known.plain else Reason.DEFAULT
     return Reason.UNKNOWN
@@ -122,9 +128,12 @@ def by_share(said: Mapping[str, Any], known: Known | None) -> bool:
     """Return whether a share of users by their key decided."""
     if known is None:
         return False
-    kind = said.get("kind")
-    place = said.get("ruleIndex") if kind == "RULE_MATCH" else -1
-    return kind in ("RULE_MATCH", "FALLTHROUGH") and place in known.shares
+    return said.get("kind") in ("RULE_MATCH", "FALLTHROUGH") and _place(said) in known.shares
+
+
+def _place(said: Mapping[str, Any]) -> int | None:
+    """Return the place that decided: a rule's index, or -1 for the fallthrough."""
+    return said.get("ruleIndex") if said.get("kind") == "RULE_MATCH" else -1
 
 
 def _type(value: Any) -> FlagKind:
@@ -146,6 +155,16 @@ def _portable(key: str, rules: Sequence[Mapping[str, Any]]) -> list[int]:
         if [one.get("attribute") for one in rule.get("clauses") or []] == [attribute]
     ]
     return [*ours, -1] if ours else []
+
+
+def _carried(rules: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """Yield the places that a carried bucket decides; the rest too, where all users have one."""
+    for place, rule in enumerate(rules):
+        asked = [bucketing_of(str(one.get("attribute"))) for one in rule.get("clauses") or []]
+        if any(one is not None for one in asked):
+            yield place
+            if None not in asked:
+                yield -1
 
 
 def _is_share(serves: Mapping[str, Any]) -> bool:

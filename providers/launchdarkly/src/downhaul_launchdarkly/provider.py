@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -69,13 +69,20 @@ class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
 
     # Evaluating
 
-    def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
+    def resolve(  # noqa: PLR0911  (one for each way that it may end)
+        self, key: str, context: Context, kind: FlagKind | None
+    ) -> Result:
         """Ask the SDK for one flag. Raises nothing, and never answers with the SDK's default."""
         session = self._session
         serving = None if session is None else session.serving
         if serving is None:
             return self._not_ready(key)
-        ask, flags = serving
+        ask, flags, bearers, here = serving
+        if bearers and key in bearers:
+            bearing, decidable = bearers[key].borne(context)
+            if not decidable and (decided := here.decide(key, context)) is not None:
+                return _decided(key, decided)
+            context = bearing
         last, seen, theirs = self._last
         if last is not context or seen != context.attributes or context.kinds is not None:
             try:
@@ -100,7 +107,13 @@ class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
             return _result(key, detail, known, outcome, keyless=context.targeting_key is None)
         return given
 
-    # Segments, beside the verbs that every vendor has
+    # Beside the verbs that every vendor has
+
+    def check_rollout(
+        self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
+    ) -> None:
+        """Raise Refused for what ``set_rollout`` would refuse as the flag is."""
+        self._managed(Capability.WRITE).check_rollout(key, variant, weights)
 
     def put_segment(
         self, segment: Segment, change: Change, *, expected: str | None = None
@@ -138,6 +151,13 @@ def _result(
     )
     known.answers[outcome] = made
     return made
+
+
+def _decided(key: str, result: Result) -> Result:
+    """Return what was decided here, as the provider tells what it could not decide."""
+    if result.error_code is None:
+        return result
+    return error_of(NAME, key, result.error_code, result.error_message or _NO_KEY)
 
 
 def create(settings: Settings) -> LaunchDarklyProvider:

@@ -7,6 +7,7 @@ from typing import Any
 
 from downhaul.documents import check_segment
 from downhaul.errors import DocumentError, FlagNotFound, ProviderError, Refused
+from downhaul.evaluator.lowering import lifted_segment
 from downhaul.flag import FlagSet, Segment
 from downhaul.provider import Change
 from downhaul.references import segment_users
@@ -37,7 +38,7 @@ class Kept:
     def segment(self) -> Segment:
         """Return it in our words. Raises ProviderError for what has no like here."""
         try:
-            return segment_of(self.document)
+            return lifted_segment(segment_of(self.document))
         except NotCarried as error:
             message = f'segment "{self.key}" has no like here: {error}'
             raise ProviderError(message, provider=NAME, hint="see it in LaunchDarkly") from None

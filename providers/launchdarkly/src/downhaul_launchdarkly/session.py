@@ -19,11 +19,15 @@ from downhaul import __version__
 from downhaul.config import Secret
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_launchdarkly.carrying import Asked, Bearer, Here, asked_by, asked_by_all, bearers
 from downhaul_launchdarkly.known import Known, known_of
 from downhaul_launchdarkly.store import TellingStore
 
-Serving = tuple[Callable[[str, Any, Any], EvaluationDetail], Mapping[str, Known]]
-"""What an evaluation needs, to be read in one step: how the SDK is asked, and what is known."""
+Serving = tuple[
+    Callable[[str, Any, Any], EvaluationDetail], Mapping[str, Known], Mapping[str, Bearer], Here
+]
+"""What an evaluation needs, to be read in one step: how the SDK is asked, what is known, which
+flags ask for more than a context has, and who decides where the SDK can't."""
 
 _log: Final = logging.getLogger("downhaul")
 _WAITED: Final = "Initialization timeout exceeded"
@@ -78,11 +82,13 @@ class Session:
         self._store = TellingStore(self._told)
         self.client: LDClient | None = None
         self.known: Mapping[str, Known] = {}
+        self._asked: Mapping[str, Asked] = {}
         self.serves = False
         self.serving: Serving | None = None
         if before is not None and before.serves:
             self._store.copy_from(before._store)  # noqa: SLF001  (a session of the parent process)
             self.known, self.serves = before.known, True
+            self._asked = before._asked  # noqa: SLF001
 
     @property
     def silent_since(self) -> float:
@@ -198,21 +204,29 @@ class Session:
         """Learn what changed, serve it, and then tell of it: who is told may ask at once."""
         raw = self._store.raw
         if keys is None:
+            self._asked = asked_by_all(raw.values())
             self._serve({key: known_of(one) for key, one in raw.items()})
             flags = {key: one.flag for key, one in self.known.items()}
             self._listener.replaced(FlagSet(flags, {}, _revision(raw)))
+        elif not keys:
+            self._serve(self.known)
         else:
             changed = {key: known_of(raw[key]) if key in raw else None for key in keys}
+            kept_asked = {key: one for key, one in self._asked.items() if key not in changed}
+            self._asked = kept_asked | {key: asked_by(raw[key]) for key in keys if key in raw}
             kept = {key: one for key, one in self.known.items() if key not in changed}
             self._serve(kept | {key: one for key, one in changed.items() if one is not None})
             told = {key: None if one is None else one.flag for key, one in changed.items()}
             self._listener.changed(FlagSetDelta(told, {}, _revision(raw)))
 
     def _serve(self, known: Mapping[str, Known]) -> None:
+        segments = self._store.segments
+        borne = bearers(self._asked, asked_by_all(segments.values()))
+        here = Here(self._store.raw, segments)
         with self._lock:
             self.known, self.serves = known, not self._closed
             if self.client is not None:
-                self.serving = self.client.variation_detail, known
+                self.serving = self.client.variation_detail, known, borne, here
 
     def _moved(self, status: DataSourceStatus) -> None:
         before, self._source = self._source, status

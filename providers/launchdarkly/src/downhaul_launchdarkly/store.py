@@ -63,6 +63,7 @@ class TellingStore(InMemoryFeatureStore):
             self._told(frozenset({key}))
         else:
             self.segments = kept
+            self._told(frozenset())
 
 
 def _data(item: Any) -> Mapping[str, Any]:

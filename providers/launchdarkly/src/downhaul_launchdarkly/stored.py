@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from downhaul.errors import ProviderError, Refused
+from downhaul.evaluator.lowering import lifted
 from downhaul.flag import USER, WHOLE, Flag, FlagKind, Split, Weight
 from downhaul.provider import portable_attribute
 from downhaul_launchdarkly.api import NAME
 from downhaul_launchdarkly.known import kind_of, names_of
+from downhaul_launchdarkly.rules import NotCarried, rule_of, serve_of
 from downhaul_launchdarkly.translate import as_sent
 
 Instruction = dict[str, Any]
@@ -93,21 +95,42 @@ class Stored:
                 named = one["description"] or str(one["clauses"])
                 message = f'flag "{self.key}" has a rule of its own in LaunchDarkly: {named}'
                 raise Refused(message, flag=self.key, hint="remove the rule there first")
+        self.refuse_disabled_rules()
+
+    def refuse_disabled_rules(self) -> None:
+        """Raise Refused where rules are switched off: none of a flag's rules would survive."""
         if len(self.rules) != len(self.here.get("rules") or []):
             message = f'flag "{self.key}" has rules that are switched off, which would be lost'
             raise Refused(message, flag=self.key, hint="remove them in LaunchDarkly first")
 
+    def carried(self) -> Split | None:
+        """Return the split by which it serves all users by a bucket, if that is all it has."""
+        names = self.names
+        try:
+            rules = tuple(rule_of(one, self.sent, names) for one in self.sent["rules"])
+            rest = serve_of(self.sent["fallthrough"], self.sent, names)
+        except NotCarried:
+            return None
+        if not isinstance(rest, str) or not rules:
+            return None
+        read = lifted(Flag(key=self.key, default=rest, rules=rules))
+        return read.default if isinstance(read.default, Split) and not read.rules else None
+
     def refuse_other_shares(self, index: int, off: int) -> None:
         """Raise Refused where others are served by share too, or by more than a plain rollout."""
         now = self.kept["fallthrough"]
-        others = {place for place, _weight in now.get("weights", ())} - {index, off}
+        self.refuse_thirds((place for place, _weight in now.get("weights", ())), index, off)
+        if now.get("beside"):
+            message = f'flag "{self.key}" has an experiment or a seed on its percentage'
+            raise Refused(message, flag=self.key, hint="end it in LaunchDarkly first")
+
+    def refuse_thirds(self, places: Iterable[int], index: int, off: int) -> None:
+        """Raise Refused where others than these two are served by share."""
+        others = set(places) - {index, off}
         if others:
             named = ", ".join(self.names[place] for place in sorted(others))
             message = f'flag "{self.key}" serves a share to {named} too'
             raise Refused(message, flag=self.key, hint="write the whole split, with put")
-        if now.get("beside"):
-            message = f'flag "{self.key}" has an experiment or a seed on its percentage'
-            raise Refused(message, flag=self.key, hint="end it in LaunchDarkly first")
 
     def rollout(self, weights: Mapping[str, int]) -> Instruction:
         """Return how shares are asked for, of whom and by what they are taken now."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from downhaul.context import Context, as_context
 from downhaul.errors import DocumentError, Problem
+from downhaul.evaluator.lowering import lifted, lifted_segment
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
 from downhaul_launchdarkly.rules import NotCarried, flag_of, segment_of, segments_named
 
@@ -34,8 +36,23 @@ def context_from(mapping: Mapping[str, Any]) -> Context:
 def flags_from(document: Mapping[str, Any] | str | bytes) -> Translation:
     """Return the flags and segments of a LaunchDarkly document, with a ledger of each.
 
+    Rules that ask for a bucket by somebody else's hash read as the splits and gates that they are.
     Raises DocumentError, with the place, for what is no such document.
     """
+    return lifted_whole(read_as_written(document))
+
+
+def lifted_whole(written: Translation) -> Translation:
+    """Return a translation with splits and gates for what asks for a bucket."""
+    return replace(
+        written,
+        flags=tuple(map(lifted, written.flags)),
+        segments=tuple(map(lifted_segment, written.segments)),
+    )
+
+
+def read_as_written(document: Mapping[str, Any] | str | bytes) -> Translation:
+    """Return the same, rule by rule as LaunchDarkly has them. Raises DocumentError."""
     try:
         data = json.loads(document) if isinstance(document, (str, bytes)) else document
     except ValueError as error:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from downhaul.errors import Refused
+from downhaul.evaluator.lowering import lifted
 from downhaul.flag import USER, Flag, FlagType, Prerequisite, Rule, Split
 from downhaul_launchdarkly.api import Operation
 from downhaul_launchdarkly.comparing import by_place
 from downhaul_launchdarkly.known import kind_of, names_of
 from downhaul_launchdarkly.rules import rule_of, serve_of
+from downhaul_launchdarkly.spelling import spelled
 from downhaul_launchdarkly.stored import PORTABLE, Stored, portable_clause
 from downhaul_launchdarkly.translate import OWNER, TYPE
 from downhaul_launchdarkly.written import Writer
@@ -79,11 +82,17 @@ def wanted_document(
 ) -> dict[str, Any]:
     """Return the parts of the document that decide, as ``flag`` wants them.
 
-    ``old`` is what ``before`` reads as: what is the same in both stays as LaunchDarkly has it, with
-    all that we don't know of. Raises Refused.
+    ``old`` is what ``before`` reads as, rule by rule: what is the same in both stays as it is in
+    LaunchDarkly, with all that we don't know of. Raises Refused.
     """
     names = _order(flag, before)
-    writer = Writer(flag, str(before.sent["salt"] or ""), names.index)
+    salt = str(before.sent["salt"] or "")
+    writer = Writer(flag, salt, names.index)
+    read = lifted(old)
+    if (flag.rules, flag.default) == (read.rules, read.default):
+        flag = replace(flag, rules=old.rules, default=old.default)
+    else:
+        flag = spelled(flag, salt, old)
     made: dict[str, Any] = {
         "on": flag.on,
         "offVariation": None if flag.off_variant is None else names.index(flag.off_variant),
@@ -222,10 +231,6 @@ def _rules(
 
 
 def _rule(writer: Writer, one: Rule) -> dict[str, Any]:
-    if one.gate is not None:
-        raise writer.refused("a rule has a gate", "let the rule serve a split")
-    if not one.clauses:
-        raise writer.refused("a rule has no clause", "make what it serves the flag's default")
     described = {"description": one.description} if one.description else {}
     clauses = [writer.clause(each) for each in one.clauses]
     return {**described, "clauses": clauses, **writer.serve(one.serve)}

@@ -6,6 +6,7 @@ What LaunchDarkly cannot say is refused, and named. Nothing is left out in silen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from downhaul.errors import Refused
@@ -13,7 +14,6 @@ from downhaul.flag import (
     CONTEXT_KIND,
     TARGETING_KEY,
     USER,
-    WHOLE,
     Bucketing,
     Clause,
     Dialect,
@@ -21,7 +21,6 @@ from downhaul.flag import (
     Gate,
     Keys,
     Missing,
-    NoKey,
     Operator,
     Scheme,
     Segment,
@@ -30,6 +29,7 @@ from downhaul.flag import (
     Split,
 )
 from downhaul_launchdarkly.rules import OPERATORS
+from downhaul_launchdarkly.spelling import seed_of, spelled_segment
 
 _OPERATORS: Final[Mapping[Operator, str]] = {
     **{ours: theirs for theirs, ours in OPERATORS.items()},
@@ -38,7 +38,6 @@ _OPERATORS: Final[Mapping[Operator, str]] = {
 _SPECIAL: Final = {TARGETING_KEY: "key", CONTEXT_KIND: "kind"}
 _UNSENT: Final = frozenset({"key", "kind", "_meta"})
 _DIALECTS: Final = frozenset({Dialect.NATIVE, Dialect.LAUNCHDARKLY})
-_PLAIN: Final = frozenset({NoKey.ERROR, NoKey.FIRST})
 
 
 class Writer:
@@ -52,6 +51,7 @@ class Writer:
     ) -> None:
         self._sort = "flag" if isinstance(one, Flag) else "segment"
         self._key = one.key
+        self._salt = salt
         self._salts = {None, f"{one.key}.{salt}"}
         self._index = index
 
@@ -92,12 +92,9 @@ class Writer:
         }
 
     def serve(self, serve: Serve) -> dict[str, Any]:
-        """Return what a rule or a flag serves: a variation, or a rollout by LaunchDarkly's hash."""
+        """Return what a spelled rule or flag serves: a variation, or a rollout by its own hash."""
         if not isinstance(serve, Split):
             return {"variation": self._place(serve)}
-        if serve.bucketing.total != WHOLE:
-            hint = f"let the weights add up to {WHOLE}"
-            raise self.refused(f"a split has {serve.bucketing.total} buckets", hint)
         return {
             "rollout": {
                 **self._bucketing(serve.bucketing),
@@ -111,71 +108,49 @@ class Writer:
     def hashes_plainly(self, split: Split) -> bool:
         """Return whether a split is by the hash of the place where it is kept, and by the key."""
         how = split.bucketing
-        own = how.scheme is Scheme.LAUNCHDARKLY and how.salt in self._salts
+        own = how.scheme is Scheme.LAUNCHDARKLY and how.salt == f"{self._key}.{self._salt}"
         return (own and how.by == (TARGETING_KEY,)) or how == Bucketing()
 
     def targets(self, flag: Flag) -> dict[str, list[dict[str, Any]]]:
-        """Return the targets of users, and those of all kinds in their order."""
-        lists: dict[tuple[str, int], set[str]] = {}
+        """Return the targets of users, and those of all kinds, kind by kind."""
+        lists: dict[str, dict[int, set[str]]] = {}
         for one in flag.targets:
-            lists.setdefault((one.context_kind, self._place(one.variant)), set()).update(one.keys)
-        users: list[dict[str, Any]] = []
-        kinds: list[dict[str, Any]] = []
-        for (kind, place), keys in lists.items():
-            made = {"variation": place, "values": sorted(keys), "contextKind": kind}
-            if kind == USER:
-                users.append(made)
-            kinds.append(made if kind != USER else {**made, "values": []})
-        mixed = any(kind != USER for kind, _place in lists)
-        return {"targets": users, "contextTargets": kinds if mixed else []}
+            places = lists.setdefault(one.context_kind, {})
+            places.setdefault(self._place(one.variant), set()).update(one.keys)
+        made = {
+            kind: [
+                {"variation": place, "values": sorted(keys), "contextKind": kind}
+                for place, keys in places.items()
+            ]
+            for kind, places in lists.items()
+        }
+        users = made.get(USER, [])
+        kinds = [{**one, "values": []} if one in users else one for one in chain(*made.values())]
+        return {"targets": users, "contextTargets": kinds if made.keys() - {USER} else []}
 
     def segment(self, segment: Segment) -> dict[str, Any]:
         """Return the fields of a segment that decide who belongs to it."""
         made: dict[str, Any] = {}
         for name, parts in (("included", segment.included), ("excluded", segment.excluded)):
             made |= _keys(name, parts)
-        return {**made, "rules": [self._segment_rule(one) for one in segment.rules]}
+        spelt = spelled_segment(segment, self._salt)
+        return {**made, "rules": [self._segment_rule(one) for one in spelt.rules]}
 
     def _segment_rule(self, rule: SegmentRule) -> dict[str, Any]:
         made: dict[str, Any] = {"clauses": [self.clause(one) for one in rule.clauses]}
-        if not rule.clauses:
-            hint = "give it a clause, such as a pattern that every key matches"
-            raise self.refused("a rule has no clause", hint)
         return made if rule.gate is None else {**made, **self._gate(rule.gate)}
 
     def _gate(self, gate: Gate) -> dict[str, Any]:
-        if gate.bucketing.total != WHOLE:
-            hint = f"let its share be of {WHOLE}"
-            raise self.refused(f"a gate has {gate.bucketing.total} buckets", hint)
         how = self._bucketing(gate.bucketing)
-        made = {"weight": gate.share, "rolloutContextKind": how["contextKind"]}
-        return {**made, "bucketBy": how["bucketBy"]} if "bucketBy" in how else made
+        kind = how.pop("contextKind")
+        return {"weight": gate.share, "rolloutContextKind": kind, **how}
 
     def _bucketing(self, how: Bucketing) -> dict[str, Any]:
-        if how.scheme is Scheme.DOWNHAUL and how.salt is None and how.by == (TARGETING_KEY,):
-            made: dict[str, Any] = {}  # a split as everywhere: whose hash, is the backend's affair
-        elif how.scheme is not Scheme.LAUNCHDARKLY:
-            why = f'a split chooses users by the hash of "{how.scheme}", or by a salt of its own'
-            hint = "leave its bucketing out, or declare the rollout portable"
-            raise self.refused(why, hint)
-        else:
-            made = self._theirs(how)
-        if how.seed is not None or how.no_key not in _PLAIN:
-            hint = "leave seed and no_key out"
-            raise self.refused("a split has an answer of its own to who has no key", hint)
-        return {"contextKind": how.context_kind, **made}
-
-    def _theirs(self, how: Bucketing) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+        """Return by what LaunchDarkly itself is to hash: its own salt where no seed is said."""
+        made: dict[str, Any] = {"contextKind": how.context_kind}
         if how.salt not in self._salts:
-            if how.salt is None or not how.salt.isascii() or not how.salt.isdigit():
-                hint = "a rollout has the salt of its flag in LaunchDarkly, or a seed: a number"
-                raise self.refused(f'a split has the salt "{how.salt}"', hint)
-            made["seed"] = int(how.salt)
+            made["seed"] = seed_of(how.salt)
         if how.by != (TARGETING_KEY,):
-            if len(how.by) != 1:
-                hint = "bucket by one attribute"
-                raise self.refused("a split tries one attribute after the other", hint)
             made["bucketBy"] = self._attribute(how.by[0])
         return made
 
@@ -188,10 +163,8 @@ class Writer:
         return name
 
     def _place(self, variant: str | None) -> int:
-        if variant is None:
-            hint = "let each split serve a variant to everybody whom it matches"
-            raise self.refused("a split falls through to the next rule", hint)
         assert self._index is not None  # noqa: S101  (segments have no variants)
+        assert variant is not None  # noqa: S101  (nothing spelled falls through)
         return self._index(variant)
 
 

@@ -1,0 +1,154 @@
+"""Flags and segments of ours in the terms of LaunchDarkly's rules: its own hash, or none.
+
+A split that LaunchDarkly would hash itself stays one. Any other, and every gate, becomes clauses on
+the bucket that whoever asks brings along (see ``downhaul.evaluator.lowering``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from downhaul.errors import Refused
+from downhaul.evaluator.carriers import carrier_of
+from downhaul.evaluator.lowering import CantLower, lowered, lowered_segment
+from downhaul.flag import (
+    CONTEXT_KIND,
+    TARGETING_KEY,
+    WHOLE,
+    Bucketing,
+    Clause,
+    Flag,
+    Gate,
+    NoKey,
+    Operator,
+    Rule,
+    Scheme,
+    Segment,
+    SegmentRule,
+    Split,
+)
+from downhaul.references import clauses_of
+
+_HIGHEST_SEED: Final = 2**31 - 1
+_KEYS: Final = frozenset({NoKey.ERROR, NoKey.FIRST})
+_TWO: Final = 2
+EVERYBODY: Final = Clause(CONTEXT_KIND, Operator.IN, ("multi",), negate=True)
+"""A clause that all contexts match: none is of a kind with that name."""
+
+IsNative = Callable[[Bucketing], bool]
+
+
+def spelled(flag: Flag, salt: str, before: Flag | None = None) -> Flag:
+    """Return a flag that decides the same, as LaunchDarkly's rules can say it. Raises Refused.
+
+    ``salt`` is what LaunchDarkly hashes the flag's users with. A plain split is its own affair,
+    unless ``before``, the flag as it is there, has that split by carried buckets already.
+    """
+    native = _native(flag.key, salt, before)
+    splits = [*(one.serve for one in flag.rules), flag.default]
+    leaving = {one.bucketing for one in splits if isinstance(one, Split) and _leaves(one)}
+
+    def kept(how: Bucketing) -> bool:
+        return native(how) and how not in leaving
+
+    try:
+        made = lowered(_opened(flag, kept), kept)
+    except CantLower as error:
+        message = f'LaunchDarkly cannot keep flag "{flag.key}" as it is: {error}'
+        hint = "let the rule serve one variant, or a split over all of its users"
+        raise Refused(message, flag=flag.key, hint=hint) from None
+    return _ended(made)
+
+
+def spelled_segment(segment: Segment, salt: str) -> Segment:
+    """Return a segment with the same members, as LaunchDarkly's rules can say it."""
+    native = _native(segment.key, salt, None)
+    plain = replace(segment, rules=tuple(_member_rules(segment, native)))
+    made = lowered_segment(plain, native)
+    rules = tuple(replace(one, clauses=one.clauses or (EVERYBODY,)) for one in made.rules)
+    return replace(made, rules=rules)
+
+
+def is_plain(how: Bucketing) -> bool:
+    """Return whether whose hash it is, is left to the backend."""
+    return how.no_key in _KEYS and how == Bucketing(
+        context_kind=how.context_kind, no_key=how.no_key
+    )
+
+
+def seed_of(salt: str | None) -> int | None:
+    """Return the seed that a salt is in LaunchDarkly, or None where it is none."""
+    if salt is None or not salt.isascii() or not salt.isdigit():
+        return None
+    seed = int(salt) if len(salt) < len(str(_HIGHEST_SEED)) + 1 else _HIGHEST_SEED + 1
+    return seed if seed <= _HIGHEST_SEED and str(seed) == salt else None
+
+
+def _native(key: str, salt: str, before: Flag | None) -> IsNative:
+    carried = set() if before is None else {one.attribute for one in clauses_of(before)}
+
+    def native(how: Bucketing) -> bool:
+        if is_plain(how):
+            return carrier_of(how, key) not in carried
+        if how.scheme is not Scheme.LAUNCHDARKLY or how.seed is not None or how.total != WHOLE:
+            return False
+        if how.salt != f"{key}.{salt}" and seed_of(how.salt) is None:
+            return False
+        if how.by == (TARGETING_KEY,):
+            return how.no_key in _KEYS
+        return len(how.by) == 1 and how.no_key is NoKey.FIRST
+
+    return native
+
+
+def _leaves(split: Split) -> bool:
+    return any(one.variant is None for one in split.weights)
+
+
+def _opened(flag: Flag, native: IsNative) -> Flag:
+    """Return a flag whose default's two shares are a rule and the rest, even where one is nobody's.
+
+    So whose hash it is stays written there at 0 % and at 100 %, for whoever moves it on.
+    """
+    default = flag.default
+    if not isinstance(default, Split) or native(default.bucketing):
+        return flag
+    if len(default.weights) != _TWO or default.bucketing.no_key is NoKey.MISS:
+        return flag
+    first, rest = default.weights
+    if first.variant is None or rest.variant is None:
+        return flag
+    how = default.bucketing
+    edge = Clause(
+        carrier_of(how, flag.key), Operator.LESS, (first.weight,), context_kind=how.context_kind
+    )
+    return replace(
+        flag, rules=(*flag.rules, Rule(first.variant, (edge,))), default=str(rest.variant)
+    )
+
+
+def _ended(flag: Flag) -> Flag:
+    """Return a flag whose first rule for everybody is its default: no later one has a say."""
+    for place, rule in enumerate(flag.rules):
+        if not rule.clauses and rule.gate is None:
+            return replace(flag, rules=flag.rules[:place], default=rule.serve)
+    return flag
+
+
+def _member_rules(segment: Segment, native: IsNative) -> Iterator[SegmentRule]:
+    for rule in segment.rules:
+        gate = rule.gate
+        if gate is None or native(gate.bucketing):
+            yield rule
+        elif gate.share >= gate.bucketing.total and gate.bucketing.no_key is not NoKey.MISS:
+            yield replace(rule, gate=None)
+        else:
+            yield replace(rule, gate=_missing(gate))
+
+
+def _missing(gate: Gate) -> Gate:
+    """Return a gate that stays shut for who has no key: a segment has no other answer to it."""
+    how = gate.bucketing
+    return Gate(gate.share, replace(how, no_key=NoKey.MISS)) if how.no_key is NoKey.ERROR else gate
