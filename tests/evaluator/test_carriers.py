@@ -222,6 +222,17 @@ def test_a_percentage_at_its_end_reads_back_with_the_variant_that_nobody_has():
         assert [(one.variant, one.weight) for one in read.default.weights] == weights
 
 
+@pytest.mark.parametrize("default", ["on", "off"])
+def test_who_finds_no_key_in_a_rule_goes_on_to_the_default_though_it_reads_as_one(default):
+    how = Bucketing(Scheme.UNLEASH, salt="g", no_key=NoKey.MISS, total=100)
+    flag = Flag(key="agent", default=default, on=True, rules=(Rule("off", gate=Gate(30, how)),))
+    read = lifted(lowered(flag))
+    (before,), (after,) = (
+        answers_of(FlagSet.of([one]), [Context(None)]).values() for one in (flag, read)
+    )
+    assert (before.variant, after.variant) == (default, default)
+
+
 @pytest.mark.parametrize("value", ["x", True, 2.5, float("inf"), float("nan"), None, [1]])
 def test_a_clause_on_a_carrier_that_names_no_edge_stays_a_clause(value):
     clause = Clause(carrier_of(Bucketing(total=100), "agent"), Operator.LESS, (value,))

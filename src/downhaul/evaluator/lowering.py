@@ -159,10 +159,20 @@ def lifted(flag: Flag) -> Flag:
     default = flag.default
     if rules and isinstance(default, str):
         last = rules[-1]
-        if not last.clauses and last.gate is None and isinstance(last.serve, Split):
+        if _is_for_all(last, default == flag.off_variant) and isinstance(last.serve, Split):
             default = _filled(last.serve, default)
             rules.pop()
     return replace(flag, rules=tuple(_gated(one) for one in rules), default=default)
+
+
+def _is_for_all(rule: Rule, off: bool) -> bool:
+    """Return whether a rule's split can be the default's; ``off`` says that the rest is off.
+
+    A default whose bucketing finds no key is off, where a rule goes on to what comes after it.
+    """
+    if rule.clauses or rule.gate is not None or not isinstance(rule.serve, Split):
+        return False
+    return off or rule.serve.bucketing.no_key is not NoKey.MISS
 
 
 def lifted_segment(segment: Segment) -> Segment:

@@ -12,8 +12,7 @@ from downhaul.provider import Change, ProviderSnapshot
 from downhaul_launchdarkly import snapshots
 from downhaul_launchdarkly.api import Contested
 from downhaul_launchdarkly.desk import Desk
-from downhaul_launchdarkly.known import known_of
-from downhaul_launchdarkly.rules import NotCarried
+from downhaul_launchdarkly.rules import NotCarried, flag_of
 from downhaul_launchdarkly.stored import Stored
 from downhaul_launchdarkly.translate import as_sent
 from downhaul_launchdarkly.whole import (
@@ -117,14 +116,30 @@ def _put(
 
 def _made(desk: Desk, flag: Flag, others: Mapping[str, Stored], *, portable: bool) -> Stored:
     """Make a flag, off and without rules, once it is sure that all of it can be kept."""
-    body = new_flag(flag)
-    plan = Stored(_planned(body, desk.environment), desk.environment)
-    wanted_document(flag, plan, known_of(plan.sent).flag, others, portable=portable)
+    planned(flag, others, desk.environment, portable=portable)
     try:
-        desk.asking.make(flag.key, body)
+        desk.asking.make(flag.key, new_flag(flag))
     except Contested:
         raise Moved(desk.read(flag.key).version) from None
     return desk.read(flag.key)
+
+
+def planned(
+    flag: Flag,
+    others: Mapping[str, Stored],
+    environment: str = "planned",
+    *,
+    portable: bool = False,
+) -> Stored:
+    """Return a new flag as LaunchDarkly would show it. Raises Refused for what it can't keep.
+
+    ``others`` are the flags that it requires.
+    """
+    check_names(flag)
+    made = _planned(new_flag(flag), environment)
+    plan = Stored(made, environment)
+    wanted = wanted_document(flag, plan, flag_of(plan.sent, {}), others, portable=portable)
+    return Stored({**made, "environments": {environment: {**plan.here, **wanted}}}, environment)
 
 
 def _needs(document: Any, environment: str, key: str) -> bool:

@@ -92,17 +92,19 @@ def kind_of(values: Sequence[Any]) -> FlagKind:
 def names_of(values: Sequence[Any], kind: FlagKind) -> tuple[str, ...]:
     """Return a name for each variation: LaunchDarkly's payload has none.
 
-    ``on`` and ``off`` of a boolean, the text itself of a string, else ``variation-N``; what comes
-    twice is told apart by its place.
+    ``on`` and ``off`` of a boolean, the text itself of a string that can be printed on a line, else
+    ``variation-N``; what comes twice is told apart by its place.
     """
     names: list[str] = []
     for place, value in enumerate(values):
         name = f"variation-{place}"
         if kind is FlagKind.BOOLEAN:
             name = "on" if value else "off"
-        elif kind is FlagKind.STRING and 0 < len(value) <= _LONGEST:
+        elif kind is FlagKind.STRING and 0 < len(value) <= _LONGEST and value.isprintable():
             name = value
-        names.append(name if name not in names else f"{name}-{place}")
+        while name in names:
+            name = f"{name}-{place}"
+        names.append(name)
     return tuple(names)
 
 
@@ -144,6 +146,16 @@ def _type(value: Any) -> FlagKind:
     if isinstance(value, (int, float)):
         return FlagKind.NUMBER
     return FlagKind.OBJECT
+
+
+def is_portable(raw: Mapping[str, Any]) -> bool:
+    """Return whether the last rule of a flag's document is a portable rollout (rule E10)."""
+    rules = raw.get("rules") or []
+    rest = (raw.get("fallthrough") or {}).get("variation")
+    if rest is None or not rules or rules[-1].get("variation") is None:
+        return False
+    asked = [(one.get("attribute"), one.get("op")) for one in rules[-1].get("clauses") or []]
+    return asked == [(portable_attribute(str(raw["key"])), "lessThan")]
 
 
 def _portable(key: str, rules: Sequence[Mapping[str, Any]]) -> list[int]:

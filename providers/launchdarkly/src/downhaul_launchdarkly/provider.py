@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from downhaul.config import RolloutMode
 from downhaul.context import Context
 from downhaul.errors import ConfigError
-from downhaul.flag import FlagKind, Segment
+from downhaul.flag import FlagKind, FlagSet, Segment
+from downhaul.ledger import Translation
 from downhaul.provider import Capability, Change, Listener
 from downhaul.result import ErrorCode, Result
 from downhaul.vendors.life import error_of
@@ -18,6 +19,8 @@ from downhaul.vendors.managing import ManagingProvider
 from downhaul_launchdarkly.admin import Admin
 from downhaul_launchdarkly.api import NAME, Api
 from downhaul_launchdarkly.contexts import their_context
+from downhaul_launchdarkly.exporting import exported, told_by_file, told_by_service
+from downhaul_launchdarkly.fitting import fitted
 from downhaul_launchdarkly.known import Known, Outcome, by_share, reason_of
 from downhaul_launchdarkly.session import Connection, Session
 from downhaul_launchdarkly.settings import ADMIN_URL, DEADLINE
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from ldclient import Context as TheirContext
     from ldclient.evaluation import EvaluationDetail
 
-    from downhaul.config import Settings
+    from downhaul.config import Declaration, Settings
 
 MANAGING: Final = frozenset(
     {
@@ -59,9 +62,15 @@ class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
     publishes_within = 2.0
     archives = True
 
-    def __init__(self, connection: Connection, admin: Admin | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        admin: Admin | None = None,
+        declared: Mapping[str, Declaration] = MappingProxyType({}),
+    ) -> None:
         super().__init__(admin, MANAGING)
         self._connection = connection
+        self._declared = declared
         self._last: tuple[Context | None, Mapping[str, Any], TheirContext | None] = (None, {}, None)
 
     def _opened(self, listener: Listener, before: Session | None) -> Session:
@@ -108,6 +117,23 @@ class LaunchDarklyProvider(ManagingProvider[Session, Admin]):
         return given
 
     # Beside the verbs that every vendor has
+
+    def export(self) -> Translation:
+        """Return all flags and segments as LaunchDarkly tells them to its SDKs, by one request.
+
+        Where there is an admin token, what no SDK is told comes along: tags, owner, type,
+        description. A connection to a file reads the file. Raises Unreachable, ProviderError.
+        """
+        one = self._connection
+        if one.file is not None:
+            return exported(told_by_file(one.file), {}, self._declared)
+        payload = told_by_service(one.sdk_key, one.poll_url, one.deadline)
+        about = {} if self._admin is None else self._admin.everything().flags
+        return exported(payload, about, self._declared)
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return the flags and segments as LaunchDarkly would keep them, and a ledger of each."""
+        return fitted(flag_set)
 
     def check_rollout(
         self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
@@ -167,7 +193,7 @@ def create(settings: Settings) -> LaunchDarklyProvider:
     origin = settings.origins.get("provider.url")
     if transport == "file":
         path = unquote(urlsplit(settings.provider.url).path)
-        return LaunchDarklyProvider(Connection(file=path))
+        return LaunchDarklyProvider(Connection(file=path), declared=settings.flags)
     if transport not in ("", "http", "https"):
         message = f'"{settings.provider.safe_url}" does not say how LaunchDarkly is reached'
         hint = (
@@ -190,8 +216,10 @@ def create(settings: Settings) -> LaunchDarklyProvider:
             events_url=options.get("events_url") or base,
             events=options.get("events", False),
             private=options.get("private", True),
+            deadline=options.get("deadline", DEADLINE),
         ),
         _admin_of(settings),
+        settings.flags,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from downhaul.evaluator.operators import compile_pattern
 from downhaul.flag import (
     CONTEXT_KIND,
     TARGETING_KEY,
@@ -236,6 +238,8 @@ def _clause(one: Mapping[str, Any]) -> Clause:
     if one["op"] not in OPERATORS:
         message = f'there is no operator "{one["op"]}" here'
         raise NotCarried(message)
+    if one["op"] == "matches":
+        _check_patterns(values)
     kind = one.get("contextKind")
     return Clause(
         _attribute(one["attribute"], kind),
@@ -245,6 +249,27 @@ def _clause(one: Mapping[str, Any]) -> Clause:
         context_kind=kind or USER,
         dialect=Dialect.LAUNCHDARKLY,
     )
+
+
+def _check_patterns(values: Sequence[Any]) -> None:
+    """Raise NotCarried for a pattern that is one to the SDK, which has Python's, or here, not both.
+
+    What is none to both matches nothing on either side.
+    """
+    for value in values:
+        if isinstance(value, str) and _readable(re.compile, value) is not _readable(
+            compile_pattern, value
+        ):
+            message = f"the pattern {value!r} is not for both Python's and RE2's expressions"
+            raise NotCarried(message)
+
+
+def _readable(compiled: Callable[[str], Any], pattern: str) -> bool:
+    try:
+        compiled(pattern)
+    except Exception:  # noqa: BLE001  (as the SDK takes it: whatever is raised, it is no pattern)
+        return False
+    return True
 
 
 def _keys(raw: Mapping[str, Any], part: str) -> Iterator[Keys]:

@@ -21,6 +21,7 @@ from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
 from downhaul_launchdarkly.carrying import Asked, Bearer, Here, asked_by, asked_by_all, bearers
 from downhaul_launchdarkly.known import Known, known_of
+from downhaul_launchdarkly.settings import DEADLINE
 from downhaul_launchdarkly.store import TellingStore
 
 Serving = tuple[
@@ -47,7 +48,8 @@ logging.getLogger("ldclient.util").addFilter(_no_false_alarm)
 class Connection:
     """Where LaunchDarkly is, and what is sent there. None is where it usually is.
 
-    ``file`` is a path to flags in the SDK's file format; there is no service then.
+    ``file`` is a path to flags in the SDK's file format; there is no service then. ``deadline`` is
+    for reading all flags at once, in seconds.
     """
 
     sdk_key: Secret | None = None
@@ -57,6 +59,7 @@ class Connection:
     events: bool = False
     private: bool = True
     file: str | None = None
+    deadline: float = DEADLINE
 
 
 class Session:

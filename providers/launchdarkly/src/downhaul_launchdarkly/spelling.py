@@ -54,7 +54,7 @@ def spelled(flag: Flag, salt: str, before: Flag | None = None) -> Flag:
         return native(how) and how not in leaving
 
     try:
-        made = lowered(_opened(flag, kept), kept)
+        made = lowered(_with_firsts(_opened(flag, kept), kept), kept)
     except CantLower as error:
         message = f'LaunchDarkly cannot keep flag "{flag.key}" as it is: {error}'
         hint = "let the rule serve one variant, or a split over all of its users"
@@ -107,6 +107,41 @@ def _leaves(split: Split) -> bool:
     return any(one.variant is None for one in split.weights)
 
 
+def _with_firsts(flag: Flag, native: IsNative) -> Flag:
+    """Return a flag with a rule for each share of nobody that comes first, where that says much.
+
+    Whoever lacks a whole kind of context is given it, in LaunchDarkly: rules for no bucket at all
+    keep that in mind.
+    """
+    rules = [made for rule in flag.rules for made in _firsts(flag.key, rule, native)]
+    if isinstance(flag.default, Split):
+        rules += _firsts(flag.key, Rule(flag.default), native)[:-1]
+    return replace(flag, rules=tuple(rules))
+
+
+def _firsts(key: str, rule: Rule, native: IsNative) -> list[Rule]:
+    """Return the rules that stand for one; the last of them is the rule itself, or what is left."""
+    gate = rule.gate
+    if gate is not None and not gate.share and gate.bucketing.no_key is NoKey.FIRST:
+        shut = replace(rule, clauses=(*rule.clauses, _below(key, gate.bucketing, 0)), gate=None)
+        outside = [] if gate.outside is None else [replace(rule, serve=gate.outside, gate=None)]
+        return [*_firsts(key, shut, native), *outside]
+    split = rule.serve
+    if not isinstance(split, Split) or native(split.bucketing):
+        return [rule]
+    first = split.weights[0]
+    if first.weight or first.variant is None or split.bucketing.no_key is not NoKey.FIRST:
+        return [rule]
+    clauses = (*rule.clauses, _below(key, split.bucketing, 0))
+    rest = replace(split, weights=split.weights[1:])
+    return [replace(rule, serve=first.variant, clauses=clauses), replace(rule, serve=rest)]
+
+
+def _below(key: str, how: Bucketing, edge: int) -> Clause:
+    name = carrier_of(how, key)
+    return Clause(name, Operator.LESS, (edge,), context_kind=how.context_kind)
+
+
 def _opened(flag: Flag, native: IsNative) -> Flag:
     """Return a flag whose default's two shares are a rule and the rest, even where one is nobody's.
 
@@ -120,13 +155,8 @@ def _opened(flag: Flag, native: IsNative) -> Flag:
     first, rest = default.weights
     if first.variant is None or rest.variant is None:
         return flag
-    how = default.bucketing
-    edge = Clause(
-        carrier_of(how, flag.key), Operator.LESS, (first.weight,), context_kind=how.context_kind
-    )
-    return replace(
-        flag, rules=(*flag.rules, Rule(first.variant, (edge,))), default=str(rest.variant)
-    )
+    edge = _below(flag.key, default.bucketing, first.weight)
+    return replace(flag, rules=(*flag.rules, Rule(first.variant, (edge,))), default=rest.variant)
 
 
 def _ended(flag: Flag) -> Flag:

@@ -20,7 +20,7 @@ from downhaul_launchdarkly.stored import PORTABLE, Stored, portable_clause
 from downhaul_launchdarkly.translate import OWNER, TYPE
 from downhaul_launchdarkly.written import Writer
 
-_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
+KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 _SHORT_LIVED: Final = frozenset({FlagType.RELEASE, FlagType.EXPERIMENT})
 _PROPERTIES: Final = ((OWNER, "Owner"), (TYPE, "Type"))
 FIELDS: Final = (
@@ -38,7 +38,7 @@ FIELDS: Final = (
 def check_names(flag: Flag, before: Stored | None = None) -> None:
     """Raise Refused for a key, or a variant's name, that LaunchDarkly could not tell its SDKs."""
     writer = Writer(flag)
-    if not _KEY.fullmatch(flag.key):
+    if not KEY.fullmatch(flag.key):
         hint = "use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
         raise writer.refused("its keys are others", hint)
     order = _order(flag, before)

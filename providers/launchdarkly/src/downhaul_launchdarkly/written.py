@@ -5,6 +5,7 @@ What LaunchDarkly cannot say is refused, and named. Nothing is left out in silen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -31,11 +32,14 @@ from downhaul.flag import (
 from downhaul_launchdarkly.rules import OPERATORS
 from downhaul_launchdarkly.spelling import seed_of, spelled_segment
 
-_OPERATORS: Final[Mapping[Operator, str]] = {
+SAID: Final[Mapping[Operator, str]] = {
     **{ours: theirs for theirs, ours in OPERATORS.items()},
     Operator.EQUAL: "in",  # typed there too: 5 is 5.0, and neither "5" nor True
 }
+"""LaunchDarkly's operators, by ours."""
+
 _SPECIAL: Final = {TARGETING_KEY: "key", CONTEXT_KIND: "kind"}
+_ESCAPE: Final = re.compile("~(?![01])")
 _UNSENT: Final = frozenset({"key", "kind", "_meta"})
 _DIALECTS: Final = frozenset({Dialect.NATIVE, Dialect.LAUNCHDARKLY})
 
@@ -70,7 +74,7 @@ class Writer:
                 "values": list(one.values),
                 "negate": one.negate,
             }
-        operator = _OPERATORS.get(one.operator)
+        operator = SAID.get(one.operator)
         if operator is None:
             hint = f"it has {', '.join(sorted(OPERATORS))}"
             raise self.refused(f'it has no operator "{one.operator}"', hint)
@@ -155,17 +159,27 @@ class Writer:
         return made
 
     def _attribute(self, name: str) -> str:
-        if name in _SPECIAL:
-            return _SPECIAL[name]
-        if name in _UNSENT:
-            hint = "call the attribute something else"
-            raise self.refused(f'"{name}" is LaunchDarkly\'s own, and never sent', hint)
-        return name
+        problem = problem_of(name)
+        if problem is not None:
+            raise self.refused(problem, "call the attribute something else")
+        return _SPECIAL.get(name, name)
 
     def _place(self, variant: str | None) -> int:
         assert self._index is not None  # noqa: S101  (segments have no variants)
         assert variant is not None  # noqa: S101  (nothing spelled falls through)
         return self._index(variant)
+
+
+def problem_of(attribute: str) -> str | None:
+    """Return why LaunchDarkly can't ask for an attribute, or None."""
+    if attribute in _SPECIAL:
+        return None
+    path = attribute[1:].split("/") if attribute.startswith("/") else [attribute]
+    if not all(path) or (attribute.startswith("/") and _ESCAPE.search(attribute)):
+        return f'"{attribute}" is no attribute to LaunchDarkly'
+    if path[0] in _UNSENT:
+        return f'"{attribute}" is LaunchDarkly\'s own, and never sent'
+    return None
 
 
 def _keys(name: str, parts: Iterable[Keys]) -> dict[str, Any]:
