@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 KINDS = st.sampled_from(["user", "org"])
 KEYS = st.sampled_from(["u1", "u2", "o1", "x", "日", "5"])
 VALUES = st.sampled_from(
-    ["pro", "p", "", 1, 0, 5.5, True, False, "1.2.3", "2.0.0-rc.1", "^p", "2023-11-14T22:13:20Z"]
+    [
+        *("pro", "p", "", 1, 0, 5.5, True, False, "1.2.3", "2.1", "2.0.0-rc.1", "^p"),
+        *("2023-11-14T22:13:20Z", "2023-11-14T22:13:20.5+01:00", 1_700_000_000_000),
+    ]
 )
-NAMES = st.sampled_from(["plan", "age", "key", "kind", "/address/city", "address"])
+NAMES = st.sampled_from(["plan", "age", "key", "kind", "/address/city", "address", "anonymous"])
 
 
 @st.composite
@@ -87,6 +90,11 @@ def payloads(draw):
         "clauses": draw(st.lists(clauses(), max_size=1)),
         "weight": draw(st.integers(0, 100_000)),
     }
+    if draw(st.booleans()):
+        rule |= {
+            "rolloutContextKind": draw(KINDS),
+            "bucketBy": draw(st.sampled_from(["key", "age"])),
+        }
     rule["clauses"] = [one for one in rule["clauses"] if one["op"] != "segmentMatch"]
     segment = {
         "key": "s1",
@@ -108,8 +116,9 @@ CONTEXTS = st.dictionaries(
     st.fixed_dictionaries(
         {"key": KEYS},
         optional={
-            "plan": VALUES,
+            "plan": VALUES | st.lists(VALUES, max_size=2),
             "age": VALUES,
+            "anonymous": st.booleans(),
             "address": st.fixed_dictionaries({}, optional={"city": VALUES}),
         },
     ),

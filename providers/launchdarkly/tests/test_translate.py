@@ -18,6 +18,8 @@ from downhaul import Flags
 from downhaul.errors import DocumentError
 from downhaul.ledger import Fidelity
 
+SEGMENT = {"attribute": "", "op": "segmentMatch", "negate": False}
+
 
 @pytest.mark.rule("E9", "M1")
 @given(payload=payloads(), asked=st.lists(CONTEXTS, min_size=1, max_size=5))
@@ -106,6 +108,46 @@ def test_what_needs_something_that_is_left_out_is_left_out_too():
     assert [one.key for one in translation.flags] == ["good"]
     lossy = [entry.flag for entry in translation.ledger.lossy]
     assert lossy == ["bad", "child", "leaf", "vip", "vips", ""]
+
+
+def test_what_needs_itself_is_left_out_with_whatever_needs_that():
+    def inside(key):
+        return [{"id": "r", "clauses": [{**SEGMENT, "values": [key]}], "variation": 0}]
+
+    needs = {
+        "one": boolean("one", prerequisites=[{"key": "two", "variation": 0}]),
+        "two": boolean("two", prerequisites=[{"key": "one", "variation": 0}]),
+        "three": boolean("three", prerequisites=[{"key": "one", "variation": 0}]),
+        "four": boolean("four", rules=inside("in")),
+        "good": boolean("good"),
+    }
+    within = {
+        key: {"key": key, "rules": [{"clauses": [{**SEGMENT, "values": [other]}]}]}
+        for key, other in (("in", "out"), ("out", "in"))
+    }
+    translation = flags_from({"flags": needs, "segments": within})
+    assert ([one.key for one in translation.flags], translation.segments) == (["good"], ())
+    told = {(one.flag, one.path) for one in translation.ledger.lossy}
+    assert told == {
+        *((key, f"flags.{key}") for key in ("one", "two", "three", "four")),
+        *(("", f"segments.{key}") for key in within),
+    }
+
+
+@pytest.mark.parametrize("pattern", ["(?!no)", "(a)\\1", r"\pL", r"a\z"])
+def test_a_pattern_that_python_and_re2_do_not_share_is_told(pattern):
+    clause = {"attribute": "plan", "op": "matches", "values": [pattern]}
+    rules = [{"id": "r", "clauses": [clause], "variation": 0}]
+    translation = flags_from({"flags": {"agent": boolean("agent", rules=rules)}})
+    assert "RE2" in translation.ledger.lossy[0].reason
+
+
+@pytest.mark.parametrize("name", ["", "/", "//a", "/a/", "/a~2", "/a~"])
+def test_a_path_that_the_sdk_calls_malformed_is_told(name):
+    clause = {"contextKind": "user", "attribute": name, "op": "in", "values": ["x"]}
+    rules = [{"id": "r", "clauses": [clause], "variation": 0}]
+    translation = flags_from({"flags": {"agent": boolean("agent", rules=rules)}})
+    assert "no attribute" in translation.ledger.lossy[0].reason
 
 
 def test_a_big_segment_is_told():

@@ -17,6 +17,7 @@ from typing import Any, Final
 from downhaul.evaluator import split, unleash
 from downhaul.evaluator.operators import moment, number, semver
 from downhaul.flag import TARGETING_KEY, Clause, Dialect, Missing, Operator
+from downhaul_launchdarkly.rules import ANONYMOUS
 from downhaul_launchdarkly.written import SAID, problem_of
 
 NOTHING: Final = "downhaul:nothing"
@@ -67,6 +68,8 @@ def restated(clause: Clause) -> Restated:
     problem = problem_of(clause.attribute)
     if problem is not None:
         raise Unsayable(problem)
+    if clause.attribute == ANONYMOUS and not _asks_who_is_anonymous(clause):
+        raise Unsayable(f'"{ANONYMOUS}" is there for everybody, and False where nobody said so')
     if clause.missing is Missing.NOW:
         raise Unsayable("a clause takes the time of asking for an attribute that is missing")
     if clause.operator is Operator.PRESENT:
@@ -81,6 +84,11 @@ def restated(clause: Clause) -> Restated:
         ((only,),) = test.alternatives
         return Restated(((replace(only, negate=True),),), losses=test.losses)
     return Restated(test.alternatives, outside=True, beside=(_present(clause),), losses=test.losses)
+
+
+def _asks_who_is_anonymous(clause: Clause) -> bool:
+    same = clause.operator is Operator.IN and clause.values == (True,)
+    return same and not (clause.negate and clause.missing is Missing.NO_MATCH)
 
 
 def _present(clause: Clause) -> Clause:

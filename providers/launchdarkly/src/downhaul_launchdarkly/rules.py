@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from downhaul.evaluator.operators import compile_pattern
@@ -18,6 +19,7 @@ from downhaul.flag import (
     FlagType,
     Gate,
     Keys,
+    Missing,
     NoKey,
     Operator,
     Prerequisite,
@@ -53,8 +55,19 @@ _OURS: Final = frozenset({TARGETING_KEY, CONTEXT_KIND})
 _TYPES: Final = {one.value: one for one in FlagType}
 
 
+ANONYMOUS: Final = "anonymous"
+_ESCAPE: Final = re.compile("~(?![01])")
+
+
 class NotCarried(ValueError):
     """Something has no like here; the message says what."""
+
+
+def is_reference(name: str) -> bool:
+    """Return whether LaunchDarkly can read an attribute under a name, which may be a path."""
+    if not name.startswith("/"):
+        return bool(name)
+    return all(name[1:].split("/")) and not _ESCAPE.search(name)
 
 
 def flag_of(raw: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Flag:
@@ -132,7 +145,7 @@ def rule_of(one: Mapping[str, Any], raw: Mapping[str, Any], names: Sequence[str]
     """Return a rule of a flag, whose document ``raw`` is. Raises NotCarried."""
     return Rule(
         serve_of(one, raw, names),
-        tuple(map(_clause, one.get("clauses") or [])),
+        _clauses(one),
         id=one.get("id") or "",
         description=one.get("description") or "",
     )
@@ -224,6 +237,9 @@ def _bucketing(
 
 def _attribute(name: str, kind: str | None) -> str:
     """Return our name of an attribute. It is a path only where a kind is said, as in the SDK."""
+    if not name or (kind is not None and not is_reference(name)):
+        message = f'"{name}" is no attribute: LaunchDarkly\'s SDK calls the flag malformed'
+        raise NotCarried(message)
     if name in _SPECIAL:
         return _SPECIAL[name]
     if name in _OURS or (kind is None and name.startswith("/")):
@@ -231,7 +247,32 @@ def _attribute(name: str, kind: str | None) -> str:
     return name
 
 
-def _clause(one: Mapping[str, Any]) -> Clause:
+def _clauses(rule: Mapping[str, Any]) -> tuple[Clause, ...]:
+    return tuple(made for one in rule.get("clauses") or [] for made in _clause(one))
+
+
+def _clause(one: Mapping[str, Any]) -> tuple[Clause, ...]:
+    if one["op"] != "segmentMatch" and one["attribute"] == ANONYMOUS:
+        return _anonymous(one)
+    return (_plain_clause(one),)
+
+
+def _anonymous(one: Mapping[str, Any]) -> tuple[Clause, ...]:
+    """Return a clause on what every context of LaunchDarkly's has: False where nobody said so."""
+    kind = one.get("contextKind") or USER
+    values = [each for each in one.get("values") or [] if isinstance(each, bool)]
+    asked = set(values if one["op"] == "in" else ())
+    wanted = {True, False} - asked if one.get("negate") else asked
+    there = Clause(CONTEXT_KIND, Operator.IN, (kind,), dialect=Dialect.LAUNCHDARKLY)
+    if len(wanted) != 1:
+        return (there,) if wanted else (there, replace(there, negate=True))
+    said = Clause(ANONYMOUS, Operator.IN, (True,), context_kind=kind, dialect=Dialect.LAUNCHDARKLY)
+    if True in wanted:
+        return (said,)
+    return (there, replace(said, negate=True, missing=Missing.FALSE))
+
+
+def _plain_clause(one: Mapping[str, Any]) -> Clause:
     negate, values = bool(one.get("negate")), tuple(one.get("values") or ())
     if one["op"] == "segmentMatch":
         return Clause("", Operator.IN_SEGMENT, values, negate=negate)
@@ -281,7 +322,7 @@ def _keys(raw: Mapping[str, Any], part: str) -> Iterator[Keys]:
 
 
 def _segment_rule(one: Mapping[str, Any], raw: Mapping[str, Any]) -> SegmentRule:
-    clauses = tuple(map(_clause, one.get("clauses") or []))
+    clauses = _clauses(one)
     if one.get("weight") is None:
         return SegmentRule(clauses)
     how = _bucketing(raw, one.get("bucketBy"), one.get("rolloutContextKind"))

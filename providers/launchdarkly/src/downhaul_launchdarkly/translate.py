@@ -16,7 +16,9 @@ from typing import Any, Final, TypeVar
 from downhaul.context import Context, as_context
 from downhaul.errors import DocumentError, Problem
 from downhaul.evaluator.lowering import lifted, lifted_segment
+from downhaul.flag import FlagSet
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
+from downhaul.references import Node, find_cycles, named_by
 from downhaul_launchdarkly.rules import NotCarried, flag_of, segment_of, segments_named
 
 _Made = TypeVar("_Made")
@@ -65,6 +67,9 @@ def read_as_written(document: Mapping[str, Any] | str | bytes) -> Translation:
         lambda raw: flag_of(raw, by_key),
         lambda flag: frozenset(one.flag for one in flag.prerequisites),
     )
+    circling = _circling(FlagSet(made, kept))
+    lost_segments |= _dropped(kept, "segment", circling)
+    lost |= _dropped(made, "flag", circling)
     for flag in list(made.values()):
         if segments_named(flag) & lost_segments.keys():
             lost[flag.key] = "it asks for a segment that is not carried"
@@ -194,6 +199,34 @@ def _without(
             more[key] = f'it needs "{min(missing)}", which is not carried'
             del left[key]
     return left, more
+
+
+def _circling(flag_set: FlagSet) -> frozenset[Node]:
+    """Return what takes part in a circle, or leads into one: the SDK calls all of it malformed."""
+    starts = [Node("flag", key) for key in flag_set.flags]
+    starts += [Node("segment", key) for key in flag_set.segments]
+    found = {node for cycle in find_cycles(flag_set, starts) for node in cycle}
+    grown = True
+    while grown:
+        more = {
+            node
+            for node in starts
+            if node not in found
+            and found.intersection(
+                named_by((flag_set.flags if node.sort == "flag" else flag_set.segments)[node.key])
+            )
+        }
+        found |= more
+        grown = bool(more)
+    return frozenset(found)
+
+
+def _dropped(made: dict[str, _Made], sort: str, circling: frozenset[Node]) -> dict[str, str]:
+    """Take out what is in a circle, and return why."""
+    gone = [key for key in made if Node(sort, key) in circling]
+    for key in gone:
+        del made[key]
+    return dict.fromkeys(gone, "it needs itself, through others: LaunchDarkly calls it malformed")
 
 
 def _entry(flag: str, path: str, lost: str | None, raw: Mapping[str, Any]) -> LedgerEntry:

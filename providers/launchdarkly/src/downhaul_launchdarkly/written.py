@@ -5,7 +5,6 @@ What LaunchDarkly cannot say is refused, and named. Nothing is left out in silen
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -29,7 +28,7 @@ from downhaul.flag import (
     Serve,
     Split,
 )
-from downhaul_launchdarkly.rules import OPERATORS
+from downhaul_launchdarkly.rules import ANONYMOUS, OPERATORS, is_reference
 from downhaul_launchdarkly.spelling import seed_of, spelled_segment
 
 SAID: Final[Mapping[Operator, str]] = {
@@ -39,7 +38,6 @@ SAID: Final[Mapping[Operator, str]] = {
 """LaunchDarkly's operators, by ours."""
 
 _SPECIAL: Final = {TARGETING_KEY: "key", CONTEXT_KIND: "kind"}
-_ESCAPE: Final = re.compile("~(?![01])")
 _UNSENT: Final = frozenset({"key", "kind", "_meta"})
 _DIALECTS: Final = frozenset({Dialect.NATIVE, Dialect.LAUNCHDARKLY})
 
@@ -84,6 +82,8 @@ class Writer:
         if one.ignore_case:
             hint = "write the values in each case, or match a pattern that begins with (?i)"
             raise self.refused("a clause ignores case", hint)
+        if (one.attribute, one.operator, one.values) == (ANONYMOUS, Operator.IN, (True,)):
+            return self._anonymous(one)
         if one.missing is not Missing.NO_MATCH:
             hint = "a missing attribute matches no clause in LaunchDarkly, negated or not"
             raise self.refused(f'a clause takes a missing attribute as "{one.missing}"', hint)
@@ -93,6 +93,19 @@ class Writer:
             "op": operator,
             "values": list(one.values),
             "negate": one.negate,
+        }
+
+    def _anonymous(self, one: Clause) -> dict[str, Any]:
+        """Return a clause on whether somebody is anonymous: nobody is to whom nobody said so."""
+        if one.negate and one.missing is Missing.NO_MATCH:
+            hint = "take a missing attribute for one that is False"
+            raise self.refused('a clause asks for who is said not to be "anonymous"', hint)
+        return {
+            "contextKind": one.context_kind,
+            "attribute": ANONYMOUS,
+            "op": "in",
+            "values": [not one.negate],
+            "negate": False,
         }
 
     def serve(self, serve: Serve) -> dict[str, Any]:
@@ -174,10 +187,9 @@ def problem_of(attribute: str) -> str | None:
     """Return why LaunchDarkly can't ask for an attribute, or None."""
     if attribute in _SPECIAL:
         return None
-    path = attribute[1:].split("/") if attribute.startswith("/") else [attribute]
-    if not all(path) or (attribute.startswith("/") and _ESCAPE.search(attribute)):
+    if not is_reference(attribute):
         return f'"{attribute}" is no attribute to LaunchDarkly'
-    if path[0] in _UNSENT:
+    if attribute.removeprefix("/").partition("/")[0] in _UNSENT:
         return f'"{attribute}" is LaunchDarkly\'s own, and never sent'
     return None
 
