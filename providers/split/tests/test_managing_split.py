@@ -21,6 +21,7 @@ from downhaul.errors import (
     VersionConflict,
 )
 from downhaul.flag import (
+    Bucketing,
     Clause,
     Flag,
     FlagKind,
@@ -37,6 +38,9 @@ from downhaul.flag import (
 from downhaul.provider import ABSENT, Capability, Change
 
 ANA = Change("ana", "it spends too much")
+LEAVES = Split((Weight("on", 40), Weight(None, 60)), Bucketing(Scheme.UNLEASH, total=100))
+GATE = Gate(30, Bucketing(Scheme.UNLEASH, total=100), outside="off")
+GOLDEN = (Clause("plan", Operator.IN, ("gold",)),)
 GOLD = {"type": "IN_LIST_STRING", "attribute": "plan", "strings": ["gold"], "negate": False}
 
 
@@ -229,7 +233,15 @@ def test_a_flag_without_a_like_is_named_where_flags_are_listed_and_asked_for(
     [
         ({"key": "no name"}, "is no name in Split"),
         ({"off_variant": None}, "no off variant"),
-        ({"prerequisites": (Prerequisite("other"),)}, "no prerequisites"),
+        ({"prerequisites": (Prerequisite("other"),)}, "by its name"),
+        ({"prerequisites": (Prerequisite("other", ("on",)),)}, "does not see whether"),
+        (
+            {
+                "prerequisites": (Prerequisite("other", ("on",), while_off=True),),
+                "targets": (Target("on", frozenset({"ada"})),),
+            },
+            "served without the prerequisite",
+        ),
         ({"targets": (Target("on", frozenset({"acme"}), "organisation"),)}, "are users"),
         ({"default": percentage("on", 2.5, rest="off")}, "whole ones"),
         ({"rules": (Rule("on", (Clause("a", Operator.IN_CIDR, ("::/0",)),)),)}, "in_cidr"),
@@ -238,7 +250,19 @@ def test_a_flag_without_a_like_is_named_where_flags_are_listed_and_asked_for(
             {"rules": (Rule("on", (Clause("a", Operator.IN, ("x",), ignore_case=True),)),)},
             "ignores the case",
         ),
-        ({"rules": (Rule("on", (Clause("a", Operator.PRESENT),), Gate(5)),)}, "gate"),
+        ({"rules": (Rule("on", (Clause("a", Operator.MATCHES, (r"\pN",)),)),)}, "the pattern"),
+        ({"rules": (Rule("on", (Clause("a", Operator.EQUAL, tuple(range(17))),)),)}, "17 rules"),
+        ({"rules": (Rule(percentage("on", 3, rest=None)),)}, "falls through"),
+        (
+            {
+                "rules": (
+                    Rule("off", gate=Gate(5, outside="on")),
+                    Rule(LEAVES, GOLDEN, GATE, id="trial"),
+                )
+            },
+            "trial",
+        ),
+        ({"kind": FlagKind.STRING, "variants": {"true": "a", "off": "b"}}, "Split's own"),
     ],
 )
 def test_what_split_cannot_keep_is_refused_before_anything_is_written(

@@ -336,9 +336,9 @@ def why(translation, name="agent"):
 def test_users_keep_their_bucket_and_the_split_its_seed():
     translation = carried(split())
     (flag,) = translation.flags
-    assert isinstance(flag.rules[0].serve, Split)
-    assert flag.rules[0].serve.bucketing.scheme is Scheme.SPLIT
-    assert flag.rules[0].serve.bucketing.seed == 467569525
+    assert isinstance(flag.default, Split)
+    assert flag.default.bucketing.scheme is Scheme.SPLIT
+    assert flag.default.bucketing.seed == 467569525
 
 
 def test_a_segment_without_its_keys_and_what_asks_for_it_are_left_out_and_told():

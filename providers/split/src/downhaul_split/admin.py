@@ -8,18 +8,20 @@ with what was meant.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from downhaul.backends.edits import with_rollout
 from downhaul.encoding import flag_to_data
 from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflict
-from downhaul.flag import WHOLE, Flag, FlagSet
+from downhaul.flag import WHOLE, Bucketing, Flag, FlagSet, Split
 from downhaul.provider import ABSENT, Change, ProviderSnapshot, utc_now
 from downhaul.vendors.rest import Denied
 from downhaul_split.api import NAME, Place
 from downhaul_split.matchers import NotCarried
+from downhaul_split.native import Seeds, at_home, by_hash, names_seeds
 from downhaul_split.stored import KEPT, Stored, kept_of, serves
-from downhaul_split.writing import checked_keys, definition_of
+from downhaul_split.writing import checked_keys, definition_of, nothing_of
 
 if TYPE_CHECKING:
     from downhaul.config import Declaration
@@ -35,6 +37,7 @@ class Admin:
     """Flags of one environment, through the admin API.
 
     ``portable`` are the keys whose rollout is by our own bucket; ``declared`` says off variants.
+    ``seeds`` gives those of a flag, from what SDKs are sent.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class Admin:
         *,
         portable: frozenset[str] = frozenset(),
         declared: Mapping[str, Declaration] | None = None,
+        seeds: Callable[[str], Seeds] | None = None,
     ) -> None:
         self._api = api
         self._place = place
         self._portable = portable
+        self._seeds = seeds
         self._off = {key: one.off for key, one in (declared or {}).items()}
 
     def get(self, key: str) -> Flag | None:
@@ -133,7 +138,12 @@ class Admin:
             message = f'"{variant}" has no other variant for the rest of the users'
             raise Refused(message, flag=key, hint="set another default treatment in Split")
         before.refuse_foreign_rules()
-        return serves(key, variant, weight, rest, portable=key in self._portable)
+        flag = before.plain()
+        if flag is not None and before.carrier() is not None:
+            made = definition_of(with_rollout(flag, variant, weight), portable=False)
+            return {name: made[name] for name in ("rules", "defaultRule")}
+        served = serves(key, variant, weight, rest, portable=key in self._portable)
+        return {**served, "rules": [*before.requirements(), *served["rules"]]}
 
     def targets(self, key: str, variant: str, keys: Iterable[str], change: Change) -> Flag:
         """Make users the targets of one variant: they leave the others in the same request."""
@@ -147,23 +157,55 @@ class Admin:
     def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
         """Write a flag whole, or make it."""
         with self._api.begin() as asking:
-            definition = definition_of(flag, portable=flag.key in self._portable)
             try:
                 before: Stored | None = self._read(asking, flag.key)
             except FlagNotFound:
                 before = None
             self._compare(flag.key, before, expected)
-            wanted = kept_of({**_nothing(before), **definition})
-            said = {"comment": _comment(change), "title": _title(change)}
-            if before is None:
-                self._place.create(asking, flag.key, flag.description, {**definition, **said})
-            elif before.kept != wanted:
-                self._place.replace(asking, flag.key, {**_nothing(before), **definition, **said})
+            wanted = self._defined(flag, before, change, asking)
             about = self._place.about(asking, flag.key)
             tags = [one["name"] for one in about.get("tags") or ()]
             if tags != list(flag.tags) or (about.get("description") or "") != flag.description:
                 self._place.describe(asking, flag.key, flag.description, list(flag.tags))
             return self._read_back(asking, flag.key, wanted)
+
+    def _defined(
+        self, flag: Flag, before: Stored | None, change: Change, asking: Asking
+    ) -> Mapping[str, Any]:
+        """Write what a flag decides by, where it is not so, and return what is kept then."""
+        portable = flag.key in self._portable
+        said = {"comment": _comment(change), "title": _title(change)}
+        if before is None:
+            definition = definition_of(flag, portable=portable)
+            made = {**_nothing(None), **definition, **said}
+            self._place.create(asking, flag.key, flag.description, {**nothing_of(made)})
+            if flag.on:
+                self._place.replace(asking, flag.key, {**made, "killed": True})
+                on = [_replace("killed", False)]
+                self._place.patch(asking, flag.key, on, _title(change), _comment(change))
+            else:
+                self._place.replace(asking, flag.key, made)
+            return kept_of(made)
+        flag = self._as_hashed_here(flag, before)
+        if not portable and before.decides_as(flag):
+            return before.kept
+        made = {**_nothing(before), **definition_of(flag, portable=portable)}
+        wanted = kept_of(made)
+        if before.kept != wanted:
+            self._place.replace(asking, flag.key, {**made, **said})
+        return wanted
+
+    def _as_hashed_here(self, flag: Flag, before: Stored) -> Flag:
+        """Return a flag whose splits name no seed where it is the one that Split has for them.
+
+        A default that names no salt at all keeps the hash that it has there.
+        """
+        how, default = before.carrier(), flag.default
+        if how is not None and isinstance(default, Split) and default.bucketing == Bucketing():
+            flag = by_hash(flag, how)
+        if self._seeds is None or not names_seeds(flag):
+            return flag
+        return at_home(flag, self._seeds(flag.key))
 
     def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Remove the definition from this environment; SDKs forget the flag."""

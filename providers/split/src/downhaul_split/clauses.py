@@ -6,9 +6,14 @@ of Split does. So a negated clause is two matchers there: the negation, and that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
+from downhaul.evaluator.carriers import bucketing_of
 from downhaul.evaluator.operators import moment
 from downhaul.flag import CONTEXT_KIND, TARGETING_KEY, USER, Clause, Dialect, Missing, Operator
 
@@ -49,9 +54,27 @@ class NotSaid(ValueError):
     """Split can't say something; the message says what."""
 
 
+def alternatives_of(clause: Clause) -> list[list[Matcher]]:
+    """Return lists of matchers: a clause matches where all of one list do. Raises NotSaid."""
+    if len(clause.values) <= 1 or clause.operator in _TEXTS:
+        with suppress(NotSaid):
+            return [matchers_of(clause)]
+    each = [matchers_of(replace(clause, values=(one,))) for one in clause.values]
+    if not each:
+        return [matchers_of(clause)]  # which says why not
+    if not clause.negate:
+        return each
+    needed: list[Matcher] = []
+    for one in chain.from_iterable(each):
+        if one not in needed:
+            needed.append(one)
+    return [needed]
+
+
 def matchers_of(clause: Clause) -> list[Matcher]:
     """Return the matchers that must all match for a clause to. Raises NotSaid."""
-    if clause.context_kind != USER:
+    carries = bucketing_of(clause.attribute) is not None  # whatever kind it is the bucket of
+    if clause.context_kind != USER and not carries:
         message = f'it asks for an attribute of the kind "{clause.context_kind}"'
         raise NotSaid(message)
     if clause.ignore_case:
@@ -65,6 +88,9 @@ def matchers_of(clause: Clause) -> list[Matcher]:
         raise NotSaid(message)
     if clause.attribute == TARGETING_KEY:
         return [_by_key(matcher, clause)]
+    if clause.missing is Missing.NOW:
+        message = f"it takes the time of asking for {clause.attribute}"
+        raise NotSaid(message)
     matcher["attribute"] = clause.attribute
     there = clause.operator is Operator.PRESENT or clause.missing is Missing.FALSE
     if not clause.negate or there:
@@ -80,8 +106,10 @@ def _by_key(matcher: Matcher, clause: Clause) -> Matcher:
 
 def _matcher(clause: Clause) -> Matcher:
     operator, values = clause.operator, clause.values
-    if operator in _TEXTS and all(type(one) is str for one in values):
+    if operator in _TEXTS and values and all(map(_is_text, values)):
         return {"type": _TEXTS[operator], "strings": list(values)}
+    if operator is Operator.SEMVER_EQUAL and len(values) > 1 and all(map(_is_text, values)):
+        return {"type": "IN_LIST_SEMVER", "strings": list(values)}
     read = _READ.get(operator)
     if read is not None and len(values) == 1:
         made = read(operator, values[0], clause.dialect)
@@ -112,12 +140,27 @@ def _time(operator: Operator, value: Any, dialect: Dialect) -> Matcher | None:
 
 
 def _version(operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
-    return {"type": _VERSIONS[operator], "string": value} if isinstance(value, str) else None
+    return {"type": _VERSIONS[operator], "string": value} if _is_text(value) else None
 
 
-def _text(operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
-    kind = "MATCHES_STRING" if operator is Operator.MATCHES else "IN_SEGMENT"
-    return {"type": kind, "string": value} if isinstance(value, str) else None
+def _pattern(_operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
+    """Return a matcher of a pattern that Split's SDK can read too: it is Python's there."""
+    if not _is_text(value):
+        return None
+    try:
+        re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        message = f"Split's SDK can't read the pattern {value!r}: {error}"
+        raise NotSaid(message) from None
+    return {"type": "MATCHES_STRING", "string": value}
+
+
+def _segment(_operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
+    return {"type": "IN_SEGMENT", "string": value} if _is_text(value) else None
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and bool(value)
 
 
 def _equal(_operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
@@ -131,6 +174,6 @@ _READ: Final[Mapping[Operator, Callable[[Operator, Any, Dialect], Matcher | None
     **dict.fromkeys(_TIMES, _time),
     **dict.fromkeys(_VERSIONS, _version),
     Operator.IN: _equal,
-    Operator.MATCHES: _text,
-    Operator.IN_SEGMENT: _text,
+    Operator.MATCHES: _pattern,
+    Operator.IN_SEGMENT: _segment,
 }

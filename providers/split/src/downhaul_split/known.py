@@ -13,13 +13,16 @@ from typing import Any, Final
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
-from downhaul_split.values import BOOLEANS, CONTROL, kind_of, values_of
+from downhaul_split.carrying import Asked, asked_by
+from downhaul_split.conditions import leading_of
+from downhaul_split.values import CONTROL, kind_of, off_of, values_of
 
 _WHOLE: Final = 100
+_ALLOCATED: Final = "not in split"  # by a share of users, as the traffic allocation has it
 _LABELS: Final = {
     "killed": Reason.DISABLED,
     "prerequisites not met": Reason.DISABLED,
-    "not in split": Reason.SPLIT,  # by a share of users, as the traffic allocation has it
+    _ALLOCATED: Reason.SPLIT,
     "no rule matched": Reason.DEFAULT,
     "default rule": Reason.DEFAULT,
 }
@@ -32,12 +35,19 @@ class Known:
     flag: Flag
     traffic_type: str
     reasons: dict[str, Reason]
+    by_key: frozenset[str]
+    """The labels of what is decided by Split's hash of the key, or a portable bucket of it."""
+    asked: Asked
     results: dict[Any, Result] = field(default_factory=dict)
     """What was answered before, by kind, treatment and label: made once for each outcome."""
 
     def reason_of(self, label: str | None) -> Reason:
         """Return our reason for the label of a condition."""
         return self.reasons.get(label or "", Reason.UNKNOWN)
+
+    def is_by_key(self, label: str | None) -> bool:
+        """Return whether the condition of a label can't decide without a key."""
+        return (label or "") in self.by_key
 
 
 def known_of(split: Any) -> Known:
@@ -52,6 +62,7 @@ def known_of(split: Any) -> Known:
         values["false" if "true" in values else "off"] = False
     off = off_of(kind, values, split.default_treatment)
     known_off = off if off in values else None
+    asked = asked_by(conditions, *(one.feature_flag_name for one in split.prerequisites))
     return Known(
         flag=Flag(
             key=split.name,
@@ -60,36 +71,26 @@ def known_of(split: Any) -> Known:
             off_variant=known_off,
             default=known_off or next(iter(values), off),
             on=not split.killed,
-            prerequisites=tuple(
-                Prerequisite(one.feature_flag_name, tuple(one.treatments))
-                for one in split.prerequisites
-            ),
+            prerequisites=_prerequisites(split, asked),
             tags=tuple(sorted(split.sets)),
             version=str(split.change_number),
         ),
         traffic_type=split.traffic_type_name,
-        reasons={
-            **_LABELS,
-            **dict(
-                _reasons(
-                    split.name,
-                    conditions,
-                    plain=len(conditions) == 1 and not split.prerequisites,
-                )
-            ),
-        },
+        reasons={**_LABELS, **dict(_reasons(split, conditions))},
+        by_key=frozenset(_by_key(split.name, conditions)),
+        asked=asked,
     )
 
 
-def off_of(kind: FlagKind, values: dict[str, Any], default_treatment: str) -> str:
-    """Return the variant that a kill serves.
-
-    Split serves the default treatment to whom a kill, or the traffic allocation, shuts out. It may
-    be ``on``; what a kill of ours serves then is the treatment that is False.
-    """
-    if kind is FlagKind.BOOLEAN and BOOLEANS.get(default_treatment, True):
-        return next((name for name, value in values.items() if not value), default_treatment)
-    return default_treatment
+def _prerequisites(split: Any, asked: Asked) -> tuple[Prerequisite, ...]:
+    """Return what the flag requires, so that a kill of that holds it back too."""
+    own = [
+        Prerequisite(one.feature_flag_name, tuple(one.treatments)) for one in split.prerequisites
+    ]
+    if asked.flags == {one.flag for one in own}:
+        return tuple(own)
+    conditions = [one.to_json() for one in split.conditions]
+    return (*own, *leading_of(conditions, split.default_treatment))
 
 
 def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
@@ -103,14 +104,16 @@ def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
     return [name for name in found if name != CONTROL]
 
 
-def _reasons(key: str, conditions: list[Any], *, plain: bool) -> Iterator[tuple[str, Reason]]:
+def _reasons(split: Any, conditions: list[Any]) -> Iterator[tuple[str, Reason]]:
     """Return the reason of each label. Where two conditions share one, a share of users counts.
 
-    A portable rollout is a share (rule E10), and so is what it leaves.
+    What is told by a bucket that we send is a share (rule E10), and so is what that leaves.
     """
-    portable = {one.label for one in conditions if _is_portable(one, key)}
-    shares = portable | {one.label for one in conditions if _is_share(one)}
-    if portable:
+    plain = len(conditions) == 1 and not split.prerequisites
+    shares = _by_key(split.name, conditions)
+    shares |= {one.label for one in conditions if asked_by([one]).carriers}
+    last = conditions[-2] if len(conditions) > 1 else None
+    if last is not None and _is_only_carried(last):
         shares |= {one.label for one in conditions if _is_for_all(one)}
     for one in conditions:
         if one.label in shares:
@@ -121,13 +124,30 @@ def _reasons(key: str, conditions: list[Any], *, plain: bool) -> Iterator[tuple[
             yield one.label, Reason.TARGETING_MATCH
 
 
+def _by_key(key: str, conditions: Iterable[Any]) -> set[str]:
+    """Return the labels of shares by Split's hash or by a portable bucket, and what that leaves."""
+    shares = {_ALLOCATED, *(one.label for one in conditions if _is_share(one))}
+    portable = {one.label for one in conditions if _is_portable(one, key)}
+    if portable:
+        shares |= portable | {one.label for one in conditions if _is_for_all(one)}
+    return shares
+
+
 def _is_share(condition: Any) -> bool:
     return max((part.size for part in condition.partitions), default=_WHOLE) < _WHOLE
 
 
 def _is_portable(condition: Any, key: str) -> bool:
-    attributes = {getattr(one, "_attribute_name", None) for one in condition.matchers}
-    return attributes == {portable_attribute(key)}
+    return _attributes(condition) == {portable_attribute(key)}
+
+
+def _is_only_carried(condition: Any) -> bool:
+    names = _attributes(condition)
+    return len(names) == 1 and names == asked_by([condition]).carriers
+
+
+def _attributes(condition: Any) -> set[Any]:
+    return {getattr(one, "_attribute_name", None) for one in condition.matchers}
 
 
 def _is_for_all(condition: Any) -> bool:

@@ -14,6 +14,7 @@ from downhaul.vendors.life import error_of
 from downhaul.vendors.managing import ManagingProvider
 from downhaul_split.admin import Admin
 from downhaul_split.api import NAME, Place, api_of
+from downhaul_split.carrying import Unknown
 from downhaul_split.contexts import asked_of, their_attributes, their_key
 from downhaul_split.recording import recorder_of
 from downhaul_split.session import Connection, Session
@@ -59,12 +60,20 @@ class SplitProvider(ManagingProvider[Session, Admin]):
         known = session.known.get(key)
         if known is None:
             return error_of(NAME, key, ErrorCode.FLAG_NOT_FOUND, f'Split has no flag "{key}"')
+        carry = session.carries.get(key)
+        if carry is not None:
+            context = carry.into(context)
         about = asked_of(context, known.traffic_type)
         last = recorder_of(client).last
         last.label = None
         try:
+            attributes = their_attributes(context, about)
+            unknown: list[Unknown] = []
+            if carry is not None and carry.required:
+                attributes = attributes or {}
+                unknown = carry.unknown(attributes)
             treatment, configuration = client.get_treatment_with_config(
-                their_key(about), key, their_attributes(context, about)
+                their_key(about), key, attributes
             )
         except ValueError as error:
             return error_of(NAME, key, ErrorCode.INVALID_CONTEXT, str(error))
@@ -73,7 +82,8 @@ class SplitProvider(ManagingProvider[Session, Admin]):
         label = last.label
         if treatment == CONTROL:
             return _no_answer(key, label)
-        keyless = about.targeting_key is None
+        keyless = about.targeting_key is None and known.is_by_key(label)
+        keyless = keyless or any(one.asked for one in unknown)
         outcome = (kind, treatment, configuration, label, keyless)
         result = known.results.get(outcome)
         if result is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
+from downhaul.evaluator.lowering import lifted_segment
 from downhaul.flag import (
     TARGETING_KEY,
     Bucketing,
@@ -14,20 +15,16 @@ from downhaul.flag import (
     Operator,
     Prerequisite,
     Rule,
-    Scheme,
     Segment,
     SegmentRule,
     Serve,
     Split,
-    Target,
     Weight,
 )
-from downhaul_split.known import off_of
+from downhaul_split.conditions import leading_of, only_of, targets_of
 from downhaul_split.matchers import NotCarried, clauses_of
-from downhaul_split.values import CONTROL, kind_of, values_of
-
-WHOLE: Final = 100
-_LEGACY: Final = 1  # the hash of flags that are older than the second one
+from downhaul_split.native import PERCENT, allocation_of, scheme_of
+from downhaul_split.values import CONTROL, kind_of, off_of, values_of
 
 
 def flag_of(raw: Mapping[str, Any]) -> Flag:
@@ -54,7 +51,7 @@ def rule_based_segment_of(raw: Mapping[str, Any]) -> Segment:
         keys = frozenset(excluded.get("keys") or ())
         outside = tuple(_outside(one) for one in excluded.get("segments") or ())
         conditions = raw.get("conditions") or ()
-        return Segment(
+        made = Segment(
             key=raw["name"],
             excluded=(Keys(keys),) if keys else (),
             rules=tuple(
@@ -67,6 +64,7 @@ def rule_based_segment_of(raw: Mapping[str, Any]) -> Segment:
     except (KeyError, TypeError, AttributeError) as error:
         message = f"it is not as Split sends it: {type(error).__name__} {error}"
         raise NotCarried(message) from None
+    return lifted_segment(made)
 
 
 def segments_named(one: Flag | Segment) -> frozenset[str]:
@@ -107,19 +105,21 @@ def _flag(raw: Mapping[str, Any]) -> Flag:
         raise NotCarried(message)
     values = values_of(treatments, raw.get("configurations") or {})
     kind = kind_of(values.values())
-    prerequisites = tuple(_required(one) for one in raw.get("prerequisites") or ())
+    targets, rest = targets_of(conditions)
+    leading = leading_of(conditions, default)
+    prerequisites = (*(_required(one) for one in raw.get("prerequisites") or ()), *leading)
     # What the SDK serves to whom a kill or a prerequisite shuts out is its default treatment.
     exact = raw["killed"] or prerequisites
-    targets, rest = _targets(conditions)
+    rules, last = _without_last([*_rules(raw, rest, passed=len(leading))], default)
     return Flag(
         key=raw["name"],
         kind=kind,
         variants=values,
         off_variant=default if exact else off_of(kind, values, default),
         on=not raw["killed"],
-        default=default,
+        default=last,
         targets=targets,
-        rules=tuple(_rules(raw, rest)),
+        rules=rules,
         prerequisites=prerequisites,
         tags=tuple(sorted(raw.get("sets") or ())),
         version=str(raw.get("changeNumber", "")),
@@ -134,42 +134,23 @@ def _required(one: Mapping[str, Any]) -> Prerequisite:
     return Prerequisite(one["n"], tuple(one["ts"]), while_off=True)
 
 
-def _targets(
-    conditions: Iterable[Mapping[str, Any]],
-) -> tuple[tuple[Target, ...], list[Mapping[str, Any]]]:
-    """Return the lists of keys that come before all else, and the other conditions."""
-    targets: list[Target] = []
-    rest = list(conditions)
-    seen: set[str] = set()
-    while rest and (keys := _whitelist(rest[0])) is not None:
-        first = rest.pop(0)
-        new = keys - seen  # a key goes by the first list that has it
-        seen |= keys
-        if new:
-            targets.append(Target(_only(first["partitions"]), frozenset(new)))
-    return tuple(targets), rest
+def _without_last(rules: list[Rule], default: str) -> tuple[tuple[Rule, ...], Serve]:
+    """Return the rules and what whoever they pass over is served: a last rule for all is that."""
+    if not rules or rules[-1].clauses:
+        return tuple(rules), default
+    return tuple(rules[:-1]), rules[-1].serve
 
 
-def _whitelist(condition: Mapping[str, Any]) -> set[str] | None:
-    """Return the keys of a condition that is a list of keys for one treatment, else None."""
-    matchers = condition["matcherGroup"]["matchers"]
-    if condition.get("conditionType", "WHITELIST") != "WHITELIST" or len(matchers) != 1:
-        return None
-    (matcher,) = matchers
-    plain = matcher["matcherType"] == "WHITELIST" and not matcher.get("negate")
-    if not plain or (matcher.get("keySelector") or {}).get("attribute") is not None:
-        return None
-    if len([one for one in condition["partitions"] if one["size"]]) != 1:
-        return None
-    return set(matcher["whitelistMatcherData"]["whitelist"])
-
-
-def _rules(raw: Mapping[str, Any], conditions: Iterable[Mapping[str, Any]]) -> Iterator[Rule]:
+def _rules(
+    raw: Mapping[str, Any], conditions: Iterable[Mapping[str, Any]], *, passed: int
+) -> Iterator[Rule]:
     allocated = _allocation(raw)
     for place, one in enumerate(conditions):
         if allocated is not None and one.get("conditionType", "WHITELIST") == "ROLLOUT":
-            yield Rule(allocated, id="traffic-allocation", description="traffic allocation")
+            yield allocated
             allocated = None
+        if place < passed:
+            continue
         serve = _serve(raw, one["partitions"])
         label = one.get("label") or ""
         alternatives = clauses_of(one["matcherGroup"]["matchers"])
@@ -178,28 +159,23 @@ def _rules(raw: Mapping[str, Any], conditions: Iterable[Mapping[str, Any]]) -> I
             yield Rule(serve, clauses, id=name, description=label)
 
 
-def _allocation(raw: Mapping[str, Any]) -> Split | None:
-    """Return the split that serves the default treatment to whom the allocation leaves out."""
+def _allocation(raw: Mapping[str, Any]) -> Rule | None:
     share = raw.get("trafficAllocation")
-    if share is None or not 0 <= share < WHOLE:
+    if share is None or not 0 <= share < PERCENT:
         return None
-    weights = (Weight(None, share), Weight(raw["defaultTreatment"], WHOLE - share))
-    return Split(weights, _bucketing(raw, "trafficAllocationSeed"))
+    how = _bucketing(raw, "trafficAllocationSeed")
+    return allocation_of(share, raw["defaultTreatment"], how)
 
 
 def _serve(raw: Mapping[str, Any], partitions: Iterable[Mapping[str, Any]]) -> Serve:
     parts = [one for one in partitions if one["size"]]
-    if sum(one["size"] for one in parts) != WHOLE:
+    if sum(one["size"] for one in parts) != PERCENT:
         message = "the shares of a rule don't add up to 100: the SDK has no answer for some users"
         raise NotCarried(message)
     if len(parts) == 1:
-        return _only(parts)
+        return only_of(parts)
     weights = tuple(Weight(one["treatment"], one["size"]) for one in parts)
     return Split(weights, _bucketing(raw, "seed"))
-
-
-def _only(partitions: Iterable[Mapping[str, Any]]) -> str:
-    return str(next(one["treatment"] for one in partitions if one["size"]))
 
 
 def _bucketing(raw: Mapping[str, Any], seed: str) -> Bucketing:
@@ -207,5 +183,4 @@ def _bucketing(raw: Mapping[str, Any], seed: str) -> Bucketing:
     if number is None:
         message = f"it splits users by a seed ({seed}) that the document does not tell"
         raise NotCarried(message)
-    scheme = Scheme.SPLIT_LEGACY if raw.get("algo") in (None, _LEGACY) else Scheme.SPLIT
-    return Bucketing(scheme, seed=number, by=(TARGETING_KEY,), total=WHOLE)
+    return Bucketing(scheme_of(raw), seed=number, by=(TARGETING_KEY,), total=PERCENT)

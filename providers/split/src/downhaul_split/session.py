@@ -20,6 +20,7 @@ from splitio.util.backoff import Backoff
 from downhaul.config import Secret
 from downhaul.flag import FlagSet, FlagSetDelta
 from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_split.carrying import Asked, Carry, carries_of, segment_asked
 from downhaul_split.heard import Heard, Trouble, reason_of, watch_file
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder, recorder_of
@@ -77,6 +78,10 @@ class Session:
         """Whether its own factory has had a payload, and answers."""
         self.client: Client | None = None
         self.known: Mapping[str, Known] = {}
+        self.carries: Mapping[str, Carry] = {}
+        """How each flag that asks for any is sent buckets."""
+        self._segments: dict[str, Asked] = {}
+        self._segments_at: int | None = None
         if before is not None:
             self._inherit(before)
 
@@ -110,7 +115,7 @@ class Session:
         for name in _RENEWED:
             client._factory._get_storage(name)._lock = threading.RLock()  # noqa: SLF001  (the same)
         recorder_of(client).passes_nothing_on()  # nothing here sends what it records
-        self.client, self.known = client, before.known
+        self.client, self.known, self.carries = client, before.known, before.carries
 
     def start(self) -> None:
         """Make the factory, in a thread: whatever it does at once, nobody waits for it."""
@@ -268,15 +273,19 @@ class Session:
     def _updated(self, metadata: Any) -> None:
         """Take up what changed. The SDK calls from a new thread each time, in any order."""
         with self._telling:
-            if self._closed or not self.own or metadata.get_type() is not SdkEventType.FLAG_UPDATE:
+            if self._closed or not self.own:
                 return
-            self._take_up(metadata.get_names())
+            if metadata.get_type() is SdkEventType.FLAG_UPDATE:
+                self._take_up(metadata.get_names())
+            elif self._segments_changed():
+                self._collect()
 
     def _take_up(self, names: set[str] | None) -> None:
         storage = self._factory._get_storage("splits")  # noqa: SLF001  (its manager tells less)
         revision = f"{storage.get_splits_count()}:{storage.get_change_number()}"
         if names is None:
             self.known = {one.name: known_of(one) for one in storage.get_all_splits()}
+            self._collect()
             flags = {key: one.flag for key, one in self.known.items()}
             self._listener.replaced(FlagSet(flags, {}, revision))
             return
@@ -286,5 +295,23 @@ class Session:
             **{key: one for key, one in self.known.items() if key not in changed},
             **{key: one for key, one in changed.items() if one is not None},
         }
+        self._collect()
         told = {key: None if one is None else one.flag for key, one in changed.items()}
         self._listener.changed(FlagSetDelta(told, {}, revision))
+
+    def _segments_changed(self) -> bool:
+        """Take up the rule-based segments, where they are others than those that are known."""
+        storage = self._factory._get_storage("rule_based_segments")  # noqa: SLF001  (as above)
+        at = storage.get_change_number()
+        if at == self._segments_at:
+            return False
+        found = [storage.get(name) for name in storage.get_segment_names()]
+        self._segments = {one.name: segment_asked(one) for one in found if one is not None}
+        self._segments_at = at
+        return True
+
+    def _collect(self) -> None:
+        """Collect which buckets each flag asks for."""
+        self._segments_changed()
+        asked = {key: one.asked for key, one in self.known.items()}
+        self.carries = carries_of(asked, self._segments)

@@ -6,18 +6,21 @@ on the attribute that carries it; a native one is the default rule.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from downhaul.encoding import flag_to_data
 from downhaul.errors import Refused
-from downhaul.flag import WHOLE, Bucketing, Flag, Serve, Split, Weight
+from downhaul.flag import WHOLE, Bucketing, Flag, FlagType, Split, Weight
 from downhaul.provider import portable_attribute
+from downhaul_split.carried import lifted_flag
 from downhaul_split.definitions import as_sent
-from downhaul_split.known import off_of
 from downhaul_split.matchers import NotCarried
+from downhaul_split.native import is_own, unseeded
 from downhaul_split.rules import flag_of
-from downhaul_split.values import kind_of, values_of
+from downhaul_split.values import kind_of, off_of, values_of
 
 KEPT: Final = (
     "treatments",
@@ -60,9 +63,9 @@ class Stored:
         Its splits have no seeds: the admin API tells none, and a rollout must read the same flag
         whether an SDK runs beside it or not.
         """
-        made = _unseeded(flag_of(_sent(self.definition)))
+        made = unseeded(flag_of(_sent(self.definition)))
         return replace(
-            self._plainer(made),
+            lifted_flag(self._plainer(made)),
             kind=self.kind,
             variants=self.values,
             off_variant=self.off(None),
@@ -85,9 +88,39 @@ class Stored:
             raise Refused(message, flag=self.key, hint=f"it has {', '.join(self.names)}")
         return variant
 
+    def plain(self) -> Flag | None:
+        """Return the flag where a rollout governs all of it but prerequisites, else None."""
+        try:
+            flag = self.flag()
+        except NotCarried:
+            return None
+        return None if flag.rules else flag
+
+    def carrier(self) -> Bucketing | None:
+        """Return how the default's users are told apart where a carrier brings it, else None."""
+        flag = self.plain()
+        if flag is None or not isinstance(flag.default, Split):
+            return None
+        return None if is_own(flag.default.bucketing) else flag.default.bucketing
+
+    def decides_as(self, flag: Flag) -> bool:
+        """Return whether the flag is the same already, but for what is told about it."""
+        if any(is_portable(one, self.key) for one in self.kept["rules"]):
+            return False
+        try:
+            return _deciding(self.flag()) == _deciding(flag)
+        except NotCarried:
+            return False
+
+    def requirements(self) -> list[dict[str, Any]]:
+        """Return the first rules, which prerequisites are."""
+        flag = self.plain()
+        return self.definition["rules"][: len(flag.prerequisites)] if flag is not None else []
+
     def refuse_foreign_rules(self) -> None:
         """Raise Refused where a rule stands that a rollout would not govern."""
-        for one in self.kept["rules"]:
+        foreign = () if self.plain() is not None else self.kept["rules"]
+        for one in foreign:
             if not is_portable(one, self.key):
                 said = " and ".join(_said(each) for each in one["condition"]["matchers"])
                 message = f'flag "{self.key}" has a rule of its own in Split: {said}'
@@ -108,17 +141,13 @@ class Stored:
         return made
 
     def _plainer(self, flag: Flag) -> Flag:
-        """Return the flag with its last rule, which is for all, as its default."""
-        rules = list(flag.rules)
-        default: Serve = flag.default
-        if rules and not rules[-1].clauses:
-            default = rules.pop().serve
-        if len(rules) == 1 and is_portable(self.kept["rules"][0], self.key):
-            weight = self.kept["rules"][0]["condition"]["matchers"][0]["between"]["to"] + 1
-            variant = str(rules[0].serve)
-            default = Split((Weight(variant, weight), Weight(str(default), WHOLE - weight)))
-            rules = []
-        return replace(flag, rules=tuple(rules), default=default)
+        """Return the flag with a portable rollout, which is one rule, as its default."""
+        stored = self.kept["rules"]
+        if len(flag.rules) != 1 or len(stored) != 1 or not is_portable(stored[0], self.key):
+            return flag
+        weight = stored[0]["condition"]["matchers"][0]["between"]["to"] + 1
+        parts = ((str(flag.rules[0].serve), weight), (str(flag.default), WHOLE - weight))
+        return replace(flag, rules=(), default=Split(tuple(Weight(*one) for one in parts)))
 
 
 def _sent(definition: Definition) -> dict[str, Any]:
@@ -227,13 +256,15 @@ def _said(matcher: Mapping[str, Any]) -> str:
     return f"{matcher.get('attribute') or 'key'} {matcher['type']} {value}".strip()
 
 
-def _unseeded(flag: Flag) -> Flag:
-    rules = tuple(replace(one, serve=_without_seed(one.serve)) for one in flag.rules)
-    return replace(flag, rules=rules, default=_without_seed(flag.default))
-
-
-def _without_seed(serve: Serve) -> Serve:
-    if not isinstance(serve, Split):
-        return serve
-    how: Bucketing = replace(serve.bucketing, seed=None)
-    return replace(serve, bucketing=how)
+def _deciding(flag: Flag) -> str:
+    """Return what a flag decides by, as text: 1 is not True there."""
+    plain = replace(
+        flag,
+        rules=tuple(replace(one, id="", description="") for one in flag.rules),
+        tags=(),
+        owner="",
+        description="",
+        type=FlagType.RELEASE,
+        version="",
+    )
+    return json.dumps(flag_to_data(plain), sort_keys=True)

@@ -16,6 +16,7 @@ from downhaul.documents import check_flag
 from downhaul.errors import DocumentError, Problem
 from downhaul.flag import Flag, Segment
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
+from downhaul_split.carried import lifted_flag
 from downhaul_split.definitions import as_sent
 from downhaul_split.matchers import NotCarried
 from downhaul_split.rules import (
@@ -100,7 +101,7 @@ class _Work:
             return
         self._parts.append(("flag", name, path, dict(raw)))
         try:
-            made = flag_of(raw)
+            made = lifted_flag(flag_of(raw))
             if problems := check_flag(made, None):
                 raise NotCarried("; ".join(map(str, problems)))  # noqa: TRY301  (one way to note it)
             self._flags[name] = made

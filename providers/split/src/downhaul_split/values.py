@@ -34,6 +34,17 @@ def kind_of(values: Iterable[Any]) -> FlagKind:
     return kinds.pop() if len(kinds) == 1 else FlagKind.OBJECT
 
 
+def off_of(kind: FlagKind, values: Mapping[str, Any], default_treatment: str) -> str:
+    """Return the variant that a kill serves.
+
+    Split serves the default treatment to whom a kill, or the traffic allocation, shuts out. It may
+    be ``on``; what a kill of ours serves then is the treatment that is False.
+    """
+    if kind is FlagKind.BOOLEAN and values.get(default_treatment, True):
+        return next((name for name, value in values.items() if not value), default_treatment)
+    return default_treatment
+
+
 def value_for(kind: FlagKind | None, treatment: str, value: Any) -> Any:
     """Return a value as the kind that is asked for, where the treatment's name can be read so."""
     if kind is FlagKind.BOOLEAN and type(value) is not bool:
@@ -46,9 +57,21 @@ def value_for(kind: FlagKind | None, treatment: str, value: Any) -> Any:
     return value
 
 
-def configuration_of(value: Any, treatment: str, kind: FlagKind) -> str | None:
-    """Return the configuration that makes a treatment worth ``value``; None if it is so already."""
-    if kind is FlagKind.BOOLEAN or value == treatment:
+def configurations_of(variants: Mapping[str, Any], kind: FlagKind) -> dict[str, str | None]:
+    """Return the configuration that makes each treatment worth its value; None: it is so already.
+
+    Where names alone would be read as a boolean, or as none, every treatment says its value.
+    """
+    booleans = set(variants) <= set(BOOLEANS)
+    if kind is FlagKind.BOOLEAN:
+        named = booleans and all(BOOLEANS[name] is value for name, value in variants.items())
+    else:
+        named = not booleans
+    return {name: _configuration(name, value, named) for name, value in variants.items()}
+
+
+def _configuration(name: str, value: Any, named: bool) -> str | None:
+    if named and (isinstance(value, bool) or value == name):
         return None
     if isinstance(value, Mapping) and set(value) != {"value"}:
         return json.dumps(value, ensure_ascii=False)
