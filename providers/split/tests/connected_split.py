@@ -4,6 +4,7 @@ import time
 
 from downhaul_split.admin import Admin
 from downhaul_split.api import Place, api_of
+from downhaul_split.feed import Feed
 from downhaul_split.provider import SplitProvider
 from downhaul_split.session import Connection
 
@@ -36,7 +37,8 @@ def provider_of(
     """Return a provider that manages an emulated service."""
     api = api_of(service.admin_url, Secret(token or service.admin_token), deadline)
     place = Place(workspace, service.environment, "user")
-    admin = Admin(api, place, portable=frozenset(portable), declared=declared)
+    seeds = Feed(Secret(service.sdk_key), service.sdk_url).seeds
+    admin = Admin(api, place, portable=frozenset(portable), declared=declared, seeds=seeds)
     return SplitProvider(connection(service, refresh=refresh), admin)
 
 

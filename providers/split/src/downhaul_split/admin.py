@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.backends.edits import with_rollout
@@ -25,6 +26,7 @@ from downhaul_split.writing import checked_keys, definition_of, nothing_of
 
 if TYPE_CHECKING:
     from downhaul.config import Declaration
+    from downhaul.ledger import Translation
     from downhaul.vendors.rest import Asking, RestApi
 
 _log: Final = logging.getLogger("downhaul.split")
@@ -82,6 +84,21 @@ class Admin:
                         'flag "%s" has no like here, and is not listed: %s', one["name"], error
                     )
             return FlagSet.of(made)
+
+    def described(self, found: Translation) -> Translation:
+        """Return what SDKs are sent with the tags and descriptions that the console has of it.
+
+        A flag set is a tag as well, for it is one that SDKs know of.
+        """
+        with self._api.begin() as asking:
+            abouts = self._place.abouts(asking)
+        flags = []
+        for flag in found.flags:
+            about = abouts.get(flag.key, {})
+            tags = {*flag.tags, *(one["name"] for one in about.get("tags") or ())}
+            description = about.get("description") or ""
+            flags.append(replace(flag, tags=tuple(sorted(tags)), description=description))
+        return replace(found, flags=tuple(flags))
 
     def switch(self, key: str, change: Change, *, on: bool) -> Flag:
         """Turn a flag on or off; off sets the safe default treatment in the same request.
@@ -186,26 +203,19 @@ class Admin:
             else:
                 self._place.replace(asking, flag.key, made)
             return kept_of(made)
-        flag = self._as_hashed_here(flag, before)
-        if not portable and before.decides_as(flag):
+        how, default = before.carrier(), flag.default
+        if how is not None and isinstance(default, Split) and default.bucketing == Bucketing():
+            flag = by_hash(flag, how)  # names no salt at all, and keeps the hash that is there
+        seeds = self._seeds(flag.key) if self._seeds and names_seeds(flag) else None
+        same = flag if seeds is None else at_home(flag, seeds, first=False)
+        if not portable and before.decides_as(same):
             return before.kept
+        flag = flag if seeds is None else at_home(flag, seeds)
         made = {**_nothing(before), **definition_of(flag, portable=portable)}
         wanted = kept_of(made)
         if before.kept != wanted:
             self._place.replace(asking, flag.key, {**made, **said})
         return wanted
-
-    def _as_hashed_here(self, flag: Flag, before: Stored) -> Flag:
-        """Return a flag whose splits name no seed where it is the one that Split has for them.
-
-        A default that names no salt at all keeps the hash that it has there.
-        """
-        how, default = before.carrier(), flag.default
-        if how is not None and isinstance(default, Split) and default.bucketing == Bucketing():
-            flag = by_hash(flag, how)
-        if self._seeds is None or not names_seeds(flag):
-            return flag
-        return at_home(flag, self._seeds(flag.key))
 
     def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Remove the definition from this environment; SDKs forget the flag."""

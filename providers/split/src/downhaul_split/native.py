@@ -47,11 +47,15 @@ def unseeded(flag: Flag) -> Flag:
     return replace(flag, rules=rules, default=_without_seed(flag.default))
 
 
-def at_home(flag: Flag, seeds: Seeds) -> Flag:
-    """Return a flag whose splits by its own seeds name none, where Split can keep them so."""
+def at_home(flag: Flag, seeds: Seeds, *, first: bool = True) -> Flag:
+    """Return a flag whose splits by its own seeds name none.
+
+    A traffic allocation can be written as the first rule only; without ``first`` it is any.
+    """
     rules = [replace(one, serve=_at_home(one.serve, seeds)) for one in flag.rules]
-    if rules and share_of(rules[0], flag.off_variant, seeds) is not None:
-        rules[0] = replace(rules[0], serve=_without_seed(rules[0].serve))
+    for place, one in enumerate(rules[:1] if first else rules):
+        if share_of(one, flag.off_variant, seeds) is not None:
+            rules[place] = replace(one, serve=_without_seed(one.serve))
     return replace(flag, rules=tuple(rules), default=_at_home(flag.default, seeds))
 
 

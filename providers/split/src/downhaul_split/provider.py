@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from downhaul.config import RolloutMode
+from downhaul.config import RolloutMode, Secret
 from downhaul.errors import ConfigError
 from downhaul.provider import Capability, Listener
 from downhaul.result import ErrorCode, Reason, Result
@@ -16,15 +16,18 @@ from downhaul_split.admin import Admin
 from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.carrying import Unknown
 from downhaul_split.contexts import asked_of, their_attributes, their_key
+from downhaul_split.feed import Feed, document_in
 from downhaul_split.recording import recorder_of
 from downhaul_split.session import Connection, Session
 from downhaul_split.settings import ADMIN_URL, DEADLINE, REFRESH
+from downhaul_split.translate import flags_from
 from downhaul_split.values import CONTROL, value_for, values_of
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
     from downhaul.context import Context
     from downhaul.flag import FlagKind
+    from downhaul.ledger import Translation
     from downhaul_split.known import Known
 
 MANAGING: Final = frozenset({Capability.READ, Capability.WRITE, Capability.SNAPSHOT})
@@ -90,6 +93,18 @@ class SplitProvider(ManagingProvider[Session, Admin]):
             result = _result(known, kind, treatment, configuration, label, keyless=keyless)
             known.results[outcome] = result
         return result
+
+    def export(self) -> Translation:
+        """Return all flags as they decide here, with Split's seeds; needs no admin token.
+
+        With one, tags and descriptions of the console come along.
+        """
+        connection = self._connection
+        if connection.file is not None:
+            return flags_from(document_in(connection.file))
+        key = connection.sdk_key or Secret("")
+        found = flags_from(Feed(key, connection.sdk_url, connection.deadline).document())
+        return found if self._admin is None else self._admin.described(found)
 
     def check_rollout(
         self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]
@@ -170,12 +185,13 @@ def create(settings: Settings) -> SplitProvider:
             refresh=options.get("refresh", REFRESH),
             streaming=options.get("streaming", True),
             events=options.get("events", False),
+            deadline=options.get("deadline", DEADLINE),
         ),
-        _admin_of(settings),
+        _admin_of(settings, Feed(key, options.get("sdk_url") or api)),
     )
 
 
-def _admin_of(settings: Settings) -> Admin | None:
+def _admin_of(settings: Settings, feed: Feed) -> Admin | None:
     options = settings.provider.options
     token = options.get("admin_token")
     if token is None:
@@ -187,4 +203,4 @@ def _admin_of(settings: Settings) -> Admin | None:
     portable = frozenset(
         key for key, one in settings.flags.items() if one.rollout == RolloutMode.PORTABLE
     )
-    return Admin(api, place, portable=portable, declared=settings.flags)
+    return Admin(api, place, portable=portable, declared=settings.flags, seeds=feed.seeds)

@@ -24,7 +24,7 @@ from downhaul_split.carrying import Asked, Carry, carries_of, segment_asked
 from downhaul_split.heard import Heard, Trouble, reason_of, watch_file
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder, recorder_of
-from downhaul_split.settings import REFRESH
+from downhaul_split.settings import DEADLINE, REFRESH
 from downhaul_split.threads import begin_end, bound, end, listens, preparing, silence
 
 _log: Final = logging.getLogger("downhaul.split")
@@ -38,7 +38,7 @@ class Connection:
     """Where Split is, and what is sent there. None is where it usually is.
 
     ``file`` is a path to definitions in the SDK's format for localhost; there is no service then.
-    ``refresh`` is in seconds.
+    ``refresh`` and ``deadline`` (of each request of an export) are in seconds.
     """
 
     sdk_key: Secret | None = None
@@ -51,6 +51,7 @@ class Connection:
     streaming: bool = True
     events: bool = False
     file: str | None = None
+    deadline: float = DEADLINE
 
 
 class Session:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from downhaul.config import Secret
 
 REFRESH: Final = 5.0  # seconds
+SDK_URL: Final = "https://sdk.split.io/api"
 ADMIN_URL: Final = "https://api.split.io/internal/api/v2"
 DEADLINE: Final = 10.0  # seconds for one change
 

@@ -81,3 +81,34 @@ class Definitions(Shape):
 
     objects: list[Definition]
     total_count: int | None = None
+
+
+class _Changed(_Named):
+    conditions: list[dict[str, Any]] | None = None
+
+
+class _Page(Shape):
+    d: list[_Changed]
+    t: int
+
+
+class Changes(Shape):
+    """What changed since two numbers, as SDKs are sent it."""
+
+    ff: _Page
+    rbs: _Page | None = None
+
+
+class OldChanges(Shape):
+    """What changed, as an older proxy tells it."""
+
+    splits: list[_Changed]
+    till: int
+
+
+class Keys(_Named):
+    """What changed of a segment's keys."""
+
+    added: list[str]
+    removed: list[str]
+    till: int

@@ -260,6 +260,7 @@ def _deciding(flag: Flag) -> str:
     """Return what a flag decides by, as text: 1 is not True there."""
     plain = replace(
         flag,
+        variants=dict(sorted(flag.variants.items())),  # SDKs are told of them in any order
         rules=tuple(replace(one, id="", description="") for one in flag.rules),
         tags=(),
         owner="",
