@@ -25,47 +25,52 @@ class Asked:
 
 
 class Unknown(int):
-    """A bucket of somebody who has none: below every edge that leaves somebody out.
+    """A bucket of somebody who has none: nobody is let in at 0 % and everybody at 100 %.
 
-    So the SDK comes to the first condition that is decided by it, and ``asked`` tells whether one
-    was. At 0 % nobody is let in, and at 100 % everybody, with a key or without.
+    Where it would be decided by the bucket, ``asked`` tells so. The flag's ``own`` condition is
+    then met, so that nothing behind it is come to; that of another flag is not.
     """
 
     last: int
+    own: bool
     asked: bool
 
-    def __new__(cls, total: int) -> Self:
+    def __new__(cls, total: int, *, own: bool) -> Self:
         """Return one of ``total`` buckets."""
         made = super().__new__(cls)
-        made.last, made.asked = total - 1, False
+        made.last, made.own, made.asked = total - 1, own, False
         return made
 
     def __le__(self, edge: int) -> bool:
-        self.asked = self.asked or 0 <= edge < self.last
+        if 0 <= edge < self.last:
+            self.asked = self.own
+            return self.own
         return edge >= 0
 
     def __ge__(self, edge: int) -> bool:
-        self.asked = self.asked or edge > 0
-        return True
+        if edge <= 0:
+            return True
+        self.asked = self.own
+        return self.own
 
 
 @dataclass(frozen=True, slots=True)
 class Carry:
     """How the buckets that one flag asks for come to the SDK.
 
-    ``into`` puts into a context those that whoever asks has. ``required`` are the carriers that the
-    flag itself can't decide without, and how many buckets each has.
+    ``into`` puts into a context those that whoever asks has. ``required`` are the carriers that
+    nothing stands in for: their names, how many buckets each has, and whether the flag itself asks.
     """
 
     into: Callable[[Context], Context]
-    required: tuple[tuple[str, int], ...]
+    required: tuple[tuple[str, int, bool], ...]
 
     def unknown(self, attributes: dict[str, Any]) -> list[Unknown]:
         """Put something in for each bucket that cannot be done without and is not there."""
         made = []
-        for name, total in self.required:
+        for name, total, own in self.required:
             if name not in attributes:
-                attributes[name] = one = Unknown(total)
+                attributes[name] = one = Unknown(total, own=own)
                 made.append(one)
         return made
 
@@ -99,18 +104,18 @@ def carries_of(flags: Mapping[str, Asked], segments: Mapping[str, Asked]) -> dic
         return {}
     made = {}
     for key, own in flags.items():
-        reached = _reached(own, flags, segments)
-        into = carrying(name for one in reached for name in one.carriers)
+        names = {name for one in _reached(own, flags, segments) for name in one.carriers}
+        into = carrying(names)
         if into is not None:
-            made[key] = Carry(into, tuple(_required(own.carriers)))
+            made[key] = Carry(into, tuple(_required(names, own.carriers)))
     return made
 
 
-def _required(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+def _required(names: Iterable[str], own: frozenset[str]) -> Iterator[tuple[str, int, bool]]:
     for name in sorted(names):
         how = bucketing_of(name)
         if how is not None and how.no_key is NoKey.ERROR:
-            yield name, how.total
+            yield name, how.total, name in own
 
 
 def _reached(

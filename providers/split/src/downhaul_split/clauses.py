@@ -21,6 +21,7 @@ Matcher = dict[str, Any]
 PRESENT: Final = {"type": "MATCHES_STRING", "string": ".*"}
 """What matches wherever an attribute is there."""
 
+_LARGEST: Final = 1 << 62  # 64 bits, and some to spare for what is beside it
 _TEXTS: Final = {
     Operator.IN: "IN_LIST_STRING",
     Operator.STARTS_WITH: "STARTS_WITH_STRING",
@@ -73,6 +74,9 @@ def alternatives_of(clause: Clause) -> list[list[Matcher]]:
 
 def matchers_of(clause: Clause) -> list[Matcher]:
     """Return the matchers that must all match for a clause to. Raises NotSaid."""
+    matcher = {**_matcher(clause), "negate": clause.negate}
+    if clause.operator in (Operator.IN_SEGMENT, Operator.SERVES):
+        return [matcher]
     carries = bucketing_of(clause.attribute) is not None  # whatever kind it is the bucket of
     if clause.context_kind != USER and not carries:
         message = f'it asks for an attribute of the kind "{clause.context_kind}"'
@@ -80,9 +84,6 @@ def matchers_of(clause: Clause) -> list[Matcher]:
     if clause.ignore_case:
         message = f"it ignores the case of {clause.attribute}"
         raise NotSaid(message)
-    matcher = {**_matcher(clause), "negate": clause.negate}
-    if clause.operator in (Operator.IN_SEGMENT, Operator.SERVES):
-        return [matcher]
     if clause.attribute.startswith("/") or clause.attribute == CONTEXT_KIND:
         message = f"it asks for {clause.attribute}, which is within another attribute"
         raise NotSaid(message)
@@ -125,10 +126,11 @@ def _matcher(clause: Clause) -> Matcher:
 
 
 def _number(operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
-    if isinstance(value, bool) or not isinstance(value, int):
+    whole = _whole(value)
+    if whole is None:
         return None
     kind, beside = _NUMBERS[operator]
-    return {"type": kind, "number": value + beside}
+    return {"type": kind, "number": whole + beside}
 
 
 def _time(operator: Operator, value: Any, dialect: Dialect) -> Matcher | None:
@@ -159,6 +161,15 @@ def _segment(_operator: Operator, value: Any, _dialect: Dialect) -> Matcher | No
     return {"type": "IN_SEGMENT", "string": value} if _is_text(value) else None
 
 
+def _whole(value: Any) -> int | None:
+    """Return a whole number, as Split keeps one, or None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        return None
+    return int(value) if abs(value) < _LARGEST else None
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str and bool(value)
 
@@ -166,7 +177,8 @@ def _is_text(value: Any) -> bool:
 def _equal(_operator: Operator, value: Any, _dialect: Dialect) -> Matcher | None:
     if isinstance(value, bool):
         return {"type": "BOOLEAN", "bool": value}
-    return {"type": "EQUAL_NUMBER", "number": value} if isinstance(value, int) else None
+    whole = _whole(value)
+    return None if whole is None else {"type": "EQUAL_NUMBER", "number": whole}
 
 
 _READ: Final[Mapping[Operator, Callable[[Operator, Any, Dialect], Matcher | None]]] = {

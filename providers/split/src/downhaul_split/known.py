@@ -22,7 +22,6 @@ _ALLOCATED: Final = "not in split"  # by a share of users, as the traffic alloca
 _LABELS: Final = {
     "killed": Reason.DISABLED,
     "prerequisites not met": Reason.DISABLED,
-    _ALLOCATED: Reason.SPLIT,
     "no rule matched": Reason.DEFAULT,
     "default rule": Reason.DEFAULT,
 }
@@ -63,6 +62,10 @@ def known_of(split: Any) -> Known:
     off = off_of(kind, values, split.default_treatment)
     known_off = off if off in values else None
     asked = asked_by(conditions, *(one.feature_flag_name for one in split.prerequisites))
+    own = [
+        Prerequisite(one.feature_flag_name, tuple(one.treatments)) for one in split.prerequisites
+    ]
+    leading = _leading(split) if asked.flags else []
     return Known(
         flag=Flag(
             key=split.name,
@@ -71,26 +74,20 @@ def known_of(split: Any) -> Known:
             off_variant=known_off,
             default=known_off or next(iter(values), off),
             on=not split.killed,
-            prerequisites=_prerequisites(split, asked),
+            prerequisites=(*own, *leading),
             tags=tuple(sorted(split.sets)),
             version=str(split.change_number),
         ),
         traffic_type=split.traffic_type_name,
-        reasons={**_LABELS, **dict(_reasons(split, conditions))},
-        by_key=frozenset(_by_key(split.name, conditions)),
+        reasons={**_LABELS, **dict(_reasons(split, conditions, len(leading)))},
+        by_key=frozenset(_by_key(split, conditions)),
         asked=asked,
     )
 
 
-def _prerequisites(split: Any, asked: Asked) -> tuple[Prerequisite, ...]:
-    """Return what the flag requires, so that a kill of that holds it back too."""
-    own = [
-        Prerequisite(one.feature_flag_name, tuple(one.treatments)) for one in split.prerequisites
-    ]
-    if asked.flags == {one.flag for one in own}:
-        return tuple(own)
-    conditions = [one.to_json() for one in split.conditions]
-    return (*own, *leading_of(conditions, split.default_treatment))
+def _leading(split: Any) -> list[Prerequisite]:
+    """Return what the first rules require, so that a kill of that holds the flag back too."""
+    return leading_of([one.to_json() for one in split.conditions], split.default_treatment)
 
 
 def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
@@ -104,33 +101,44 @@ def _treatments(split: Any, conditions: Iterable[Any]) -> list[str]:
     return [name for name in found if name != CONTROL]
 
 
-def _reasons(split: Any, conditions: list[Any]) -> Iterator[tuple[str, Reason]]:
+def _reasons(split: Any, conditions: list[Any], required: int) -> Iterator[tuple[str, Reason]]:
     """Return the reason of each label. Where two conditions share one, a share of users counts.
 
-    What is told by a bucket that we send is a share (rule E10), and so is what that leaves.
+    What is told by a bucket that we send is a share (rule E10), and so is what that leaves. The
+    first ``required`` of what is no list of keys are prerequisites.
     """
     plain = len(conditions) == 1 and not split.prerequisites
-    shares = _by_key(split.name, conditions)
+    shares = _by_key(split, conditions)
     shares |= {one.label for one in conditions if asked_by([one]).carriers}
-    last = conditions[-2] if len(conditions) > 1 else None
-    if last is not None and _is_only_carried(last):
+    if len(conditions) > 1 and _is_only_carried(conditions[-2]):
         shares |= {one.label for one in conditions if _is_for_all(one)}
+    for label in shares:
+        yield label, Reason.SPLIT
     for one in conditions:
         if one.label in shares:
-            yield one.label, Reason.SPLIT
+            continue
+        if required and _depends(one):
+            required -= 1
+            yield one.label, Reason.DISABLED
         elif _is_for_all(one):
             yield one.label, Reason.STATIC if plain else Reason.DEFAULT
         else:
             yield one.label, Reason.TARGETING_MATCH
 
 
-def _by_key(key: str, conditions: Iterable[Any]) -> set[str]:
+def _by_key(split: Any, conditions: Iterable[Any]) -> set[str]:
     """Return the labels of shares by Split's hash or by a portable bucket, and what that leaves."""
-    shares = {_ALLOCATED, *(one.label for one in conditions if _is_share(one))}
-    portable = {one.label for one in conditions if _is_portable(one, key)}
+    shares = {one.label for one in conditions if _is_share(one)}
+    if (split.traffic_allocation or 0) < _WHOLE:
+        shares.add(_ALLOCATED)
+    portable = {one.label for one in conditions if _is_portable(one, split.name)}
     if portable:
         shares |= portable | {one.label for one in conditions if _is_for_all(one)}
     return shares
+
+
+def _depends(condition: Any) -> bool:
+    return all(hasattr(one, "_split_name") for one in condition.matchers)
 
 
 def _is_share(condition: Any) -> bool:

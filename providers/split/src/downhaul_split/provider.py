@@ -17,6 +17,7 @@ from downhaul_split.api import NAME, Place, api_of
 from downhaul_split.carrying import Unknown
 from downhaul_split.contexts import asked_of, their_attributes, their_key
 from downhaul_split.feed import Feed, document_in
+from downhaul_split.fitting import fitted
 from downhaul_split.recording import recorder_of
 from downhaul_split.session import Connection, Session
 from downhaul_split.settings import ADMIN_URL, DEADLINE, REFRESH
@@ -26,7 +27,7 @@ from downhaul_split.values import CONTROL, value_for, values_of
 if TYPE_CHECKING:
     from downhaul.config import Settings
     from downhaul.context import Context
-    from downhaul.flag import FlagKind
+    from downhaul.flag import FlagKind, FlagSet
     from downhaul.ledger import Translation
     from downhaul_split.known import Known
 
@@ -105,6 +106,10 @@ class SplitProvider(ManagingProvider[Session, Admin]):
         key = connection.sdk_key or Secret("")
         found = flags_from(Feed(key, connection.sdk_url, connection.deadline).document())
         return found if self._admin is None else self._admin.described(found)
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return the flags as Split would keep them. A flag is whole in it, or left out."""
+        return fitted(flag_set)
 
     def check_rollout(
         self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]

@@ -17,6 +17,7 @@ from downhaul.evaluator.lowering import CantLower
 from downhaul.flag import USER, WHOLE, Flag, Prerequisite, Rule, Serve
 from downhaul_split.carried import lowered_flag, with_listed_keys
 from downhaul_split.clauses import NotSaid, alternatives_of
+from downhaul_split.contexts import LONGEST
 from downhaul_split.native import PERCENT, share_of
 from downhaul_split.stored import STEP, serves
 from downhaul_split.values import configurations_of
@@ -112,6 +113,10 @@ def check_targets(flag: Flag) -> None:
         if one.context_kind != USER:
             hint = f'"{one.context_kind}" can be asked for by an attribute, in a rule'
             raise _refused(flag, "targets in Split are users", hint)
+        if any(len(key) > LONGEST or not key.strip() for key in one.keys):
+            hint = "take it out: the SDK answers nobody of that key"
+            message = f"Split takes no key of over {LONGEST} characters, or of blanks"
+            raise _refused(flag, message, hint)
 
 
 def _targets(flag: Flag, variant: str) -> list[str]:
