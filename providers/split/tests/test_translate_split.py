@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from downhaul_split.contexts import their_attributes
 from downhaul_split.translate import context_from, flags_from
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sdk_oracle import Oracle
 
@@ -183,27 +183,71 @@ def conditions(draw):
     return made or [condition([ALL], draw(partitions()))]
 
 
+def named_segment(kind, name):
+    return {
+        **ALL,
+        "matcherType": kind,
+        "userDefinedSegmentMatcherData": {"segmentName": name},
+    }
+
+
+@st.composite
+def ruled_segments(draw):
+    """Two rule-based segments: the second leaves out the first, and keys, in any order."""
+    made = []
+    for name in ("early", "ruled"):
+        before = [one["name"] for one in made]
+        outside = [{"type": "standard", "name": "staff"}]
+        outside += [{"type": "rule-based", "name": one} for one in before]
+        asked = [draw(matchers()) for _ in range(draw(st.integers(0, 2)))]
+        nested = [named_segment("IN_RULE_BASED_SEGMENT", one) for one in before]
+        asked = [one for one in asked if "RULE_BASED" not in one["matcherType"]] + nested
+        made.append(
+            {
+                "changeNumber": 5,
+                "name": name,
+                "status": "ACTIVE",
+                "trafficTypeName": "user",
+                "excluded": {
+                    "keys": draw(st.lists(st.sampled_from(KEYS), max_size=2)),
+                    "segments": draw(st.lists(st.sampled_from(outside), max_size=3)),
+                },
+                "conditions": [
+                    condition([one], []) for one in draw(st.permutations([*asked, GOLD]))
+                ],
+            }
+        )
+    return made
+
+
+GOLD = {
+    **ALL,
+    "matcherType": "WHITELIST",
+    "keySelector": {"attribute": "plan"},
+    "whitelistMatcherData": {"whitelist": ["gold"]},
+}
+
+
+@st.composite
+def leading(draw):
+    """First rules that are prerequisites, or nearly."""
+    made = []
+    for _ in range(draw(st.integers(0, 2))):
+        depends = {
+            **ALL,
+            "matcherType": "IN_SPLIT_TREATMENT",
+            "negate": draw(st.sampled_from([True, True, False])),
+            "dependencyMatcherData": {
+                "split": draw(st.sampled_from(["other", "none"])),
+                "treatments": draw(st.lists(treatments, min_size=1, max_size=2)),
+            },
+        }
+        made.append(condition([depends], [(draw(treatments), 100)], label="depends"))
+    return made
+
+
 @st.composite
 def worlds(draw):
-    rule = condition(
-        [
-            {
-                **ALL,
-                "matcherType": "WHITELIST",
-                "keySelector": {"attribute": "plan"},
-                "whitelistMatcherData": {"whitelist": ["gold"]},
-            }
-        ],
-        [],
-    )
-    ruled = {
-        "changeNumber": 5,
-        "name": "ruled",
-        "status": "ACTIVE",
-        "trafficTypeName": "user",
-        "excluded": {"keys": ["eve"], "segments": [{"type": "standard", "name": "staff"}]},
-        "conditions": [rule],
-    }
     plain = condition([ALL], draw(partitions()))
     needed = draw(
         st.lists(
@@ -211,18 +255,24 @@ def worlds(draw):
             max_size=1,
         )
     )
+    ruled = draw(ruled_segments())
     return document(
         split(
-            conditions=draw(conditions()),
+            conditions=draw(leading()) + draw(conditions()),
             killed=draw(st.sampled_from([False, False, False, True])),
             defaultTreatment=draw(treatments),
-            trafficAllocation=draw(st.sampled_from([100, 100, 60, 0, None])),
-            algo=draw(st.sampled_from([1, 2])),
+            trafficAllocation=draw(st.sampled_from([100, 100, 60, 0, None, 120])),
+            algo=draw(st.sampled_from([1, 2, 2, None, 3])),
             seed=draw(st.integers(-(2**31), 2**31 - 1)),
             prerequisites=needed,
         ),
-        split("other", [plain], killed=draw(st.booleans()), defaultTreatment=draw(treatments)),
-        rules=[ruled],
+        split(
+            "other",
+            [condition([named_segment("IN_SEGMENT", "staff")], draw(partitions())), plain],
+            killed=draw(st.booleans()),
+            defaultTreatment=draw(treatments),
+        ),
+        rules=ruled,
         staff=["bob", "user-2"],
     )
 
@@ -242,17 +292,34 @@ def test_what_was_read_from_split_decides_as_its_sdk_does_with_what_the_provider
     world, users
 ):
     translation = flags_from(world)
-    assert all(one.fidelity is Fidelity.FULL for one in translation.ledger)
+    left = [one for one in translation.ledger if one.fidelity is not Fidelity.FULL]
+    assert all("leaves out" in one.reason for one in left)
     oracle = Oracle(world)
     with Flags.in_memory(translation.flags, segments=translation.segments) as flags:
         for key, attributes in users:
             context = context_from({"key": key, "attributes": attributes})
-            for name in ("agent", "other"):
+            for name in [one.key for one in translation.flags]:
                 told = flags.evaluate(name, context)
                 sent = their_attributes(context, context)
                 assert told.variant == oracle.treatment(name, key, sent), told
                 if not any(isinstance(one, dt.datetime) for one in attributes.values()):
                     assert told.variant == oracle.treatment(name, key, attributes), told
+
+
+@pytest.mark.rule("E9")
+@given(ruled_segments(), st.sampled_from([False, True]))
+def test_who_is_in_a_rule_based_segment_is_who_the_sdk_takes_for_one(segments, negate):
+    asks = {**named_segment("IN_RULE_BASED_SEGMENT", "ruled"), "negate": negate}
+    flag = split("agent", [condition([asks], [("on", 100)])])
+    world = document(flag, rules=segments, staff=["bob", "user-2"])
+    translation = flags_from(world)
+    assume(translation.flags)
+    oracle = Oracle(world)
+    with Flags.in_memory(translation.flags, segments=translation.segments) as flags:
+        for key in KEYS:
+            for attributes in ({}, {"plan": "gold"}):
+                told = flags.evaluate("agent", Context(key, attributes)).variant
+                assert told == oracle.treatment("agent", key, attributes), key
 
 
 def asking(kind, data=None, **more):

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from downhaul.flag import WHOLE, Bucketing, Flag, Rule, Scheme, Serve, Split, Weight
 
 _PLAIN: Final = (Bucketing(), Bucketing(Scheme.SPLIT))
-_LEGACY: Final = 1  # the hash of flags that are older than the second one
+_MURMUR: Final = 2  # any other word is the first hash, that of older flags
 PERCENT: Final = 100
 
 
@@ -33,7 +33,7 @@ class Seeds:
 
 def scheme_of(raw: Mapping[str, Any]) -> Scheme:
     """Return the hash of a flag as SDKs are sent it."""
-    return Scheme.SPLIT_LEGACY if raw.get("algo") in (None, _LEGACY) else Scheme.SPLIT
+    return Scheme.SPLIT if raw.get("algo") == _MURMUR else Scheme.SPLIT_LEGACY
 
 
 def is_own(how: Bucketing) -> bool:

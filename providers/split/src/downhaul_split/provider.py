@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from downhaul.config import RolloutMode, Secret
 from downhaul.errors import ConfigError
 from downhaul.provider import Capability, Listener
-from downhaul.result import ErrorCode, Reason, Result
+from downhaul.result import ErrorCode, Result
 from downhaul.vendors.life import error_of
 from downhaul.vendors.managing import ManagingProvider
 from downhaul_split.admin import Admin
@@ -127,8 +127,8 @@ def _result(
     *,
     keyless: bool,
 ) -> Result:
-    flag, reason = known.flag, known.reason_of(label)
-    if keyless and reason is Reason.SPLIT:
+    flag = known.flag
+    if keyless:
         return error_of(NAME, flag.key, ErrorCode.TARGETING_KEY_MISSING, _NO_KEY)
     value: Any = flag.variants.get(treatment, CONTROL)
     if value == CONTROL:  # a treatment that came with a change which is not taken up yet
@@ -136,7 +136,7 @@ def _result(
     return Result(
         value_for(kind, treatment, value),
         treatment,
-        reason,
+        known.reason_of(label),
         flag_version=flag.version,
         provider=NAME,
         authoritative=True,

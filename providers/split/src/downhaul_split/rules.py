@@ -44,10 +44,11 @@ def segment_of(name: str, keys: Iterable[str]) -> Segment:
     return Segment(key=name, included=(Keys(frozenset(keys)),))
 
 
-def rule_based_segment_of(raw: Mapping[str, Any]) -> Segment:
-    """Return a segment of rules. Raises NotCarried."""
+def rule_based_segment_of(raw: Mapping[str, Any], all_of_them: Iterable[Any] = ()) -> Segment:
+    """Return a segment of rules, which may name others of ``all_of_them``. Raises NotCarried."""
     try:
         excluded = raw.get("excluded") or {}
+        _check_excluded(excluded.get("segments") or (), all_of_them)
         keys = frozenset(excluded.get("keys") or ())
         outside = tuple(_outside(one) for one in excluded.get("segments") or ())
         conditions = raw.get("conditions") or ()
@@ -65,6 +66,25 @@ def rule_based_segment_of(raw: Mapping[str, Any]) -> Segment:
         message = f"it is not as Split sends it: {type(error).__name__} {error}"
         raise NotCarried(message) from None
     return lifted_segment(made)
+
+
+def _check_excluded(segments: Iterable[Mapping[str, Any]], all_of_them: Iterable[Any]) -> None:
+    """Raise NotCarried for segments that the SDK leaves out otherwise than by who is in them.
+
+    Whoever a left-out segment itself leaves out by a segment is left out with it; by key, they are
+    let in at once, whatever segments come after it.
+    """
+    named = {one["name"]: one.get("excluded") or {} for one in all_of_them}
+    keys_in = ""
+    for one in segments:
+        if keys_in:
+            message = f'it leaves out "{one["name"]}" after "{keys_in}", which leaves out keys'
+            raise NotCarried(message)
+        inner = named.get(one["name"], {}) if one["type"] == "rule-based" else {}
+        if inner.get("segments"):
+            message = f'it leaves out "{one["name"]}", which leaves out segments itself'
+            raise NotCarried(message)
+        keys_in = one["name"] if inner.get("keys") else ""
 
 
 def segments_named(one: Flag | Segment) -> frozenset[str]:

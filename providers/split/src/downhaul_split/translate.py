@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from downhaul.context import Context
 from downhaul.documents import check_flag
 from downhaul.errors import DocumentError, Problem
-from downhaul.flag import Flag, Segment
+from downhaul.flag import Clause, Flag, FlagKind, Operator, Segment
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
+from downhaul.references import clauses_of as clauses_in
 from downhaul_split.carried import lifted_flag
 from downhaul_split.definitions import as_sent
 from downhaul_split.matchers import NotCarried
@@ -26,6 +29,9 @@ from downhaul_split.rules import (
     segment_of,
     segments_named,
 )
+from downhaul_split.values import CONTROL
+
+FlagOrSegment = TypeVar("FlagOrSegment", Flag, Segment)
 
 __all__ = ["context_from", "flags_from"]
 
@@ -54,9 +60,10 @@ def flags_from(document: Mapping[str, Any] | str | bytes) -> Translation:
     source = _read(data)
     work = _Work()
     for path, name, keys in source.segments:
-        work.segment(path, name, lambda name=name, keys=keys: segment_of(name, keys))  # type: ignore[misc]  # bound now
+        work.segment(path, name, partial(segment_of, name, keys))
+    ruled = [raw for _path, raw in source.rule_based]
     for path, raw in source.rule_based:
-        work.segment(path, str(raw.get("name")), lambda raw=raw: rule_based_segment_of(raw))  # type: ignore[misc]  # bound now
+        work.segment(path, str(raw.get("name")), partial(rule_based_segment_of, raw, ruled))
     for path, raw in source.flags:
         work.flag(path, raw)
     work.settle()
@@ -78,6 +85,7 @@ class _Work:
         self._segments: dict[str, Segment] = {}
         self._lost: dict[tuple[str, str], str] = {}
         self._parts: list[tuple[str, str, str, Any]] = []
+        self._partial: dict[str, str] = {}
         self._archived: list[LedgerEntry] = []
 
     def segment(self, path: str, name: str, make: Callable[[], Segment]) -> None:
@@ -95,13 +103,15 @@ class _Work:
     def flag(self, path: str, raw: Mapping[str, Any]) -> None:
         """Make a flag, or note why not."""
         name = str(raw.get("name"))
-        if raw.get("status") == "ARCHIVED":
+        if raw.get("status") not in (None, "ACTIVE"):
             reason = "it is archived: SDKs are told to forget it"
             self._archived.append(LedgerEntry(name, path, Fidelity.SKIPPED, reason, dict(raw)))
             return
         self._parts.append(("flag", name, path, dict(raw)))
         try:
-            made = lifted_flag(flag_of(raw))
+            made, changed = with_objects(lifted_flag(flag_of(raw)))
+            if changed:
+                self._partial[name] = changed
             if problems := check_flag(made, None):
                 raise NotCarried("; ".join(map(str, problems)))  # noqa: TRY301  (one way to note it)
             self._flags[name] = made
@@ -110,6 +120,9 @@ class _Work:
 
     def settle(self) -> None:
         """Take out what needs something that is not there, until nothing does."""
+        told = {*self._flags, *(name for kind, name in self._lost if kind == "flag")}
+        self._flags = {key: _without(one, told) for key, one in self._flags.items()}
+        self._segments = {key: _without(one, told) for key, one in self._segments.items()}
         while self._out(self._segments, "segment") or self._out(self._flags, "flag"):
             pass
 
@@ -141,9 +154,51 @@ class _Work:
     def _entry(self, kind: str, name: str, path: str, raw: Any) -> LedgerEntry:
         flag = name if kind == "flag" else ""
         lost = self._lost.get((kind, name))
+        if lost is None and flag in self._partial:
+            return LedgerEntry(flag, path, Fidelity.PARTIAL, self._partial[flag], raw)
         if lost is None:
             return LedgerEntry(flag, path, Fidelity.FULL)
         return LedgerEntry(flag, path, Fidelity.MANUAL, lost, raw)
+
+
+def _without(one: FlagOrSegment, told: AbstractSet[str]) -> FlagOrSegment:
+    """Return a flag or segment with what is asked of a flag that is not there settled.
+
+    To the SDK, such a flag serves ``control``, which a negated matcher takes for another treatment.
+    """
+    strange = [clause for clause in clauses_in(one) if _asks_strangers(clause, told)]
+    if not strange:
+        return one
+    met = {id(clause) for clause in strange if (CONTROL in clause.values) is not clause.negate}
+    never = {id(clause) for clause in strange} - met
+    rules = [
+        replace(rule, clauses=tuple(one for one in rule.clauses if id(one) not in met))
+        for rule in one.rules
+        if not any(id(clause) in never for clause in rule.clauses)
+    ]
+    return replace(one, rules=tuple(rules))
+
+
+def _asks_strangers(clause: Clause, told: AbstractSet[str]) -> bool:
+    return clause.operator is Operator.SERVES and clause.attribute not in told
+
+
+def with_objects(flag: Flag) -> tuple[Flag, str]:
+    """Return a flag of objects whose values are all objects, and what is other than in Split.
+
+    There, some treatments may have a configuration and others none, or one that is no object.
+    """
+    strange = {
+        name: value
+        for name, value in flag.variants.items()
+        if flag.kind is FlagKind.OBJECT and not isinstance(value, (Mapping, list))
+    }
+    if not strange:
+        return flag, ""
+    plain = {name: {} if value == name else {"value": value} for name, value in strange.items()}
+    names = ", ".join(f'"{name}"' for name in strange)
+    reason = f"the configuration of {names} is no object as others are: its value here is one"
+    return replace(flag, variants={**flag.variants, **plain}), reason
 
 
 def _read(data: Any) -> _Source:
