@@ -69,8 +69,6 @@ GAPS = {
     "test_any_text_is_a_targeting_key": "Unleash takes no targeting key of over 100 characters",
 }
 LACKS = {
-    Feature.RULES: "rules are strategies that people make in Unleash: Downhaul writes none",
-    Feature.PREREQUISITES: "dependencies are made in Unleash: Downhaul writes none",
     Feature.SEVERAL_KINDS: "a context of Unleash is one user with properties",
     Feature.FINE_PERCENTAGES: "Unleash's hash has a hundred buckets",
     Feature.ANY_KEYS: "Unleash's names are letters, digits and -._~",

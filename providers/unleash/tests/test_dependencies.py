@@ -29,6 +29,12 @@ def test_a_child_is_on_where_its_parent_is(child):
     assert not child(parent(DEFAULT, enabled=False)).enabled(userId="anna")
 
 
+def test_a_dependency_that_a_server_tells_once_for_each_strategy_is_one(feature):
+    needed = [{"feature": "p"}, {"feature": "p"}]
+    found = feature(DEFAULT, others=[parent(FOR_ANNA)], dependencies=needed)
+    assert len(found.flag().prerequisites) == 1
+
+
 def test_a_child_may_ask_that_its_parent_is_not_on(child):
     found = child(parent(FOR_ANNA), enabled=False)
     assert not found.enabled(userId="anna")

@@ -10,7 +10,7 @@ from stubs_unleash import ANA, client, eventually, managing
 from downhaul import Flag
 from downhaul.config import Declaration, RolloutMode
 from downhaul.errors import FlagNotFound, ProviderError, Refused, VersionConflict
-from downhaul.flag import FlagKind, Split, Weight
+from downhaul.flag import Clause, FlagKind, Operator, Rule, Split, Weight
 from downhaul.provider import ABSENT, portable_attribute
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unleash")]
@@ -388,10 +388,9 @@ def test_a_flag_with_values_is_put_rolled_out_and_served(unleash, kind, new, old
 
 def test_what_unleash_has_no_place_for_is_refused_and_nothing_is_made(unleash, console):
     name = unleash.fresh_name()
-    three = Split((Weight("a", 50_000), Weight("b", 30_000), Weight("c", 20_000)))
-    variants = {"a": "a", "b": "b", "c": "c"}
+    by_network = Clause("ip", Operator.IN_CIDR, ("10.0.0.0/8",))
     odd = [
-        Flag(key=name, kind=FlagKind.STRING, variants=variants, off_variant="c", default=three),
+        Flag(key=name, default="off", rules=(Rule("on", (by_network,)),)),
         Flag(key=name, variants={"yes": True, "no": False}, off_variant="no", default="yes"),
         Flag.boolean("no name"),
         Flag.boolean(name, percent=12.5),

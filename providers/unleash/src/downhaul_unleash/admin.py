@@ -12,7 +12,15 @@ from downhaul.flag import Flag, FlagKind, FlagSet
 from downhaul.provider import Change, ProviderSnapshot, utc_now
 from downhaul.vendors.rest import Asking
 from downhaul_unleash.api import NAME, Api, quoted
-from downhaul_unleash.listing import all_segments, everything, features_of, segments_for
+from downhaul_unleash.listing import (
+    all_segments,
+    everything,
+    features_of,
+    segments_for,
+    tags_of,
+)
+from downhaul_unleash.needing import Dependency, dependencies_of, in_order
+from downhaul_unleash.ours import is_bare, rolled_out, strategies_for, targeted
 from downhaul_unleash.refusing import (
     check_version,
     check_weight,
@@ -24,13 +32,13 @@ from downhaul_unleash.shape import (
     Strategy,
     normal,
     rollout_of,
-    same,
     sent_of,
     shape_of,
 )
 from downhaul_unleash.state import State, flag_of, served_variant
 from downhaul_unleash.targets import with_targets
-from downhaul_unleash.whole import about_of, checked_keys, variants_of, weight_of
+from downhaul_unleash.whole import about_of, check_whole, checked_keys, variants_of, weight_of
+from downhaul_unleash.why import CantSay
 from downhaul_unleash.writing import Writing
 
 if TYPE_CHECKING:
@@ -79,6 +87,11 @@ class Admin:
             states = everything(asking, self._project, self._environment)
             return FlagSet.of(map(self._flag, states))
 
+    def tags_of(self, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the tags of flags, by name; Unleash tells its SDKs none."""
+        with self._api.begin() as asking:
+            return tags_of(asking, self._environment, list(names))
+
     # Writing
 
     def put(self, flag: Flag, change: Change, expected: str | None) -> Flag:
@@ -87,32 +100,60 @@ class Admin:
             writing = self._writing(asking, flag.key)
             before = self._found(writing, flag.key)
             check_version(flag.key, before, expected)
-            weight, serving = weight_of(flag)
             about = about_of(flag)
-            rules = () if before is None else self._flag(before).rules
-            if flag.rules != rules or (before is None and flag.prerequisites):
-                raise Refused(
-                    f'flag "{flag.key}" has other rules than in Unleash, where we write none',
-                    flag=flag.key,
-                    hint="make them as strategies in Unleash; leave `rules` as they are read",
-                )
+            now = None if before is None else self._flag(before)
             for one in flag.targets:
                 checked_keys(flag.key, one.keys)
-            shape = shape_of(() if before is None else before.strategies)
-            variants = variants_of(flag, serving)
-            allowed = _keys_of(flag, serving)
-            denied = _keys_of(flag, flag.off_variant)
-            portable = flag.key in self._portable
-            rollout = rollout_of(flag.key, weight, portable=portable, before=shape.rollout)
-            rollout["variants"] = variants
-            wanted = with_targets(flag.key, shape, rollout, allowed, denied)
+            wanted = self._strategies(flag, before, now)
+            needs = self._needs(asking, flag)
             if before is None:
                 before = self._create(asking, writing, flag.key, about)
             elif any(before.about.get(name) != value for name, value in about.items()):
                 body = {**before.about, **about, "name": flag.key}
                 body.pop("project", None)
                 asking.put(f"{self._features}/{quoted(flag.key)}", body, flag.key)
-            return self._flag(writing.apply(before, wanted, on=flag.on))
+            if in_order(before.dependencies) != needs:
+                before = writing.need(before, needs)
+            after = writing.apply(before, wanted, on=flag.on)
+            return self._flag(writing.reordered(after, wanted))
+
+    def _strategies(self, flag: Flag, before: State | None, now: Flag | None) -> list[Strategy]:
+        """Return the strategies of a whole flag. Raises Refused."""
+        check_whole(flag)
+        shape = shape_of(() if before is None else before.strategies)
+        ours = before is not None and before.ours is not None
+        by_hand = not ours and any(not one["disabled"] for one in shape.foreign)
+        rules = () if now is None else now.rules
+        if by_hand and flag.rules != rules:
+            raise Refused(
+                f'flag "{flag.key}" has strategies in Unleash that Downhaul did not write, so that '
+                "it writes no rules beside them",
+                flag=flag.key,
+                hint="make the rules there as strategies, or remove those; leave `rules` as they "
+                "are read",
+            )
+        portable = flag.key in self._portable
+        if not (by_hand or (not ours and (portable or is_bare(flag, now)))):
+            return strategies_for(flag, before)
+        weight, serving = weight_of(flag)
+        rollout = rollout_of(flag.key, weight, portable=portable, before=shape.rollout)
+        rollout["variants"] = variants_of(flag, serving)
+        allowed, denied = _keys_of(flag, serving), _keys_of(flag, flag.off_variant)
+        return with_targets(flag.key, shape, rollout, allowed, denied)
+
+    def _needs(self, asking: Asking, flag: Flag) -> list[Dependency]:
+        """Return the dependencies of a flag. Raises Refused for prerequisites that are none."""
+
+        def find(key: str) -> Flag | None:
+            state = self._found(self._writing(asking, key), key)
+            return None if state is None else self._flag(state)
+
+        try:
+            return dependencies_of(flag, find)
+        except CantSay as refusal:
+            message = f'flag "{flag.key}" cannot be written: {refusal}'
+            hint = "see `downhaul migrate plan`, which tells what Unleash can keep of a flag"
+            raise Refused(message, flag=flag.key, hint=hint) from None
 
     def delete(self, key: str, change: Change, expected: str | None) -> None:
         """Archive a flag. Raises FlagNotFound; Refused while another flag depends on it."""
@@ -157,6 +198,10 @@ class Admin:
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
             before = writing.read()
+            ours = before.ours
+            if ours is not None:
+                check_weight(ours, weight)
+                return self._rewritten(writing, before, rolled_out(ours, variant, weight))
             shape, rollout = before.shape, self._rollout(before, variant, weight)
             if shape.rollout is None:
                 wanted = [*before.strategies, rollout]
@@ -170,8 +215,13 @@ class Admin:
         """Raise Refused for what a rollout would be refused."""
         with self._api.begin() as asking:
             before = self._writing(asking, key).read()
+        ours = before.ours
         for weight in weights:
-            self._rollout(before, variant, weight)
+            if ours is None:
+                self._rollout(before, variant, weight)
+            else:
+                check_weight(ours, weight)
+                strategies_for(rolled_out(ours, variant, weight), before)
         checked_keys(key, targets)
 
     def _rollout(self, before: State, variant: str, weight: int) -> Strategy:
@@ -191,8 +241,11 @@ class Admin:
         with self._api.begin() as asking:
             writing = self._writing(asking, key)
             before = writing.read()
-            shape, flag = before.shape, self._flag(before)
             users = checked_keys(key, keys)
+            ours = before.ours
+            if ours is not None:
+                return self._rewritten(writing, before, targeted(ours, variant, users))
+            shape, flag = before.shape, self._flag(before)
             serving = "on" if flag.kind is FlagKind.BOOLEAN else served_variant(shape)
             if variant == flag.off_variant:
                 allowed, denied = shape.allowed - users, users
@@ -252,7 +305,7 @@ class Admin:
             if document.get("segments"):
                 refuse_other_segments(key, document["segments"], all_segments(asking))
             after = writing.apply(before, wanted, on=bool(document["enabled"]))
-            return self._flag(self._reordered(writing, after, wanted))
+            return self._flag(writing.reordered(after, wanted))
 
     # --- parts
 
@@ -268,6 +321,11 @@ class Admin:
     def _flag(self, state: State) -> Flag:
         return flag_of(state, self._off.get(state.key))
 
+    def _rewritten(self, writing: Writing, before: State, flag: Flag) -> Flag:
+        """Write a flag of ours anew, but for its switch."""
+        wanted = strategies_for(flag, before)
+        return self._flag(writing.reordered(writing.apply(before, wanted, on=None), wanted))
+
     def _create(
         self, asking: Asking, writing: Writing, key: str, about: Mapping[str, Any]
     ) -> State:
@@ -282,21 +340,6 @@ class Admin:
             writing.switch(on=False)
             body["impressionData"] = False
             asking.put(f"{self._features}/{quoted(key)}", body, key)
-        return writing.read()
-
-    def _reordered(self, writing: Writing, after: State, wanted: list[Strategy]) -> State:
-        """Give the strategies the places that they had."""
-        left = list(wanted)
-        places: list[tuple[str, int]] = []
-        moved = False
-        for one in after.strategies:
-            was = next(each for each in left if same(each, one))
-            left.remove(was)
-            places.append((one["id"], was["sortOrder"]))
-            moved = moved or was["sortOrder"] != one["sortOrder"]
-        if not moved:
-            return after
-        writing.order(places)
         return writing.read()
 
 

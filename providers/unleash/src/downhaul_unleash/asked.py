@@ -49,6 +49,23 @@ def asked_with(context: Context) -> dict[str, Any]:
     return asked
 
 
+def flattened(context: Context) -> Context:
+    """Return a context in which the user has what Unleash is told of the other kinds, too."""
+    if context.kinds is None and context.kind == USER:
+        return context
+    parts = context.kinds or {context.kind: context}
+    told: dict[str, Any] = {}
+    for kind, one in parts.items():
+        if kind != USER:
+            told |= {f"{kind}.{name}": value for name, value in one.attributes.items()}
+            told |= {} if one.targeting_key is None else {kind: one.targeting_key}
+    user = parts.get(USER, Context(None))
+    others = [one for kind, one in parts.items() if kind != USER]
+    made = Context.multi(Context(user.targeting_key, {**user.attributes, **told}), *others)
+    made.at = context.at
+    return made
+
+
 def _of_a_user(context: Context) -> dict[str, Any]:
     """Return the same for the context that most are."""
     asked: dict[str, Any] = {}

@@ -30,7 +30,7 @@ def connection_of(settings: Settings) -> Connection:
     token = options.get("token")
     common: dict[str, Any] = {
         name: options[name]
-        for name in ("app_name", "refresh", "request_timeout", "metrics")
+        for name in ("app_name", "refresh", "request_timeout", "metrics", "deadline")
         if name in options
     }
     if transport == "file":

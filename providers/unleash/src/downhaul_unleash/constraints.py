@@ -9,8 +9,10 @@ from typing import Final
 
 import re2
 
+from downhaul.evaluator.carriers import PREFIX, bucketing_of
 from downhaul.evaluator.operators import compile_pattern
-from downhaul.flag import TARGETING_KEY, Clause, Dialect, Missing, Operator
+from downhaul.flag import TARGETING_KEY, USER, Clause, Dialect, Missing, Operator
+from downhaul_unleash.absence import TRUE, lacked_by
 from downhaul_unleash.attributes import CURRENT_TIME, attribute_of
 from downhaul_unleash.engine import DoesNotCompile, Shape, escaped, quoted, shape_of
 from downhaul_unleash.source import Constraint
@@ -76,6 +78,9 @@ class Carried:
 def clause_of(one: Constraint) -> Carried:
     """Return a constraint as a clause. Raises DoesNotCompile where the engine can't compile it."""
     quoted(one.context_name, one.path)
+    lacked = lacked_by(one.context_name)
+    if lacked is not None and one.operator == "IN" and one.values == (TRUE,) and not one.inverted:
+        return Carried(Clause(attribute_of(lacked), Operator.PRESENT, negate=True))
     if one.operator in _LISTS:
         return _list(one)
     if one.operator == _REGEX:
@@ -107,14 +112,15 @@ def _pattern(one: Constraint) -> Carried:
         # match. What only one of the two reads is rare, but it is there.
         reasons += (f"{pattern!r} is no regular expression that runs in linear time: no match",)
         return Carried(_clause(one, Operator.MATCHES, ()), reasons)
-    return Carried(_clause(one, Operator.MATCHES, (pattern,)), reasons + _read_apart(pattern))
+    return Carried(_clause(one, Operator.MATCHES, (pattern,)), reasons + read_apart(pattern))
 
 
 _ASCII_HERE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\[dDwWsSbB]")
 _SETS: Final = re.compile(r"\[[^\]]*(?:&&|--|~~|\[(?!:))")
 
 
-def _read_apart(pattern: str) -> tuple[str, ...]:
+def read_apart(pattern: str) -> tuple[str, ...]:
+    """Return what of a pattern Unleash reads in another way, as the ledger says it."""
     reasons: tuple[str, ...] = ()
     if _ASCII_HERE.search(pattern):
         reasons += (r"\d, \w, \s and \b go by ASCII here, and by Unicode in Unleash",)
@@ -136,7 +142,26 @@ def _ordered(one: Constraint) -> Carried:
     if shape is not _SAID[family]:
         reasons += (f"{value!r} is compared as a {shape.value}, as Unleash does it",)
     operator = _COMPARE[shape][_ORDER[one.operator]]
-    return Carried(_clause(one, operator, (value,)), reasons)
+    clause = _clause(one, operator, (value,))
+    return Carried(_carried(clause) or clause, reasons)
+
+
+def _carried(clause: Clause) -> Clause | None:
+    """Return a clause on the bucket that a carrier brings as ours, which compares integers."""
+    kind, dot, rest = clause.attribute.rpartition(f".{PREFIX}")
+    attribute = f"{PREFIX}{rest}" if dot else clause.attribute
+    how = bucketing_of(attribute)
+    (value,) = clause.values
+    if how is None or not value.isdecimal() or how.context_kind != (kind or USER):
+        return None
+    return Clause(
+        attribute,
+        clause.operator,
+        (int(value),),
+        negate=clause.negate,
+        context_kind=how.context_kind,
+        missing=Missing.FALSE if clause.negate else Missing.NO_MATCH,
+    )
 
 
 def _unread(one: Constraint, field: str | bool) -> tuple[str, ...]:

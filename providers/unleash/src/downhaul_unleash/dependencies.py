@@ -48,7 +48,8 @@ def prerequisites_of(
         entries.part(one, _differences(one, parent))
         entries.rest(one, _CARRIED, {})
         made.append(_prerequisite(one, parent))
-    return None if never else tuple(made)
+    # A server tells a dependency once for each strategy.
+    return None if never else tuple(dict.fromkeys(made))
 
 
 def _refusal(one: Dependency, parent: Parent | None) -> str:

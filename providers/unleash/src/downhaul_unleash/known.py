@@ -15,7 +15,9 @@ from typing import Any, Final
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
+from downhaul_unleash.carried import Carried, carried_by, carrier_in
 from downhaul_unleash.engine import percentage
+from downhaul_unleash.marks import Sort, mark_of
 from downhaul_unleash.reading import read
 from downhaul_unleash.source import Constraint, Feature, Strategy, Variant
 from downhaul_unleash.variants import Table, table_of
@@ -39,7 +41,8 @@ class Known:
     ``plain`` is the name of what is served to who is enabled and gets none of the variants; None
     where nothing is. ``allowed`` and ``denied`` are users who are listed. ``splits`` says that a
     hash decides, ``draws`` that it is by user or session, and lots are drawn for who has neither.
-    ``targeted`` says that a strategy has conditions, ``everybody`` that one has none.
+    ``targeted`` says that a strategy has conditions, ``everybody`` that one has none. ``carried``
+    is what its constraints need of a context, where they compare buckets of other hashes.
     """
 
     flag: Flag
@@ -51,8 +54,14 @@ class Known:
     draws: bool
     targeted: bool
     everybody: bool
+    carried: Carried | None = None
     results: dict[Any, Result] = field(default_factory=dict, compare=False)
     """What was answered before, by outcome: made once for each."""
+
+    @property
+    def off(self) -> str:
+        """Return our name of what somebody gets who is not enabled."""
+        return self.flag.off_variant or self.table.off
 
     def reason(self, user: str | None, *, enabled: bool) -> Reason:
         """Return why a user was answered so."""
@@ -69,10 +78,12 @@ class Known:
 
 def known_of(text: str) -> dict[str, Known]:
     """Return every feature of a payload. Raises DocumentError for what is no payload of Unleash."""
-    return {name: _known(one) for name, one in read(text).features.items()}
+    source = read(text)
+    carried = carried_by(source)
+    return {name: _known(one, carried.get(name)) for name, one in source.features.items()}
 
 
-def _known(feature: Feature) -> Known:
+def _known(feature: Feature, carried: Carried | None) -> Known:
     table = table_of(feature)
     unnamed = all(one.payload is None for one in _variants(feature))
     if table.kind is FlagKind.BOOLEAN:
@@ -80,7 +91,8 @@ def _known(feature: Feature) -> Known:
         off: str | None = "off"
     else:
         variants = {name: value for name, value in table.values.items() if name != table.off}
-        off = None  # what a user gets who is not enabled, Unleash leaves to the application
+        # What a user gets who is not enabled, Unleash leaves to the application, or we wrote it.
+        off = _recorded_off(feature)
     flag = Flag(
         key=feature.name,
         kind=table.kind,
@@ -89,13 +101,15 @@ def _known(feature: Feature) -> Known:
         default=off or next(iter(variants), table.off),
         on=feature.enabled,
         prerequisites=tuple(
-            Prerequisite(one.feature, one.variants, negate=not one.enabled)
-            for one in feature.dependencies
+            dict.fromkeys(
+                Prerequisite(one.feature, one.variants, negate=not one.enabled)
+                for one in feature.dependencies
+            )
         ),
         tags=() if feature.project is None else (f"project:{feature.project}",),
         version=_digest(feature.raw),
     )
-    active = [one for one in feature.strategies if not one.disabled]
+    active = [one for one in feature.strategies if not one.disabled and _serves(one)]
     lists = [one for one in active if _allows(one)]
     others = [one for one in active if not _allows(one)]
     shares = {id(one): _share(one, feature.name) for one in others}
@@ -115,7 +129,23 @@ def _known(feature: Feature) -> Known:
             not (_conditions(one, feature.name) or one.segments) and shares[id(one)]
             for one in others
         ),
+        carried=carried,
     )
+
+
+def _serves(one: Strategy) -> bool:
+    """Return whether a strategy may serve somebody, and is not for the record alone."""
+    mark = mark_of(one.parameters)
+    return mark is None or mark.serves
+
+
+def _recorded_off(feature: Feature) -> str | None:
+    """Return the off variant that we wrote down beside a feature's strategies."""
+    for one in feature.strategies:
+        mark = mark_of(one.parameters)
+        if mark is not None and mark.sort is Sort.OFF:
+            return next((each.name for each in one.variants if each.weight), None)
+    return None
 
 
 def _variants(feature: Feature) -> Iterable[Variant]:
@@ -151,30 +181,42 @@ def is_deny(one: Constraint) -> bool:
     return (one.context_name, one.operator, one.inverted) == ("userId", "NOT_IN", False)
 
 
-def _is_bucket(one: Constraint, name: str) -> bool:
+def _is_portable(one: Constraint, name: str) -> bool:
     return one.context_name == portable_attribute(name) and one.operator == "NUM_LT"
 
 
+def _is_bucket(one: Constraint, name: str) -> bool:
+    return _is_portable(one, name) or carrier_in(one.context_name) is not None
+
+
 def _conditions(one: Strategy, name: str) -> list[Constraint]:
-    return [each for each in one.constraints if not is_deny(each) and not _is_bucket(each, name)]
+    mark = mark_of(one.parameters)
+    own = one.constraints if mark is None else one.constraints[: mark.own]
+    return [each for each in own if not is_deny(each) and not _is_bucket(each, name)]
 
 
 def _share(one: Strategy, name: str) -> float:
-    """Return the percentage of a strategy: of its hash, or of a portable bucket."""
+    """Return the percentage of a strategy: of its hash, of a portable bucket, or of a carrier."""
     for each in one.constraints:
-        if _is_bucket(each, name):
+        if _is_portable(each, name):
             return float(each.value or 0) / 1000
+        carrier = carrier_in(each.context_name)
+        if carrier is not None:
+            return min(float(each.value or 0) / carrier.how.total, 1) * _ALL
     parameter = _SHARES.get(one.name)
     return _ALL if parameter is None else percentage(one.parameters.get(parameter)) or 0
 
 
 def _by_key(one: Strategy, name: str) -> bool:
     """Return whether a strategy splits by the targeting key, so that there must be one."""
-    if any(_is_bucket(each, name) for each in one.constraints):
+    if any(_is_portable(each, name) for each in one.constraints):
         return True
-    return one.name == "flexibleRollout" and (
-        one.parameters.get("stickiness", "default") in _STICKY_BY_KEY
-    )
+    stickiness = one.parameters.get("stickiness", "default")
+    if mark_of(one.parameters) is not None:
+        # By any other stickiness, nobody without one is what was meant.
+        share = percentage(one.parameters.get("rollout")) or 0
+        return stickiness == "default" and 0 < share < _ALL
+    return one.name == "flexibleRollout" and stickiness in _STICKY_BY_KEY
 
 
 def _digest(raw: Mapping[str, Any]) -> str:

@@ -50,9 +50,7 @@ def exported(asking: Asking, project: str, environment: str, names: Sequence[str
     """Return the states of some flags at once."""
     if not names:
         return []
-    body = {"environment": environment, "features": list(names)}
-    path = "/admin/features-batch/export"
-    found = asking.post(path, body, names[0], again=True, shape=Export)
+    found = _export(asking, environment, names)
     strategies: dict[str, list[Any]] = {name: [] for name in names}
     for one in found["featureStrategies"]:
         strategies.setdefault(one["featureName"], []).append(one)
@@ -72,6 +70,23 @@ def exported(asking: Asking, project: str, environment: str, names: Sequence[str
             document = asking.get(path, shape=Feature, flag=name)
         states.append(state_of(document, environment))
     return states
+
+
+def tags_of(asking: Asking, environment: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the tags of flags, by name: ``owned``, or ``team:core`` for one of another type."""
+    made: dict[str, list[str]] = {}
+    for at in range(0, len(names), _PAGE):
+        for one in _export(asking, environment, names[at : at + _PAGE]).get("featureTags") or ():
+            simple = one["tagType"] == "simple"
+            tag = one["tagValue"] if simple else f"{one['tagType']}:{one['tagValue']}"
+            made.setdefault(one["featureName"], []).append(tag)
+    return {name: tuple(tags) for name, tags in made.items()}
+
+
+def _export(asking: Asking, environment: str, names: Sequence[str]) -> Any:
+    body = {"environment": environment, "features": list(names)}
+    path = "/admin/features-batch/export"
+    return asking.post(path, body, names[0], again=True, shape=Export)
 
 
 def segments_for(asking: Asking, states: Sequence[State]) -> list[Any]:

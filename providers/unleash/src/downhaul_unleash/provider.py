@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downhaul.context import Context
 from downhaul.errors import InvalidContext
-from downhaul.flag import FlagKind
+from downhaul.flag import FlagKind, FlagSet
+from downhaul.ledger import Translation
 from downhaul.provider import Capability, Listener
 from downhaul.result import ErrorCode, Reason, Result
 from downhaul.vendors.life import error_of
 from downhaul.vendors.managing import ManagingProvider
-from downhaul_unleash.asked import asked_with
+from downhaul_unleash.absence import tell
+from downhaul_unleash.asked import asked_with, flattened
 from downhaul_unleash.known import Known
 from downhaul_unleash.session import Connection, Serving, Session
 
@@ -73,22 +75,33 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
             return error_of(NAME, key, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
 
     def _resolved(self, serving: Serving, known: Known, context: Context, kind: FlagKind) -> Result:
-        flag = known.flag
-        key = flag.key
-        if not flag.on:
+        key = known.flag.key
+        if not known.flag.on:
             return self._off_result(known, kind, Reason.DISABLED)
+        carried = known.carried
+        if carried is not None and carried.carry is not None:
+            context = carried.carry(context)
         asked = asked_with(context)
-        user = asked.get("userId")
-        if known.draws and user is None and "sessionId" not in asked:
+        if known.draws and "userId" not in asked and "sessionId" not in asked:
             message = f'"{key}" is split by targeting key, and the context has none'
             return error_of(NAME, key, ErrorCode.TARGETING_KEY_MISSING, message)
+        if carried is not None:
+            if carried.lacks(context):
+                return self._by_reference(serving, known, context, kind)
+            tell(asked, carried.absent)
         if kind is FlagKind.BOOLEAN:
             return self._boolean(serving.client, known, asked)
-        variant = serving.client.get_variant(key, asked)
+        return self._valued(serving.client, known, asked, kind)
+
+    def _valued(
+        self, client: UnleashClient, known: Known, asked: dict[str, Any], kind: FlagKind
+    ) -> Result:
+        """Return the answer of a flag with variants."""
+        variant = client.get_variant(known.flag.key, asked)
         enabled = bool(variant["feature_enabled"])
-        if not enabled and not _parents_hold(serving.client, known, asked):
+        if not enabled and not _parents_hold(client, known, asked):
             return self._off_result(known, kind, Reason.DISABLED)
-        reason = known.reason(user, enabled=enabled)
+        reason = known.reason(asked.get("userId"), enabled=enabled)
         if not enabled:
             return self._off_result(known, kind, reason)
         return _on_result(known, variant, kind, reason)
@@ -116,9 +129,24 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
             known.results[outcome] = found
         return found
 
+    def _by_reference(
+        self, serving: Serving, known: Known, context: Context, kind: FlagKind
+    ) -> Result:
+        """Return the answer for who lacks a bucket that the flag can't be decided without."""
+        found = serving.reference.decide(known.flag.key, flattened(context))
+        if found.error_code is not None:
+            message = found.error_message or "it can't be decided"
+            return error_of(NAME, known.flag.key, found.error_code, message)
+        if found.variant in (None, known.off):
+            return self._off_result(known, kind, found.reason)
+        value = True if kind is FlagKind.BOOLEAN else found.value
+        return _result(known, value, str(found.variant), found.reason)
+
     def _off_result(self, known: Known, kind: FlagKind, reason: Reason) -> Result:
         """Return what somebody gets who is not enabled: the off variant, where there is one."""
         declared = self._off.get(known.flag.key)
+        if declared is None and known.table.kind is not FlagKind.BOOLEAN:
+            declared = known.flag.off_variant
         if kind is FlagKind.BOOLEAN:
             return _result(known, False, declared or known.flag.off_variant or "off", reason)
         if declared is not None and declared in known.flag.variants:
@@ -126,6 +154,22 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
         if declared is not None and kind is FlagKind.STRING:
             return _result(known, declared, declared, reason)
         return _nothing(known, reason)
+
+    def export(self) -> Translation:
+        """Return all flags as the server tells them to its SDKs; with the tags where it manages.
+
+        Asks the server anew, with the SDK's token.
+        """
+        from downhaul_unleash.exporting import exported  # noqa: PLC0415  (as below)
+
+        tags_of = None if self._admin is None else self._admin.tags_of
+        return exported(self._connection, tags_of, self._connection.deadline)
+
+    def fit(self, flag_set: FlagSet) -> Translation:
+        """Return the flags as Unleash would keep them, and what becomes of each part."""
+        from downhaul_unleash.fitting import fitted  # noqa: PLC0415  (who only evaluates never asks)
+
+        return fitted(flag_set)
 
     def check_rollout(
         self, key: str, variant: str, weights: Iterable[int], targets: Iterable[str]

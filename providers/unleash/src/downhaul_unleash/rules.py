@@ -8,6 +8,7 @@ from typing import Final
 from downhaul.flag import Clause, Rule, Serve, Split, Weight
 from downhaul_unleash.conditions import Condition, condition_of
 from downhaul_unleash.entries import Entries
+from downhaul_unleash.marks import BY, PARAMETER
 from downhaul_unleash.segments import Segments, constraint_clauses
 from downhaul_unleash.source import Feature, Override, Strategy, Variant
 from downhaul_unleash.variants import Table, choice, override_clause
@@ -63,7 +64,7 @@ def served(feature: Feature, table: Table, segments: Segments, entries: Entries)
     rules = []
     last: Serve = table.off
     for number, one in enumerate(active, start=1):
-        made, default = _strategy(feature, one, number, table, segments, entries)
+        made, default = strategy_rules(feature, one, number, table, segments, entries)
         rules += made
         if number == len(active) and default is not None:
             rules.pop()
@@ -71,7 +72,7 @@ def served(feature: Feature, table: Table, segments: Segments, entries: Entries)
     return Served(tuple(rules), last)
 
 
-def _strategy(
+def strategy_rules(
     feature: Feature,
     one: Strategy,
     number: int,
@@ -196,6 +197,7 @@ def _note_variants(
 
 def _note_parameters(one: Strategy, entries: Entries) -> None:
     carried = _PARAMETERS.get(one.name, set()) | (_FOR_VARIANTS if one.variants else set())
+    carried |= {PARAMETER, BY}
     for name, value in one.parameters.items():
         if name not in carried and value:
             reason = f"Unleash takes no notice of it with {one.name}"

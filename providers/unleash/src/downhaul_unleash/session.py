@@ -22,6 +22,7 @@ from downhaul.config import Secret
 from downhaul.errors import DocumentError
 from downhaul.flag import FlagSet
 from downhaul.provider import Listener, ProviderStatus, State
+from downhaul_unleash.carried import Reference
 from downhaul_unleash.counting import count_served
 from downhaul_unleash.known import Known, known_of
 from downhaul_unleash.polling import MemoryCache, Turns
@@ -62,7 +63,8 @@ logging.getLogger("UnleashClient").addFilter(_SaidOnce())
 class Connection:
     """Where the server is and how it is asked. Times are in seconds.
 
-    ``bootstrap`` is a payload from a file: there is no server then.
+    ``deadline`` is for an export, all its tries together. ``bootstrap`` is a payload from a file:
+    there is no server then.
     """
 
     url: str
@@ -72,15 +74,20 @@ class Connection:
     refresh: float = 2.0
     request_timeout: float = 3.0
     metrics: bool = False
+    deadline: float = 10.0
     bootstrap: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers evaluations: the SDK's client, and what is known of its flags."""
+    """What answers evaluations: the SDK's client, and what is known of its flags.
+
+    ``reference`` knows which flags can't be decided for who has no key.
+    """
 
     client: UnleashClient
     known: Mapping[str, Known]
+    reference: Reference
 
 
 class Session:
@@ -238,7 +245,7 @@ class Session:
         if payload is None or payload is self._told:
             return
         known = known_of(payload)
-        self.serving = Serving(client, known)
+        self.serving = Serving(client, known, Reference(payload))
         self._told = payload
         self._listener.replaced(FlagSet.of(one.flag for one in known.values()))
 

@@ -79,7 +79,7 @@ def shape_of(strategies: Iterable[Mapping[str, Any]]) -> Shape:
             foreign.append(one)
         elif title == ROLLOUT and rollout is None:
             rollout = one
-        elif title.startswith(TARGETS) and _is_list(one):
+        elif is_list(one):
             lists.append(one)
         else:
             foreign.append(one)
@@ -98,6 +98,9 @@ def normal(one: Mapping[str, Any]) -> Strategy:
     made["sortOrder"] = made["sortOrder"] or 0
     for name in ("constraints", "segments", "variants"):
         made[name] = made[name] or []
+    if sum(bool(one.get("weight")) for one in made["variants"]) <= 1:
+        # The server sorts them by a locale's order, by which nothing is decided then.
+        made["variants"] = sorted(made["variants"], key=lambda one: str(one.get("name")))
     made["parameters"] = {
         name: str(value) for name, value in (made["parameters"] or {}).items() if value is not None
     }
@@ -239,11 +242,12 @@ def _values(constraints: Iterable[Constraint]) -> frozenset[str]:
     return frozenset(value for one in constraints for value in one["values"])
 
 
-def _is_list(one: Strategy) -> bool:
+def is_list(one: Strategy) -> bool:
     """Return whether a strategy with our title is still what we made it."""
     constraints = one["constraints"]
     return (
-        len(constraints) == 1
+        one["title"].startswith(TARGETS)
+        and len(constraints) == 1
         and constraints[0]["contextName"] == "userId"
         and constraints[0]["operator"] == "IN"
         and not constraints[0].get("inverted")

@@ -95,6 +95,11 @@ class _ExportedDependencies(Shape):
     dependencies: list[_Dependency]
 
 
+class _Tag(_OfFeature):
+    tag_type: str
+    tag_value: str
+
+
 class Export(Shape):
     """Some flags at once, in one environment."""
 
@@ -102,3 +107,4 @@ class Export(Shape):
     feature_strategies: list[_ExportedStrategy]
     feature_environments: list[_ExportedHere]
     dependencies: list[_ExportedDependencies] | None = None
+    feature_tags: list[_Tag] | None = None

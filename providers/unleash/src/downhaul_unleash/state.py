@@ -22,6 +22,9 @@ from downhaul.flag import (
     Weight,
 )
 from downhaul_unleash.api import NAME
+from downhaul_unleash.marks import mark_of
+from downhaul_unleash.reading import read
+from downhaul_unleash.recognising import recognised
 from downhaul_unleash.shape import (
     Shape,
     Strategy,
@@ -32,6 +35,7 @@ from downhaul_unleash.shape import (
     share_of,
 )
 from downhaul_unleash.translate import flags_from
+from downhaul_unleash.variants import table_of
 
 _ABOUT: Final = ("type", "description", "project", "impressionData", "stale")
 _NOBODY: Final = {"name": "flexibleRollout", "parameters": {"rollout": "0"}}
@@ -68,6 +72,27 @@ class State:
     def shape(self) -> Shape:
         """Return the strategies told apart."""
         return shape_of(self.strategies)
+
+    @property
+    def ours(self) -> Flag | None:
+        """Return the flag, without its switch and dependencies, if Downhaul wrote it whole."""
+        marked = [one for one in self.strategies if mark_of(one["parameters"]) is not None]
+        if not marked or self.variants:
+            return None
+        (feature,) = read({"features": [self.document()]}).features.values()
+        return recognised(feature, table_of(feature))
+
+    def document(self) -> dict[str, Any]:
+        """Return the flag, on, as a server serves it to SDKs: without disabled strategies."""
+        about = {name: value for name, value in self.about.items() if name in ("type", "project")}
+        return {
+            "name": self.key,
+            "enabled": True,
+            **about,
+            "description": self.about.get("description") or "",
+            "variants": list(self.variants),
+            "strategies": [one for one in self.strategies if not one["disabled"]],
+        }
 
     @property
     def version(self) -> str:
@@ -116,6 +141,8 @@ def flag_of(state: State, off: str | None) -> Flag:
     engine reads it.
     """
     shape = state.shape
+    if state.ours is not None:
+        return _beside(_read(state, state.document()), state)
     flag = _translated(state, shape)
     default = _default(state, shape, flag)
     serving = "on" if flag.kind is FlagKind.BOOLEAN else _served(shape, flag)
@@ -124,18 +151,17 @@ def flag_of(state: State, off: str | None) -> Flag:
         for variant, users in ((flag.off_variant, shape.denied), (serving, shape.allowed))
         if users and variant is not None
     ]
-    flag = replace(
-        flag,
-        on=state.enabled,
-        default=default,
-        targets=tuple(targets),
-        prerequisites=tuple(
-            Prerequisite(one["feature"], tuple(one["variants"] or ()), one["enabled"] is False)
-            for one in state.dependencies
-        ),
-        version=state.version,
+    flag = replace(flag, default=default, targets=tuple(targets))
+    return _with_off(_beside(flag, state), off)
+
+
+def _beside(flag: Flag, state: State) -> Flag:
+    """Return a flag with what stands beside its strategies."""
+    needs = tuple(
+        Prerequisite(one["feature"], tuple(one["variants"] or ()), one["enabled"] is False)
+        for one in state.dependencies
     )
-    return _with_off(flag, off)
+    return replace(flag, on=state.enabled, prerequisites=needs, version=state.version)
 
 
 def served_variant(shape: Shape) -> str | None:
@@ -165,14 +191,10 @@ def _translated(state: State, shape: Shape) -> Flag:
                 if one not in shape.denies and one != bucket_of(shape.rollout, state.key)
             ],
         }
-    feature = {
-        "name": state.key,
-        "enabled": True,
-        **{name: value for name, value in state.about.items() if name in ("type", "project")},
-        "description": state.about.get("description") or "",
-        "variants": list(state.variants),
-        "strategies": [*foreign, last],
-    }
+    return _read(state, {**state.document(), "strategies": [*foreign, last]})
+
+
+def _read(state: State, feature: Mapping[str, Any]) -> Flag:
     made = flags_from({"version": 2, "features": [feature], "segments": list(state.segments)})
     if not made.flags:
         message = f'flag "{state.key}" of Unleash cannot be a flag here'

@@ -28,22 +28,27 @@ def with_targets(
     ``lifted`` are denies that not all of them have, and that none is to have any more.
     """
     allowed = frozenset(allowed)
-    denies = _denies_of(denied)
+    denies = denies_of(denied)
     if frozenset(denied) == shape.denied:
         denies = [dict(one) for one in shape.denies]
     others = [
         one if one["disabled"] else _with_denies(key, one, (*shape.denies, *lifted), denies)
         for one in (*shape.foreign, rollout)
     ]
-    return [*others, *_lists_of(key, allowed, shape.lists, rollout["variants"])]
+    return [*others, *lists_of(key, allowed, shape.lists, rollout["variants"])]
 
 
-def _lists_of(
-    flag: str, users: Iterable[str], before: Sequence[Strategy], variants: Sequence[Any] = ()
+def lists_of(
+    flag: str,
+    users: Iterable[str],
+    before: Sequence[Strategy],
+    variants: Sequence[Any] = (),
+    taken: set[str] | None = None,
 ) -> list[Strategy]:
     """Return the strategies that list these users. Who is in one already stays in that one.
 
-    So no user is missing for a moment while lists are written one after another.
+    So no user is missing for a moment while lists are written one after another. Titles of
+    ``taken`` are others', and those of new lists are added to it.
     """
     left = set(users)
     parts: list[list[str]] = []
@@ -57,7 +62,7 @@ def _lists_of(
             parts.append(room := [])
         room.append(user)
     made: list[Strategy] = []
-    titles = {one["title"] for one in before}
+    titles = {one["title"] for one in before} | (taken or set())
     free = (f"{TARGETS}{number}" for number in range(1, len(parts) + len(titles) + 1))
     new = (title for title in free if title not in titles)
     for number, part in enumerate(parts):
@@ -70,10 +75,12 @@ def _lists_of(
         one["constraints"] = [plain({"contextName": "userId", "operator": "IN", "values": values})]
         one["variants"] = copy.deepcopy(list(variants))
         made.append(one)
+    if taken is not None:
+        taken.update(one["title"] for one in made)
     return made
 
 
-def _denies_of(users: Iterable[str]) -> list[Constraint]:
+def denies_of(users: Iterable[str]) -> list[Constraint]:
     """Return the constraints that leave these users out."""
     return [
         plain({"contextName": "userId", "operator": "NOT_IN", "values": part})

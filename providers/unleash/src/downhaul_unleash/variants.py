@@ -25,7 +25,7 @@ from downhaul.flag import (
 from downhaul_unleash.attributes import CURRENT_TIME, attribute_of
 from downhaul_unleash.source import Feature, Override, Variant
 
-_SEED: Final = 86_028_157
+SEED: Final = 86_028_157
 """The seed of the engine's hash for variants, so that they don't go along with rollouts."""
 
 _OFF_NAMES: Final = ("off", "disabled", "unleash-off")
@@ -198,7 +198,7 @@ def _bucketing(group: str, stickiness: str | None, total: int) -> Bucketing:
     by: tuple[str, ...] = (TARGETING_KEY, "sessionId")
     if stickiness is not None and stickiness != "default":
         by = (attribute_of(stickiness),)
-    return Bucketing(Scheme.UNLEASH, group, _SEED, by=by, no_key=NoKey.RANDOM, total=total)
+    return Bucketing(Scheme.UNLEASH, group, SEED, by=by, no_key=NoKey.RANDOM, total=total)
 
 
 def override_clause(one: Override, *, negate: bool = False) -> Clause:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 from downhaul.errors import Refused
 from downhaul.flag import USER, WHOLE, Flag, FlagKind, FlagType, Split
+from downhaul_unleash.texts import is_text
+from downhaul_unleash.values import weighted
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.~-]{1,255}")
+VARIANT_NAME: Final = re.compile(r"[A-Za-z0-9_.~!*'()-]{1,100}")
 _LONGEST_KEY: Final = 100
 _TYPES: Final = {FlagType.KILL_SWITCH: "kill-switch"}
-_PAYLOADS: Final = {
-    FlagKind.STRING: "string",
-    FlagKind.NUMBER: "number",
-    FlagKind.OBJECT: "json",
-}
 
 
 def weight_of(flag: Flag) -> tuple[int, str]:
@@ -27,7 +24,7 @@ def weight_of(flag: Flag) -> tuple[int, str]:
     boolean that are not ``on`` and ``off``, an empty text, splits between several variants,
     targets of another context kind.
     """
-    _check_variants(flag)
+    check_whole(flag)
     serving = _serving(flag)
     for one in flag.targets:
         if one.context_kind != USER or one.variant not in (serving, flag.off_variant):
@@ -42,21 +39,35 @@ def weight_of(flag: Flag) -> tuple[int, str]:
     return weight, serving
 
 
-def _check_variants(flag: Flag) -> None:
+def check_whole(flag: Flag) -> None:
+    """Raise Refused for a key that is no name in Unleash, and for variants that it can't keep."""
     if not _NAME.fullmatch(flag.key) or flag.key in (".", ".."):
         raise _refused(flag, "Unleash's names are letters, digits and -._~", "choose another key")
     if flag.kind is FlagKind.BOOLEAN:
         if dict(flag.variants) != {"on": True, "off": False} or flag.off_variant != "off":
             hint = 'a boolean has the variants "on" and "off", and off serves "off"'
             raise _refused(flag, "Unleash's booleans have no other variants", hint)
-    elif flag.off_variant is None:
-        hint = "name the variant that the flag serves when it is off"
-        raise _refused(flag, "there is no off variant", hint)
     elif any(type(value) is bool for value in flag.variants.values()):
         raise _refused(flag, "a variant holds a boolean", "make it a flag of kind boolean")
     elif "" in flag.variants.values():
         hint = "give it a text that your code takes for none"
         raise _refused(flag, "Unleash takes no empty text as a value", hint)
+    else:
+        _check_values(flag)
+    for one in flag.targets:
+        if one.context_kind != USER:
+            hint = "target them by a rule on their attributes"
+            raise _refused(flag, f"Unleash lists no keys of kind {one.context_kind!r}", hint)
+
+
+def _check_values(flag: Flag) -> None:
+    for name, value in flag.variants.items():
+        if not VARIANT_NAME.fullmatch(name):
+            hint = "name it by letters, digits and -._~ alone, at most 100"
+            raise _refused(flag, f"Unleash takes no variant of the name {name!r}", hint)
+        if type(value) is str and not is_text(value):
+            hint = "see where the value comes from"
+            raise _refused(flag, f'the value of "{name}" is no text that Unleash keeps', hint)
 
 
 def about_of(flag: Flag) -> dict[str, Any]:
@@ -69,16 +80,7 @@ def variants_of(flag: Flag, serving: str) -> list[dict[str, Any]]:
     """Return the variants of a strategy: the one that is served, and the values of the others."""
     if flag.kind is FlagKind.BOOLEAN:
         return []
-    return [
-        {
-            "name": name,
-            "weight": 1000 if name == serving else 0,
-            "weightType": "variable" if name == serving else "fix",
-            "stickiness": "default",
-            "payload": {"type": _PAYLOADS[flag.kind], "value": _text(flag.kind, value)},
-        }
-        for name, value in sorted(flag.variants.items())  # the server keeps them so
-    ]
+    return weighted(flag, serving, everything=True)
 
 
 def checked_keys(flag: str, keys: Iterable[str]) -> frozenset[str]:
@@ -91,7 +93,7 @@ def checked_keys(flag: str, keys: Iterable[str]) -> frozenset[str]:
         if type(key) is not str or not key:
             message = f"a targeting key is a text that is not empty, not {key!r}"
             raise Refused(message, flag=flag, hint="an empty key is a missing one")
-        if not key.isprintable() and not _is_text(key):
+        if not key.isprintable() and not is_text(key):
             message = f"Unleash takes no targeting key with a NUL or half a character: {key!r}"
             raise Refused(message, flag=flag, hint="see where the key comes from")
         if len(key) > _LONGEST_KEY:
@@ -102,11 +104,6 @@ def checked_keys(flag: str, keys: Iterable[str]) -> frozenset[str]:
             message = f"Unleash's engine switches a flag off for everybody that lists {key!r}"
             raise Refused(message, flag=flag, hint="target it by an attribute, or by a hash of it")
     return found
-
-
-def _is_text(key: str) -> bool:
-    """Return whether PostgreSQL, where Unleash keeps it, takes a text."""
-    return "\0" not in key and not any("\ud800" <= letter <= "\udfff" for letter in key)
 
 
 def _serving(flag: Flag) -> str:
@@ -125,10 +122,6 @@ def _serving(flag: Flag) -> str:
         hint = "a default serves one variant, and the off variant to the rest"
         raise _refused(flag, "Unleash has no place for its default", hint)
     return name
-
-
-def _text(kind: FlagKind, value: Any) -> str:
-    return str(value) if kind is FlagKind.STRING else json.dumps(value, ensure_ascii=False)
 
 
 def _refused(flag: Flag, why: str, hint: str) -> Refused:

@@ -8,13 +8,14 @@ off goes first, what switches on goes last.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from downhaul.errors import ProviderError, Refused
 from downhaul.vendors.rest import Asking
 from downhaul_unleash.api import NAME, quoted
 from downhaul_unleash.listing import segments_for
+from downhaul_unleash.needing import in_order
 from downhaul_unleash.shape import MOST_STRATEGIES, Strategy, named, rollout_of, same, sent_of
 from downhaul_unleash.shapes import Feature
 from downhaul_unleash.state import State, state_of
@@ -89,6 +90,41 @@ class Writing:
         """Give strategies, by id, their places in the order."""
         body = [{"id": each, "sortOrder": place} for each, place in places]
         self._asking.post(f"{self._here}/strategies/set-sort-order", body, self._key, again=True)
+
+    def reordered(self, after: State, wanted: Sequence[Strategy]) -> State:
+        """Give the strategies the places that they are wanted at; return the flag as read back."""
+        left = list(wanted)
+        places: list[tuple[str, int]] = []
+        moved = False
+        for one in after.strategies:
+            was = next((each for each in left if same(each, one)), None)
+            if was is None:
+                continue  # one at 0 %, which `apply` added to keep Unleash from serving everybody
+            left.remove(was)
+            places.append((one["id"], was["sortOrder"]))
+            moved = moved or was["sortOrder"] != one["sortOrder"]
+        if not moved:
+            return after
+        self.order(places)
+        return self.read()
+
+    def need(self, before: State, wanted: Sequence[Mapping[str, Any]]) -> State:
+        """Make the flag depend on these others, and no more; return it as read back."""
+        path = f"{self._flag}/dependencies"
+        names = {one["feature"] for one in wanted}
+        for one in before.dependencies:
+            if one["feature"] not in names:
+                self._asking.delete(f"{path}/{quoted(one['feature'])}", self._key)
+        kept = in_order(before.dependencies)
+        for one in wanted:
+            if one not in kept:
+                body = {name: one[name] for name in ("feature", "enabled")}
+                body |= {"variants": one["variants"]} if one["variants"] else {}
+                self._asking.post(path, body, self._key, again=True)
+        now = self.read()
+        if in_order(now.dependencies) != list(wanted):
+            raise self._mismatch("it depends on other flags than was written")
+        return now
 
     def _strategies(self, before: State, wanted: Sequence[Strategy]) -> None:
         old = {one["id"]: one for one in before.strategies}
