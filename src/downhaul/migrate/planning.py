@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from downhaul.encoding import flag_to_data, segment_to_data
+from downhaul.evaluator.targeting import with_targets_said
 from downhaul.flag import (
     Bucketing,
     Flag,
@@ -81,12 +82,15 @@ def plan_items(
     moving = {key: one for key, one in source.flag_set().flags.items() if key in taken}
     segments = _needed_segments(moving, source.flag_set().segments)
     prepared = FlagSet(
-        {key: pinned(one) if choice.keep else _native(one) for key, one in moving.items()},
+        {key: _prepared(one, keep=choice.keep) for key, one in moving.items()},
         {key: pinned_segment(one) for key, one in segments.items()},
     )
     fitted = fit(prepared)
     known = there.flag_set()
     wanted = fitted.flag_set()
+    # A target may say with a segment of its own what the source says within a flag.
+    own = {key: one for key, one in wanted.segments.items() if key not in prepared.segments}
+    prepared = FlagSet(prepared.flags, {**prepared.segments, **own})
     work = _Work(source, fitted, known, wanted, applied or {})
     ordered = in_order(prepared)
     items = [
@@ -120,6 +124,12 @@ def _needed_segments(
             found[node.key] = segments[node.key]
             pending += named_by(segments[node.key])
     return found
+
+
+def _prepared(flag: Flag, *, keep: bool) -> Flag:
+    """Return a flag as any target is asked to keep it."""
+    said = with_targets_said(flag)
+    return pinned(said) if keep else _native(said)
 
 
 def _native(flag: Flag) -> Flag:
