@@ -333,7 +333,11 @@ def test_a_forked_child_writes_to_both_whoever_was_writing(make):
     writing.start()
     try:
         for _ in range(10):
+            lock = both._divergences._lock
+            lock.acquire()  # as if another thread were noting one
             pid = os.fork()
+            if pid != 0:
+                lock.release()
             if pid == 0:
                 signal.alarm(15)
                 code = 1

@@ -412,13 +412,13 @@ def test_a_context_that_its_caller_changes_afterwards_is_compared_as_it_was(over
 
 
 def test_an_object_that_its_caller_changes_afterwards_is_compared_as_it_was(over):
-    def flag():
-        return Flag(
-            key="agent", kind=FlagKind.OBJECT, variants={"a": {"n": [1]}}, default="a", on=True
-        )
-
-    flags, shadow = over(memory(flag()), memory(flag()))
+    variants = {"a": {"n": [1]}}
+    old = memory(Flag(key="agent", kind=FlagKind.OBJECT, variants=variants, default="a", on=True))
+    new = Deciding(agent={"n": [1]})
+    new.hangs.clear()
+    flags, shadow = over(old, new)
     flags.evaluate("agent", "ada").value["n"].append(2)
+    new.hangs.set()
     wait_for(lambda: counted(shadow) == {Outcome.MATCH: 1})
 
 
