@@ -519,6 +519,28 @@ def test_a_shadow_that_was_closed_can_be_started_again(over):
         assert "downhaul-compare" not in [one.name for one in threading.enumerate()]
 
 
+def test_what_waits_when_it_closes_is_dropped_and_counted(over):
+    new = Deciding(agent=True)
+    new.hangs.clear()
+    flags, shadow = over(memory(ON), new)
+    for _ in range(5):
+        flags.evaluate("agent", "ada")
+    wait_for(lambda: new.asked)
+    shadow._comparing.stop()
+    new.hangs.set()
+    wait_for(lambda: counted(shadow) == {Outcome.MATCH: 1, Outcome.DROPPED: 4})
+
+
+@pytest.mark.rule("P3")
+def test_what_was_closed_compares_nothing_in_a_forked_child(over):
+    flags, shadow = over(Deciding("old", agent=True), Deciding(agent=True))
+    flags.close()
+    shadow.after_fork()  # as in a child
+    assert shadow.resolve("agent", Context("ada"), None).value is True
+    assert counted(shadow) == {Outcome.DROPPED: 1}
+    assert "downhaul-compare" not in [one.name for one in threading.enumerate()]
+
+
 @pytest.mark.parametrize("broken", [0, 1])
 def test_nothing_is_left_of_a_start_that_failed(tmp_path, broken):
     stores = [SqliteProvider(tmp_path / name, poll=0.02) for name in ("old.db", "new.db")]
