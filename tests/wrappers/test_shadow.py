@@ -494,6 +494,19 @@ def test_a_flood_of_keys_that_nobody_has_takes_only_so_much_room(over, monkeypat
     assert shadow.report().counts["*"][Outcome.NOT_FOUND] == 80
 
 
+def test_a_flood_of_keys_that_are_dropped_takes_only_so_much_room(over, monkeypatch):
+    monkeypatch.setattr("downhaul.wrappers.comparing._FLAGS", 20)
+    new = Deciding(agent=True)
+    new.hangs.clear()
+    flags, shadow = over(memory(ON), new, capacity=1)
+    for number in range(100):
+        flags.evaluate(f"key-{number}", "ada")
+    report = shadow.report()
+    assert len(report.counts) == 21
+    assert report.total(Outcome.DROPPED) >= 98
+    new.hangs.set()
+
+
 @pytest.mark.rule("P1")
 def test_closing_keeps_its_time_though_the_second_hangs(over):
     new = Deciding(agent=True)

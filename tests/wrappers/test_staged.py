@@ -128,6 +128,13 @@ def test_a_share_of_users_is_a_stage_ahead_and_a_higher_share_takes_nobody_back(
     assert ahead == set(USERS)
 
 
+@pytest.mark.rule("E1")
+def test_a_key_that_is_no_text_is_of_those_who_are_not_ahead(over):
+    flags, _, _ = over(memory(text("old")), memory(text("new")), Standing(Stage.LIVE, 99_999))
+    assert flags.value("agent", "\ud800", "") == "old"
+    assert Standing(Stage.LIVE, 99_999).of("\ud800", "ada") is Stage.SHADOW
+
+
 def test_a_context_of_several_kinds_goes_by_the_key_of_its_user(over):
     flags, _, _ = over(memory(text("old")), memory(text("new")), Standing(Stage.LIVE, 50_000))
     for user in USERS:
