@@ -1,4 +1,4 @@
-"""Flags as Split can say them, by carriers, and read back.
+"""Flags as Split can say them, by carriers.
 
 A default that is split by a carrier keeps it at 0 % and at 100 %, where no clause would be needed:
 who raises it later raises the same users.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from downhaul.evaluator.carriers import carrier_of
-from downhaul.evaluator.lowering import lifted, lowered
+from downhaul.evaluator.lowering import lowered
 from downhaul.flag import (
     TARGETING_KEY,
     USER,
@@ -21,7 +21,6 @@ from downhaul.flag import (
     Rule,
     Split,
     Target,
-    Weight,
 )
 from downhaul_split.native import is_own
 
@@ -30,17 +29,6 @@ def lowered_flag(flag: Flag) -> Flag:
     """Return a flag without splits but for Split's own percentages. Raises CantLower."""
     edged = _edged(flag)
     return lowered(flag, is_own) if edged is None else edged
-
-
-def lifted_flag(flag: Flag) -> Flag:
-    """Return a flag with splits and gates for what it asks of carriers."""
-    made = lifted(flag)
-    if not isinstance(flag.default, str) or not isinstance(made.default, Split):
-        return made
-    if flag.default in [one.variant for one in made.default.weights]:
-        return made
-    weights = (*made.default.weights, Weight(flag.default, 0))
-    return replace(made, default=replace(made.default, weights=weights))
 
 
 def with_listed_keys(flag: Flag) -> Flag:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from downhaul.encoding import flag_to_data
 from downhaul.errors import Refused
+from downhaul.evaluator.lowering import lifted
 from downhaul.flag import WHOLE, Bucketing, Flag, FlagType, Split, Weight
 from downhaul.provider import portable_attribute
-from downhaul_split.carried import lifted_flag
 from downhaul_split.definitions import as_sent
 from downhaul_split.matchers import NotCarried
 from downhaul_split.native import is_own, unseeded
@@ -65,7 +65,7 @@ class Stored:
         """
         made = unseeded(flag_of(_sent(self.definition)))
         return replace(
-            lifted_flag(self._plainer(made)),
+            lifted(self._plainer(made)),
             kind=self.kind,
             variants=self.values,
             off_variant=self.off(None),

@@ -16,10 +16,10 @@ from typing import Any, Final, TypeVar
 from downhaul.context import Context
 from downhaul.documents import check_flag
 from downhaul.errors import DocumentError, Problem
+from downhaul.evaluator.lowering import lifted
 from downhaul.flag import Clause, Flag, FlagKind, Operator, Segment
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
 from downhaul.references import clauses_of as clauses_in
-from downhaul_split.carried import lifted_flag
 from downhaul_split.definitions import as_sent
 from downhaul_split.matchers import NotCarried
 from downhaul_split.rules import (
@@ -109,7 +109,7 @@ class _Work:
             return
         self._parts.append(("flag", name, path, dict(raw)))
         try:
-            made, changed = with_objects(lifted_flag(flag_of(raw)))
+            made, changed = with_objects(lifted(flag_of(raw)))
             if changed:
                 self._partial[name] = changed
             if problems := check_flag(made, None):
