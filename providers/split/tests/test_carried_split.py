@@ -210,8 +210,10 @@ def test_buckets_go_along_to_required_flags_and_rule_based_segments(service):
             for one in flags:
                 wanted = ours.evaluate(one.key, user, None).variant
                 assert theirs.evaluate(one.key, user, None).variant == wanted
-        theirs_kept = theirs.evaluate("child", USERS[0], None)
-        assert theirs_kept.reason is not Reason.UNKNOWN
+        reasons = {theirs.evaluate("child", user, None).reason for user in USERS[:100]}
+        assert reasons == {Reason.DISABLED, Reason.SPLIT}
+        told = provider._session.known["child"].flag
+        assert [one.flag for one in told.prerequisites] == ["parent"]  # whose kill holds it back
 
 
 def test_a_rule_based_segment_may_come_to_ask_for_a_bucket(service):

@@ -322,6 +322,49 @@ def test_who_is_in_a_rule_based_segment_is_who_the_sdk_takes_for_one(segments, n
                 assert told == oracle.treatment("agent", key, attributes), key
 
 
+def ruled(name, *outside, keys=()):
+    excluded = {"keys": list(keys), "segments": [dict(one) for one in outside]}
+    conditions = [condition([GOLD], [])]
+    return {"name": name, "status": "ACTIVE", "excluded": excluded, "conditions": conditions}
+
+
+STAFF = {"type": "standard", "name": "staff"}
+EARLY = {"type": "rule-based", "name": "early"}
+
+
+@pytest.mark.parametrize(
+    "segments, told",
+    [
+        ([ruled("early", STAFF), ruled("late", EARLY)], "which leaves out segments itself"),
+        ([ruled("early", keys=["ada"]), ruled("late", EARLY, STAFF)], "which leaves out keys"),
+    ],
+)
+def test_segments_that_the_sdk_leaves_out_in_ways_of_its_own_are_told(segments, told):
+    asks = condition([named_segment("IN_RULE_BASED_SEGMENT", "late")], [("on", 100)])
+    translation = carried(split("agent", [asks]), rules=segments, staff=["bob"])
+    assert translation.flags == ()
+    assert told in why(translation)
+    turned = [{**one, "excluded": {**one["excluded"]}} for one in segments]
+    turned[1]["excluded"]["segments"] = [STAFF]
+    assert carried(split("agent", [asks]), rules=turned, staff=["bob"]).flags
+
+
+def test_a_first_rule_that_asks_for_another_flag_is_a_prerequisite_unless_a_list_precedes_it():
+    depends = {
+        **ALL,
+        "matcherType": "IN_SPLIT_TREATMENT",
+        "negate": True,
+        "dependencyMatcherData": {"split": "other", "treatments": ["on"]},
+    }
+    listed = {**ALL, "matcherType": "WHITELIST", "whitelistMatcherData": {"whitelist": ["ada"]}}
+    rules = [condition([depends], [("off", 100)]), condition([ALL], [("on", 100)])]
+    for treatment, required in (("off", ["other"]), ("on", [])):
+        first = condition([listed], [(treatment, 100)], "WHITELIST")
+        flag, _other = carried(split("agent", [first, *rules]), split("other")).flags
+        assert [one.flag for one in flag.prerequisites] == required
+        assert len(flag.rules) == 1 - len(required)
+
+
 def asking(kind, data=None, **more):
     """Return a matcher of ``plan`` with its data."""
     where = {"keySelector": {"attribute": "plan"}, "matcherType": kind}
