@@ -131,7 +131,7 @@ def test_a_flag_of_values_tells_its_off_variant():
 
 def test_a_flag_without_carriers_costs_no_look_for_buckets():
     flags = [Flag.boolean("plain"), quarter(SCHEMES["split"], "moved")]
-    known = known_of(json.dumps(payload_of(flags)))
+    known = known_of(json.dumps(payload_of(flags))).known
     assert known["plain"].carried is None
     assert known["moved"].carried.needed == (("downhaul:split?seed=-1222652054&of=100", "user"),)
 

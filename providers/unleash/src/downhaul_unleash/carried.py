@@ -93,21 +93,28 @@ class Reference:
     round. Where a split needs a key, that would be an answer by chance.
     """
 
-    def __init__(self, payload: str) -> None:
-        self._payload = payload
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._lock = threading.Lock()
-        self._view: View | None = None
+        self._views: dict[str, View] = {}
 
     def decide(self, key: str, context: Context) -> Result:
         """Return what our own evaluator decides. Raises KeyError for an unknown flag."""
-        result: Result = self._made().results[key](context)
+        view = self._views.get(key) or self._made(key)
+        result: Result = view.results[key](context)
         return result
 
-    def _made(self) -> View:
-        with self._lock:
-            if self._view is None:
-                from downhaul_unleash.translate import flags_from  # noqa: PLC0415  (imports pydantic)
+    def _made(self, key: str) -> View:
+        """Return one flag, with what it depends on: all others have no part in it."""
+        from downhaul_unleash.translate import flags_from  # noqa: PLC0415  (imports pydantic)
 
-                found = flags_from(self._payload).flag_set()
-                self._view = View(World(flags=found.flags, segments=found.segments))
-            return self._view
+        feature = self._source.features[key]
+        named = {key, *(one.feature for one in feature.dependencies)}
+        document = {
+            "features": [one.raw for name, one in self._source.features.items() if name in named],
+            "segments": [one.raw for one in self._source.segments.values()],
+        }
+        found = flags_from(document).flag_set()
+        with self._lock:
+            made = View(World(flags=found.flags, segments=found.segments))
+            return self._views.setdefault(key, made)

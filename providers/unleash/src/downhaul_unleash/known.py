@@ -15,7 +15,7 @@ from typing import Any, Final
 from downhaul.flag import Flag, FlagKind, Prerequisite
 from downhaul.provider import portable_attribute
 from downhaul.result import Reason, Result
-from downhaul_unleash.carried import Carried, carried_by, carrier_in
+from downhaul_unleash.carried import Carried, Reference, carried_by, carrier_in
 from downhaul_unleash.engine import percentage
 from downhaul_unleash.marks import Sort, mark_of
 from downhaul_unleash.reading import read
@@ -76,11 +76,20 @@ class Known:
         return Reason.STATIC if not (self.allowed or self.denied) else Reason.DEFAULT
 
 
-def known_of(text: str) -> dict[str, Known]:
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What is known of each feature of a payload, by its name, and our own decisions on them."""
+
+    known: Mapping[str, Known]
+    reference: Reference
+
+
+def known_of(text: str) -> Payload:
     """Return every feature of a payload. Raises DocumentError for what is no payload of Unleash."""
     source = read(text)
     carried = carried_by(source)
-    return {name: _known(one, carried.get(name)) for name, one in source.features.items()}
+    known = {name: _known(one, carried.get(name)) for name, one in source.features.items()}
+    return Payload(known, Reference(source))
 
 
 def _known(feature: Feature, carried: Carried | None) -> Known:

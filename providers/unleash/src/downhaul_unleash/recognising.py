@@ -17,6 +17,7 @@ from downhaul.flag import (
     Clause,
     Flag,
     FlagKind,
+    Missing,
     Operator,
     Rule,
     Serve,
@@ -24,6 +25,7 @@ from downhaul.flag import (
     Target,
     Weight,
 )
+from downhaul_unleash.absence import ANYTHING
 from downhaul_unleash.composing import composed
 from downhaul_unleash.engine import DoesNotCompile
 from downhaul_unleash.entries import Entries
@@ -172,7 +174,7 @@ def _rules(key: str, reads: Sequence[_Read], off: str | None) -> list[Rule]:
     for one in reads:
         if one.mark.sort is Sort.ROLLOUT and one.strategy["parameters"]["rollout"] == "0":
             continue
-        clauses = one.rule.clauses[: one.mark.own]
+        clauses = _together(one.rule.clauses[: one.mark.own])
         gate = one.rule.gate if one.mark.serves else None
         if gate is not None:
             attribute = carrier_of(gate.bucketing, key)
@@ -184,6 +186,30 @@ def _rules(key: str, reads: Sequence[_Read], off: str | None) -> list[Rule]:
         if not made or made[-1] != (one.mark, rule):
             made.append((one.mark, rule))
     return [rule for _mark, rule in made]
+
+
+def _together(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:
+    """Return clauses in which what asks whether there is an attribute stands with what needs it."""
+    made: list[Clause] = []
+    for clause in clauses:
+        asks = clause.operator is Operator.MATCHES and clause.values == (ANYTHING,)
+        if not asks or clause.ignore_case:
+            made.append(clause)
+        elif made and _may_lack(made[-1], clause.attribute):
+            made[-1] = replace(made[-1], missing=Missing.NO_MATCH)
+        else:
+            made.append(Clause(clause.attribute, Operator.PRESENT))
+    return tuple(made)
+
+
+def _may_lack(clause: Clause, attribute: str) -> bool:
+    """Return whether a clause matches who lacks the attribute, so that it is asked for beside."""
+    return (
+        clause.attribute == attribute
+        and clause.negate
+        and clause.missing is Missing.FALSE
+        and clause.operator is not Operator.PRESENT
+    )
 
 
 def _before_carriers(clauses: tuple[Clause, ...], gate: Clause) -> tuple[Clause, ...]:

@@ -244,10 +244,10 @@ class Session:
         payload = self._cache.payload
         if payload is None or payload is self._told:
             return
-        known = known_of(payload)
-        self.serving = Serving(client, known, Reference(payload))
+        found = known_of(payload)
+        self.serving = Serving(client, found.known, found.reference)
         self._told = payload
-        self._listener.replaced(FlagSet.of(one.flag for one in known.values()))
+        self._listener.replaced(FlagSet.of(one.flag for one in found.known.values()))
 
     def _move(self) -> None:
         answer = self._answer
