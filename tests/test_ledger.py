@@ -48,6 +48,7 @@ def test_an_entry_is_data_and_a_line():
         "fidelity": "partial",
         "reason": "a reason",
         "fragment": {"x": 1},
+        "loss": "",
     }
     assert str(ENTRIES[1]) == "PARTIAL a flags[0].x: a reason"
     assert str(ENTRIES[0]) == "FULL a flags[0]: carried whole"

@@ -161,4 +161,4 @@ def test_only_who_writes_without_a_history_is_audited(control, tmp_path):
 def test_every_verb_of_the_seam_is_passed_on(control):
     verbs = {name for name in vars(FlagProvider) if not name.startswith("_")}
     own = {name for name in vars(Audited) if not name.startswith("_")}
-    assert verbs - own == {"name", "capabilities", "publishes_within"}
+    assert verbs - own == {"name", "capabilities", "publishes_within", "archives"}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import contexts, flags, targeting_keys
 
@@ -55,7 +55,6 @@ def listed(draw):
     return replace(flag, on=True, rules=tuple(rules))
 
 
-@settings(max_examples=300)
 @given(listed(), st.lists(contexts(), min_size=1, max_size=8))
 def test_everybody_is_served_as_before(flag, asked):
     by_lot = "random" in repr(flag).casefold()

@@ -169,7 +169,7 @@ def test_all_of_it_by_configuration(tmp_path):
     register = SqliteProvider(tmp_path / "control.db", environment="default/migration")
     Stages(register).put(Move("agent", Standing(Stage.DUAL_WRITE, in_step=True), "a", "b"), ANA)
     with Flags.over(build_provider(settings), ready_within=10) as flags:
-        assert flags.status().state == "READY"
+        wait_for(lambda: flags.status().state == "READY")
         cut_over(settings, ["agent"], Step(), actor="ana")
         (moved,) = cut_over(settings, ["agent"], Step(share=50_000), actor="ana")
         assert moved.after.standing == Standing(Stage.LIVE, 50_000, in_step=True)

@@ -138,6 +138,8 @@ def test_a_setting_that_is_wrong_is_named(field, value):
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_a_known_name_without_its_package_says_what_to_install(name, monkeypatch):
     for package in ("openfeature.contrib.provider", "configcat_openfeature_provider"):
+        for loaded in [one for one in sys.modules if one.startswith(f"{package}.")]:
+            monkeypatch.setitem(sys.modules, loaded, None)
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ProviderError, match="cannot be imported") as refused:
         build_provider(settings(f"openfeature+{name}:"))
