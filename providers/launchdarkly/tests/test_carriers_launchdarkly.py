@@ -235,15 +235,31 @@ def test_a_rollout_goes_on_with_the_users_of_its_source(service, provider, servi
     assert len(before) == 300
 
 
+@pytest.mark.rule("E7", "E9")
+@pytest.mark.parametrize("share", [0, 100])
+def test_a_flag_that_came_with_nobody_or_everybody_goes_on_with_the_users_of_its_source(
+    service, provider, serving, share
+):
+    how = SCHEMES["split"]
+    split = Split((Weight("on", share), Weight("off", 100 - share)), how)
+    theirs, _ours = serving(Flag.boolean("agent", default=split))
+    assert theirs.is_enabled("agent", "ada") is bool(share)
+    assert provider.get("agent").default.weights == split.weights
+    provider.set_rollout("agent", "on", 25_000, ANA)
+    version = str(service.flags["agent"]["version"])
+    service.wait_for(lambda: theirs.evaluate("agent", "u").flag_version == version, 15)
+    assert flipped(theirs, Flags.in_memory([Flag.boolean("agent", default=quarter(how))]), 300) == 0
+
+
 @pytest.mark.rule("E7")
 def test_the_other_order_of_a_split_stays_as_its_source_has_it(service, provider, serving):
     how = SCHEMES["split"]
     split = Split((Weight("off", 75), Weight("on", 25)), how)
     theirs, _ours = serving(Flag.boolean("agent", default=split))
     before = {one for one in range(300) if theirs.is_enabled("agent", f"user-{one}")}
-    provider.set_rollout("agent", "on", 50_000, ANA)
+    provider.set_rollout("agent", "on", 40_000, ANA)
     (rule,) = service.flags["agent"]["rules"]
-    assert (rule["variation"], rule["clauses"][0]["values"]) == (1, [50])
+    assert (rule["variation"], rule["clauses"][0]["values"]) == (1, [60])
     version = str(service.flags["agent"]["version"])
     service.wait_for(lambda: theirs.evaluate("agent", "u").flag_version == version, 15)
     assert before < {one for one in range(300) if theirs.is_enabled("agent", f"user-{one}")}

@@ -113,7 +113,7 @@ def test_a_portable_rollout_is_read_as_it_is_declared_and_told_where_it_is_not(
     service, scheme, salt
 ):
     declared = {"agent": Declaration(rollout=RolloutMode.PORTABLE, scheme=scheme, salt=salt)}
-    provider_of(service, portable=declared).put(Flag.boolean("agent", percent=25), ANA)
+    provider_of(service, portable=declared).put(Flag.boolean("agent", percent=25.5), ANA)
     provider = LaunchDarklyProvider(
         Connection(Secret(service.sdk_key), service.url, service.url), declared=declared
     )

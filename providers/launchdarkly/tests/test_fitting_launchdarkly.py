@@ -15,7 +15,24 @@ from strategies import contexts, flag_sets
 
 from downhaul import Flag, Flags
 from downhaul.documents import check_flag, check_segment
-from downhaul.flag import FlagSet, Missing, NoKey, Operator, Prerequisite, Scheme, Split
+from downhaul.flag import (
+    Bucketing,
+    Clause,
+    Dialect,
+    FlagKind,
+    FlagSet,
+    Keys,
+    Missing,
+    NoKey,
+    Operator,
+    Prerequisite,
+    Rule,
+    Scheme,
+    Segment,
+    Split,
+    Target,
+    Weight,
+)
 from downhaul.ledger import Fidelity
 from downhaul.provider import Change
 
@@ -254,3 +271,168 @@ def required(flag_set, key):
         found |= new
         pending += new
     return found
+
+
+# Part by part
+
+
+def clause(*args, **fields):
+    return Clause("plan", *args, **fields)
+
+
+def kept_of(*flags, segments=()):
+    return fitted(FlagSet.of(flags, segments))
+
+
+def told(kept, key="agent"):
+    return {one.path.partition(f"{key}.")[2]: one for one in kept.ledger.of(key)}
+
+
+@pytest.mark.rule("M1", "P5")
+def test_variants_are_called_what_sdks_are_told_with_those_that_rise_first():
+    split = Split((Weight("new", 10_000), Weight("old", 90_000)))
+    sizes = {"old": 1, "new": 10, "never": 0}
+    flag = Flag(
+        key="agent",
+        kind=FlagKind.NUMBER,
+        variants=sizes,
+        default=split,
+        off_variant="old",
+        targets=(Target("never", frozenset({"eve"})),),
+        rules=(Rule("old", (clause(Operator.IN, ("free",)),)),),
+    )
+    child = Flag.boolean("child", prerequisites=(Prerequisite("agent", ("new",)),))
+    kept = kept_of(child, flag)
+    assert [one.key for one in kept.flags] == ["agent", "child"]  # what is named comes first
+    agent, child = kept.flags
+    assert list(agent.variants.items()) == [
+        ("variation-0", 10),
+        ("variation-1", 1),
+        ("variation-2", 0),
+    ]
+    assert (agent.off_variant, agent.rules[0].serve) == ("variation-1", "variation-1")
+    assert [one.variant for one in agent.default.weights] == ["variation-0", "variation-1"]
+    assert agent.targets[0].variant == "variation-2"
+    assert child.prerequisites == (Prerequisite("agent", ("variation-0",)),)
+    (entry,) = kept.ledger.lossy
+    assert (entry.flag, entry.path) == ("agent", "flags.agent.variants")
+    assert entry.reason.startswith("variant names: ")
+    assert '"new" is "variation-0"' in entry.reason
+
+
+@pytest.mark.rule("M1")
+def test_every_part_is_told_and_what_is_whole_stays_as_it_was():
+    flag = Flag.boolean(
+        "agent",
+        percent=25,
+        deny=["eve"],
+        prerequisites=(Prerequisite("base"),),
+        rules=(Rule("on", (clause(Operator.IN, ("pro",)),)),),
+    )
+    kept = kept_of(Flag.boolean("base"), flag)
+    said = replace(flag.default, bucketing=Bucketing(salt="agent"))
+    assert kept.flag_set().flags["agent"] == replace(flag, default=said)
+    entries = told(kept)
+    assert entries.keys() == {"variants", "default", "targets", "rules[0]", "prerequisites[0]"}
+    assert not kept.ledger.lossy
+
+
+@pytest.mark.rule("M1")
+@pytest.mark.parametrize(
+    "flag, path, why",
+    [
+        (Flag.boolean("with/slash"), "key", "letters"),
+        (Flag.boolean("agent", prerequisites=(Prerequisite("none"),)), "prerequisites[0]", "none"),
+        (
+            Flag.boolean("agent", prerequisites=(Prerequisite("base", negate=True),)),
+            "",
+            "not to be so",
+        ),
+        (
+            Flag.boolean("agent", rules=(Rule("on", (clause(Operator.IN_CIDR, ("::1",)),)),)),
+            "rules[0].clauses[0]",
+            "in_cidr",
+        ),
+        (
+            Flag.boolean("agent", rules=(Rule("on", (Clause("kind", Operator.IN, ("x",)),)),)),
+            "rules[0].clauses[0]",
+            "never sent",
+        ),
+        (
+            Flag.boolean("agent", rules=(Rule("on", (clause(Operator.MATCHES, (r"a\z",)),)),)),
+            "rules[0].clauses[0]",
+            "pattern",
+        ),
+    ],
+)
+def test_what_has_no_words_there_is_manual_and_its_flag_is_left_out(flag, path, why):
+    kept = kept_of(flag, Flag.boolean("base"))
+    (entry,) = [one for one in kept.ledger if one.fidelity is Fidelity.MANUAL]
+    assert entry.path == ".".join(filter(None, ["flags", flag.key, path]))
+    assert why in entry.reason
+    assert entry.fragment is not None or "requires" in entry.reason
+    assert [one.key for one in kept.flags] == ["base"]
+
+
+@pytest.mark.rule("M1", "E8")
+def test_a_clause_that_holds_for_who_lacks_the_attribute_becomes_a_segment():
+    rule = Rule("on", (clause(Operator.IN, ("pro",), negate=True, missing=Missing.FALSE),))
+    beta = Segment("équipe", included=(Keys(frozenset({"ada"})),))
+    inside = Rule("off", (Clause("", Operator.IN_SEGMENT, ("équipe",)),))
+    kept = kept_of(Flag.boolean("agent", rules=(inside, rule)), segments=[beta])
+    made, renamed = kept.segments
+    assert renamed.key.startswith("s--quipe-")
+    assert kept.flags[0].rules[0].clauses[0].values == (renamed.key,)
+    assert kept.flags[0].rules[1].clauses == (
+        Clause("", Operator.IN_SEGMENT, (made.key,), negate=True),
+    )
+    assert [one.reason.partition(":")[0] for one in kept.ledger.lossy] == ["segment keys"]
+    again = kept_of(Flag.boolean("other", rules=(rule, rule)))
+    assert [one.key for one in again.segments] == [made.key]
+
+
+@pytest.mark.rule("M1")
+@pytest.mark.parametrize(
+    "given, expected, lost",
+    [
+        (clause(Operator.IN, ("a",), dialect=Dialect.UNLEASH), ("a",), ""),
+        (clause(Operator.IN, ("5",), dialect=Dialect.UNLEASH), ("5", 5), "values"),
+        (clause(Operator.IN, ("true",), dialect=Dialect.UNLEASH), ("true", True), ""),
+        (clause(Operator.LESS, ("10",), dialect=Dialect.UNLEASH), (10,), "values"),
+        (clause(Operator.IN, ("a",), dialect=Dialect.SPLIT), ("a",), "values"),
+        (
+            Clause("targetingKey", Operator.IN, ("a",), dialect=Dialect.SPLIT),
+            ("a",),
+            "",
+        ),
+        (
+            clause(Operator.AT_OR_BEFORE, ("2026-01-31T09:00:00Z",)),
+            ("2026-01-31T09:00:00.000001Z",),
+            "values",
+        ),
+        (clause(Operator.BEFORE, (90,), dialect=Dialect.SPLIT), (60,), "values"),
+        (clause(Operator.IN, ("Pro",), ignore_case=True), ("(?i)^(?:Pro)$",), "case"),
+        (clause(Operator.MATCHES, ("^p",), ignore_case=True), ("(?i)^p",), ""),
+        (clause(Operator.HAS_ANY, ("a", "b")), ("a", "b"), "values"),
+        (clause(Operator.SEMVER_EQUAL, ("1.2.3",)), ("1.2.3",), "values"),
+    ],
+)
+def test_a_clause_says_as_much_as_can_be_and_what_it_leaves_out(given, expected, lost):
+    kept = kept_of(Flag.boolean("agent", rules=(Rule("on", (given,)),)))
+    (rule,) = kept.flags[0].rules
+    assert rule.clauses[0].values == expected
+    assert {one.reason.partition(":")[0] for one in kept.ledger.lossy} == (
+        {lost} if lost else set()
+    )
+    for one in kept.ledger.lossy:
+        assert one.fragment["operator"] == given.operator.value
+
+
+@pytest.mark.rule("M1")
+def test_a_rule_for_nobody_is_skipped_and_said():
+    never = Rule("on", (clause(Operator.LESS, ("x",), dialect=Dialect.UNLEASH),))
+    nobody = Rule(Split((Weight(None, 100_000),)), (clause(Operator.IN, ("x",)),))
+    kept = kept_of(Flag.boolean("agent", rules=(never, nobody)))
+    assert kept.flags[0].rules == ()
+    skipped = [one.path for one in kept.ledger if one.fidelity is Fidelity.SKIPPED]
+    assert skipped == ["flags.agent.rules[0]", "flags.agent.rules[1]"]

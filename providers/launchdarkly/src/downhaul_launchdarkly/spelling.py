@@ -20,7 +20,6 @@ from downhaul.flag import (
     Bucketing,
     Clause,
     Flag,
-    Gate,
     NoKey,
     Operator,
     Rule,
@@ -170,15 +169,7 @@ def _ended(flag: Flag) -> Flag:
 def _member_rules(segment: Segment, native: IsNative) -> Iterator[SegmentRule]:
     for rule in segment.rules:
         gate = rule.gate
-        if gate is None or native(gate.bucketing):
+        if gate is None or native(gate.bucketing) or gate.share < gate.bucketing.total:
             yield rule
-        elif gate.share >= gate.bucketing.total and gate.bucketing.no_key is not NoKey.MISS:
-            yield replace(rule, gate=None)
         else:
-            yield replace(rule, gate=_missing(gate))
-
-
-def _missing(gate: Gate) -> Gate:
-    """Return a gate that stays shut for who has no key: a segment has no other answer to it."""
-    how = gate.bucketing
-    return Gate(gate.share, replace(how, no_key=NoKey.MISS)) if how.no_key is NoKey.ERROR else gate
+            yield rule if gate.bucketing.no_key is NoKey.MISS else replace(rule, gate=None)
