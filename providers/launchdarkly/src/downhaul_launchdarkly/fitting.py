@@ -35,7 +35,8 @@ from downhaul.flag import (
 from downhaul.ledger import Fidelity, Ledger, LedgerEntry, Translation
 from downhaul_launchdarkly.flags import planned
 from downhaul_launchdarkly.known import kind_of, names_of
-from downhaul_launchdarkly.restating import Restated, Unsayable, restated
+from downhaul_launchdarkly.losses import Unsayable
+from downhaul_launchdarkly.restating import Restated, restated
 from downhaul_launchdarkly.stored import Stored
 from downhaul_launchdarkly.whole import KEY
 from downhaul_launchdarkly.written import Writer

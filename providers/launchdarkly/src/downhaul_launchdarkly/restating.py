@@ -17,26 +17,24 @@ from typing import Any, Final
 from downhaul.evaluator import split, unleash
 from downhaul.evaluator.operators import moment, number, semver
 from downhaul.flag import TARGETING_KEY, Clause, Dialect, Missing, Operator
+from downhaul_launchdarkly.losses import (
+    BUILDS,
+    CASE,
+    DIGITS,
+    LISTS,
+    NUMBERS,
+    SECONDS,
+    SINGLE,
+    TEXTS,
+    TIMES,
+    VERSIONS,
+    Unsayable,
+)
 from downhaul_launchdarkly.rules import ANONYMOUS
 from downhaul_launchdarkly.written import SAID, problem_of
 
 NOTHING: Final = "downhaul:nothing"
 """A value that no attribute has: whoever is asked not to have it has the attribute."""
-
-LISTS: Final = "values: a list matches by any of its elements"
-_TEXTS: Final = "values: only texts are compared as texts, and numbers or booleans are not"
-_DIGITS: Final = "values: 5 and 5.0 are one number"
-_NUMBERS: Final = "values: only numbers are compared as numbers, and texts of numbers are not"
-_TIMES: Final = "values: times are RFC 3339, or numbers in milliseconds since 1970"
-_SECONDS: Final = "values: times are whole numbers of seconds since 1970, and nothing else"
-_VERSIONS: Final = "values: a version may lack its minor and patch numbers, as in 2 or 2.1"
-_SINGLE: Final = "values: what is no list is taken as a list of one"
-_CASE: Final = "case: only simple forms of a letter are alike, which leaves out such as ß and SS"
-_BUILDS: Final = "values: versions that differ in nothing but what follows the + are equal"
-
-
-class Unsayable(ValueError):
-    """A clause that LaunchDarkly has no words for; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def _test_of(clause: Clause) -> _Test:
     return made
 
 
-_OF_NO_KEY: Final = frozenset({LISTS, _TEXTS, _DIGITS})
+_OF_NO_KEY: Final = frozenset({LISTS, TEXTS, DIGITS})
 """What is said of other values than a targeting key can have."""
 
 
@@ -150,12 +148,11 @@ def _equal(clause: Clause) -> _Test:
         texts = [str(one).lower() for one in known]
         return _one(clause, Operator.IN, [*known, *texts], "values: only true and false are so")
     read = split.text_of if clause.dialect is Dialect.SPLIT else unleash.text_of
-    values: list[Any] = []
-    losses: tuple[str, ...] = ()
+    values, losses = list[Any](), tuple[str, ...]()
     for text in dict.fromkeys(map(read, clause.values)):
         if isinstance(text, str):
             numbers = () if clause.attribute == TARGETING_KEY else _numbers_of(text)
-            losses = (_DIGITS,) if numbers else losses
+            losses = (DIGITS,) if numbers else losses
             values += [text, *numbers, *_BOOLEANS.get(text, ())]
     return _one(clause, Operator.IN, values, *losses)
 
@@ -176,12 +173,12 @@ def _numbers_of(text: str) -> tuple[float, ...]:
 
 
 def _texts(clause: Clause) -> _Test:
-    losses = (_TEXTS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
+    losses = (TEXTS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
     values = [one for one in clause.values if isinstance(one, str)]
     if clause.ignore_case:
         shape = _SHAPES[clause.operator]
         patterns = [shape.format(re.escape(one)) for one in values]
-        return _one(clause, Operator.MATCHES, patterns, *losses, _CASE)
+        return _one(clause, Operator.MATCHES, patterns, *losses, CASE)
     return _one(clause, clause.operator, values, *losses)
 
 
@@ -194,7 +191,7 @@ _SHAPES: Final = {
 
 
 def _patterns(clause: Clause) -> _Test:
-    losses = (_TEXTS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
+    losses = (TEXTS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
     values = []
     for one in clause.values:
         if isinstance(one, str):
@@ -237,7 +234,7 @@ def _numbers(clause: Clause) -> _Test:
     values = [_short(one) for one in found if one is not None and math.isfinite(one)]
     if len(values) < len([one for one in found if one is not None]):
         raise Unsayable("a clause compares with infinity, which is no value there")
-    losses = (_NUMBERS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
+    losses = (NUMBERS,) if clause.dialect in (Dialect.SPLIT, Dialect.UNLEASH) else ()
     if clause.operator is Operator.EQUAL and clause.dialect is Dialect.NATIVE:
         return _one(clause, Operator.EQUAL, values)
     operator = Operator.IN if clause.operator is Operator.EQUAL else clause.operator
@@ -262,7 +259,7 @@ def _times(clause: Clause) -> _Test:
         known = [
             one for value in clause.values if (one := moment(value, clause.dialect)) is not None
         ]
-    losses = () if clause.dialect is Dialect.LAUNCHDARKLY else (_TIMES,)
+    losses = () if clause.dialect is Dialect.LAUNCHDARKLY else (TIMES,)
     before, after = clause.operator in _BEFORE, clause.operator in _AFTER
     if not (before or after):  # the same time
         return _Test(
@@ -311,9 +308,9 @@ def _seconds(clause: Clause) -> _Test:
             )
             for one in days
         )
-        return _Test(alternatives, (_SECONDS,))
+        return _Test(alternatives, (SECONDS,))
     operator, more = _EDGES[clause.operator]
-    return _one(clause, operator, [(one // _MINUTE + more) * _MINUTE for one in known], _SECONDS)
+    return _one(clause, operator, [(one // _MINUTE + more) * _MINUTE for one in known], SECONDS)
 
 
 _DAY: Final = 86_400
@@ -335,9 +332,9 @@ def _split_second(value: Any) -> int | None:
 
 def _versions(clause: Clause) -> _Test:
     readable = [one for one in clause.values if semver(one, clause.dialect) is not None]
-    losses: tuple[str, ...] = () if clause.dialect is Dialect.LAUNCHDARKLY else (_VERSIONS,)
+    losses: tuple[str, ...] = () if clause.dialect is Dialect.LAUNCHDARKLY else (VERSIONS,)
     if clause.dialect is Dialect.SPLIT:
-        losses = (_VERSIONS, _BUILDS)
+        losses = (VERSIONS, BUILDS)
         readable = [one for one in readable if semver(one) is not None]
     parts = _ORDERS[clause.operator]
     tests = [_one(clause, operator, readable, *losses) for operator in parts]
@@ -359,9 +356,9 @@ _ORDERS: Final = {
 def _sets(clause: Clause) -> _Test:
     if clause.operator is Operator.HAS_ANY:
         whole = _equal(replace(clause, operator=Operator.IN))
-        return _Test(whole.alternatives, (*whole.losses, _SINGLE))
+        return _Test(whole.alternatives, (*whole.losses, SINGLE))
     together: tuple[Clause, ...] = ()
-    losses: tuple[str, ...] = (_SINGLE,)
+    losses: tuple[str, ...] = (SINGLE,)
     for value in clause.values:
         one = _equal(replace(clause, operator=Operator.IN, values=(value,)))
         if len(one.alternatives) != 1:
