@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import responses
@@ -66,6 +67,8 @@ def fill(service):
         "needing", boolean(percent=50, rules=[rule([{**depends, "negate": True}], off=100)])
     )
     service.put("killed", boolean(killed=True))
+    asks = rule([{"type": "IN_RULE_BASED_SEGMENT", "string": "early"}], on=100)
+    service.put("ruled", boolean(percent=0, rules=[asks]))
 
 
 @pytest.mark.rule("E9", "M1")
@@ -131,15 +134,15 @@ def test_an_exported_flag_put_back_is_not_written(service):
     for flag in found.flags:
         provider.put(flag, ANA)
     assert [one for one in service.requests if one.method != "GET"] == []
+    ruled = next(one for one in found.flags if one.key == "ruled")
+    provider.put(replace(ruled, default="on"), ANA)
+    (kept,) = service.definitions["ruled"]["rules"]
+    assert kept["condition"]["matchers"][0]["type"] == "IN_RULE_BASED_SEGMENT"
     agent = next(one for one in found.flags if one.key == "needing")
     raised = Split((Weight("on", 80), Weight("off", 20)), agent.default.bucketing)
-    put = provider.put(Flag(**{**_fields(agent), "default": raised}), ANA)
+    put = provider.put(replace(agent, default=raised), ANA)
     assert service.definitions["needing"]["defaultRule"] == buckets(on=80, off=20)
     assert put.default.bucketing == Bucketing(Scheme.SPLIT, total=100)  # Split's own percentage
-
-
-def _fields(flag):
-    return {name: getattr(flag, name) for name in flag.__dataclass_fields__}
 
 
 # What may go wrong

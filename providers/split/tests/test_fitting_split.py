@@ -253,7 +253,8 @@ def test_what_split_cannot_keep_leaves_the_flag_out_and_is_told_with_its_place(f
     assert kept is None
     assert found[path].fidelity is Fidelity.MANUAL
     assert told in found[path].reason
-    assert path in (".off_variant", "") or found[path].fragment
+    assert path == ".off_variant" or found[path].fragment
+    assert found[""].fidelity is Fidelity.MANUAL
 
 
 @pytest.mark.parametrize(
@@ -333,8 +334,10 @@ def test_segments_and_what_asks_for_them_are_left_to_be_made_by_hand():
     found = fitted(FlagSet.of([flag, child], [Segment("staff")]))
     assert found.flags == ()
     told = {one.path: one.reason for one in found.ledger.lossy}
-    assert 'asks for "staff"' in told["flags.agent"]
-    assert 'asks for "agent"' in told["flags.child"]
+    assert 'asks for segment "staff"' in told["flags.agent"]
+    assert 'asks for flag "agent"' in told["flags.child"]
+    kept = [one.path for one in found.ledger if one.fidelity is Fidelity.FULL]
+    assert not {"flags.agent", "flags.child"} & set(kept)
     assert "segments.staff" in told
 
 

@@ -211,7 +211,8 @@ class Admin:
         if not portable and before.decides_as(same):
             return before.kept
         flag = flag if seeds is None else at_home(flag, seeds)
-        made = {**_nothing(before), **definition_of(flag, portable=portable)}
+        definition = definition_of(flag, portable=portable, ruled=before.ruled())
+        made = {**_nothing(before), **definition}
         wanted = kept_of(made)
         if before.kept != wanted:
             self._place.replace(asking, flag.key, {**made, **said})

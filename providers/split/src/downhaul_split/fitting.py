@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from downhaul.encoding import flag_to_data
+from downhaul.encoding import flag_to_data, segment_to_data
 from downhaul.errors import Refused
 from downhaul.evaluator.carriers import bucketing_of, carrier_of
 from downhaul.flag import (
@@ -48,6 +48,7 @@ _NO_NAME: Final = (
     "its key is no name in Split (a letter, then letters, digits, - and _), and a flag can't be "
     "renamed where code asks for it"
 )
+_LEFT_OUT: Final = "it is left out whole, for what can't be kept of it"
 _MOST_READINGS: Final = 4
 _TAGS: Final = "Split's console keeps them, and its SDK isn't told: declare them for a kill by tag"
 
@@ -65,8 +66,8 @@ def fitted(flag_set: FlagSet) -> Translation:
             del kept[key]
     entries = [entry for one in made.values() for entry in one.entries]
     entries += [
-        LedgerEntry("", f"segments.{key}", Fidelity.MANUAL, _SEGMENTS, key)
-        for key in flag_set.segments
+        LedgerEntry("", f"segments.{key}", Fidelity.MANUAL, _SEGMENTS, segment_to_data(one))
+        for key, one in flag_set.segments.items()
     ]
     flags = tuple(one.flag for one in _in_order(kept) if one.flag is not None)
     return Translation(flags, (), Ledger(tuple(entries)))
@@ -105,13 +106,14 @@ class _Made:
         """Return whether it asks for what is not kept, and note that it is left out then."""
         if self.flag is None:
             return False
-        gone = sorted({node.key for node in named_by(self.flag)} - kept.keys())
-        if gone:
-            key = self.flag.key
-            reason = f'it asks for "{gone[0]}", which Split can\'t keep'
-            data = flag_to_data(self.flag)
-            self.entries.append(LedgerEntry(key, f"flags.{key}", Fidelity.MANUAL, reason, data))
-        return bool(gone)
+        for node in named_by(self.flag):
+            if node.sort != "flag" or node.key not in kept:
+                reason = f"it asks for {node}, which Split can't keep"
+                whole = self.entries.pop()
+                lost = replace(whole, fidelity=Fidelity.MANUAL, reason=reason)
+                self.entries.append(replace(lost, fragment=flag_to_data(self.flag)))
+                return True
+        return False
 
 
 class _Fit:
@@ -133,7 +135,9 @@ class _Fit:
         flag = self._prepared()
         self._parts(flag)
         made = None
-        if not any(one.fidelity is Fidelity.MANUAL for one in self._entries):
+        if any(one.fidelity is Fidelity.MANUAL for one in self._entries):
+            self._note("", Fidelity.MANUAL, _LEFT_OUT, self._data)
+        else:
             made = self._read_back(flag)
         if made is not None:
             self._told()

@@ -36,6 +36,7 @@ KEPT: Final = (
 """What a definition decides by; everything else of it is Split's."""
 
 STEP: Final = 1_000  # thousandths of a percent in one percent, which is Split's finest
+IN_RULED: Final = "IN_RULE_BASED_SEGMENT"
 _ANY_SEED: Final = {"seed": 0, "trafficAllocationSeed": 0}
 
 Definition = Mapping[str, Any]
@@ -111,6 +112,11 @@ class Stored:
             return _deciding(self.flag()) == _deciding(flag)
         except NotCarried:
             return False
+
+    def ruled(self) -> set[str]:
+        """Return the segments that its rules ask for as rule-based ones."""
+        matchers = [one for rule in self.kept["rules"] for one in rule["condition"]["matchers"]]
+        return {one["string"] for one in matchers if one["type"] == IN_RULED}
 
     def requirements(self) -> list[dict[str, Any]]:
         """Return the first rules, which prerequisites are."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from typing import Any, Final
@@ -19,7 +20,7 @@ from downhaul_split.carried import lowered_flag, with_listed_keys
 from downhaul_split.clauses import NotSaid, alternatives_of
 from downhaul_split.contexts import LONGEST
 from downhaul_split.native import PERCENT, share_of
-from downhaul_split.stored import STEP, serves
+from downhaul_split.stored import IN_RULED, STEP, serves
 from downhaul_split.values import configurations_of
 
 MOST_TREATMENTS: Final = 20
@@ -38,10 +39,13 @@ Matchers = Sequence[Mapping[str, Any]]
 Definition = dict[str, Any]
 
 
-def definition_of(flag: Flag, *, portable: bool) -> Definition:
+def definition_of(
+    flag: Flag, *, portable: bool, ruled: AbstractSet[str] = frozenset()
+) -> Definition:
     """Return the definition that serves what the flag serves. Raises Refused, naming what can't be.
 
-    ``portable`` writes a split of the default by our own bucket.
+    ``portable`` writes a split of the default by our own bucket. ``ruled`` are the segments that
+    are known to be rule-based: they are asked for by another word.
     """
     check_names(flag)
     flag = with_listed_keys(flag)
@@ -55,8 +59,16 @@ def definition_of(flag: Flag, *, portable: bool) -> Definition:
         "defaultTreatment": off,
         "baselineTreatment": off,
         "killed": not flag.on,
-        **_served(flag, off, portable=portable),
+        **_ruled(_served(flag, off, portable=portable), ruled),
     }
+
+
+def _ruled(served: Mapping[str, Any], ruled: AbstractSet[str]) -> Mapping[str, Any]:
+    for rule in served["rules"]:
+        for one in rule["condition"]["matchers"]:
+            if one["type"] == "IN_SEGMENT" and one["string"] in ruled:
+                one["type"] = IN_RULED
+    return served
 
 
 def nothing_of(definition: Mapping[str, Any]) -> Definition:
