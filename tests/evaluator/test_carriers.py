@@ -258,9 +258,16 @@ def test_raising_the_edge_only_adds_users():
     assert len(served[3]) == len(keys)
 
 
-def test_what_leaves_some_outside_and_some_to_the_next_rule_is_refused_by_name():
-    rule = Rule(
+@pytest.mark.parametrize(
+    "serve",
+    [
         Split((Weight("on", 40), Weight(None, 60)), Bucketing(total=100)),
+        Split((Weight("on", 100),), Bucketing(Scheme.SPLIT, no_key=NoKey.MISS, total=100)),
+    ],
+)
+def test_what_leaves_some_outside_and_some_to_the_next_rule_is_refused_by_name(serve):
+    rule = Rule(
+        serve,
         gate=Gate(30, Bucketing(total=100), outside="off"),
         id="trial",
     )

@@ -130,7 +130,7 @@ def _clause(key: str, how: Bucketing, operator: Operator, edge: int) -> Clause:
 
 def _rest(split: Split) -> str | None:
     """Return the variant of a split's last buckets, or None where some are left without one."""
-    if _falls_through(split) or split.bucketing.no_key is NoKey.MISS:
+    if _falls_through(split):
         return None
     return next(one.variant for one in reversed(split.weights) if one.weight)
 
@@ -138,6 +138,8 @@ def _rest(split: Split) -> str | None:
 def _falls_through(serve: Serve) -> bool:
     if isinstance(serve, str):
         return False
+    if serve.bucketing.no_key is NoKey.MISS:
+        return True  # whoever has no key
     named = sum(one.weight for one in serve.weights if one.variant is not None)
     return named < serve.bucketing.total
 

@@ -74,15 +74,12 @@ def two_way(flag: Flag) -> tuple[str, int, Bucketing] | None:
     split = flag.default
     if isinstance(split, str) or flag.off_variant is None:
         return None
-    weights = list(split.weights)
-    while weights and weights[0].variant == flag.off_variant and not weights[0].weight:
-        del weights[0]
-    if not weights or weights[0].variant == flag.off_variant:
-        return None
-    first, *rest = weights
-    if any(one.variant != flag.off_variant for one in rest):
-        return None
-    return str(first.variant), first.weight, split.bucketing
+    for weights in (split.weights, [one for one in split.weights if one.weight]):
+        first, *rest = weights
+        leads = first.variant != flag.off_variant
+        if leads and all(one.variant == flag.off_variant for one in rest):
+            return str(first.variant), first.weight, split.bucketing
+    return None
 
 
 def _with_said_salts(flag: Flag) -> Flag:

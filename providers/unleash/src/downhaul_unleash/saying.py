@@ -7,6 +7,7 @@ Unleash's own documents before it counts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any, Final
@@ -100,13 +101,14 @@ def _joined(left: Conjunction, right: Conjunction) -> Conjunction | None:
 
 def _without_larger(alternatives: Iterable[Conjunction]) -> Formula:
     """Return the alternatives without those that another says already with fewer constraints."""
-    kept: list[Conjunction] = []
+    kept: list[tuple[frozenset[str], Conjunction]] = []
     for one in alternatives:
-        if any(all(each in one for each in other) for other in kept):
+        names = frozenset(json.dumps(each, sort_keys=True) for each in one)
+        if any(other <= names for other, _ in kept):
             continue
-        kept = [other for other in kept if not all(each in other for each in one)]
-        kept.append(one)
-    return tuple(kept)
+        kept = [(other, each) for other, each in kept if not names <= other]
+        kept.append((names, one))
+    return tuple(one for _names, one in kept)
 
 
 _TURNED: Final = {"IN": "NOT_IN", "NOT_IN": "IN"}
