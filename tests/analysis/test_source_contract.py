@@ -224,7 +224,7 @@ class Service(Place):
                 "token": {"env": "CONTRACT_TOKEN"},
                 "users": True,
                 "lag": self.lag,
-                "timeout": 5,
+                "timeout": 2,
                 **more,
             }
         )
@@ -373,7 +373,7 @@ class Datadog(MetricsPlace):
             "errors": {"status": "error"},
             "latency": "web.latency",
             "tags": {"variant": "variant", "flag": "flag"},
-            "timeout": 5,
+            "timeout": 2,
             **more,
         }
         return source_for(metrics, self.control, "production")

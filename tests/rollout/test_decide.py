@@ -59,8 +59,12 @@ from downhaul.rollout.gates.times import Window
 from downhaul.rollout.plan import OnMetricsLost, OnUndecided, Plan, Step, Strategy
 from downhaul.rollout.state import GATED, LIVE, RETURNING, Act, Because, Phase, State, Verb
 
-# The tests over the table share one that is made once: one worker runs them.
-whole_table = pytest.mark.xdist_group("table of decisions")
+_ONE_WORKER = pytest.mark.xdist_group("table of decisions")
+
+
+def whole_table(test):
+    """Mark a test over the whole table, which is made once: one worker runs all, and takes time."""
+    return pytest.mark.slow(_ONE_WORKER(test))
 
 
 # --- the whole table
