@@ -120,10 +120,21 @@ def test_unleashs_own_choice_of_variants_stays_its_own():
         default=default,
         on=True,
     )
-    (only,) = composed(flag)
+    _values, only = composed(flag)
     assert [(one["name"], one["weight"]) for one in only["variants"]] == [("a", 250), ("b", 750)]
     assert (only["parameters"]["groupId"], words(only)) == ("g", [])
-    assert flags_from(payload_of([flag])).flags[0].default == default
+    (read,) = flags_from(payload_of([flag])).flags
+    assert (read.default, read.variants, read.off_variant) == (default, flag.variants, None)
+
+
+def test_a_variant_that_nobody_is_served_keeps_its_value():
+    variants = {"b": "B", "a": "A"}
+    for off in ("b", None):
+        flag = Flag(
+            key="f", kind=FlagKind.STRING, variants=variants, off_variant=off, default="a", on=True
+        )
+        (read,) = flags_from(payload_of([flag])).flags
+        assert (read.variants, read.off_variant, read.default) == (variants, off, "a")
 
 
 def test_where_there_are_variants_rules_stand_in_their_order():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from downhaul.flag import Bucketing, Clause, NoKey, Operator, Rule, Split
@@ -22,8 +22,16 @@ def one_band_each(clauses: Iterable[Clause]) -> list[Clause]:
                 made[place] = replace(clause, values=(pick(clause.values[0], other.values[0]),))
                 break
         else:
-            made.append(clause)
+            made.insert(_place_of(clause, made), clause)
     return made
+
+
+def _place_of(clause: Clause, made: Sequence[Clause]) -> int:
+    """Return where an edge belongs: a lower one before the upper one of its carrier."""
+    if clause.operator is Operator.LESS:
+        return len(made)
+    same = (at for at, one in enumerate(made) if one.attribute == clause.attribute)
+    return next(same, len(made))
 
 
 def is_empty(clauses: Iterable[Clause]) -> bool:
@@ -42,6 +50,8 @@ def without_constants(rule: Rule) -> Rule:
     if gate is not None and _is_whole(gate.share, gate.bucketing):
         gate = None
     if isinstance(serve, Split):
+        weights = [one for one in serve.weights if one.weight or one.variant is not None]
+        serve = replace(serve, weights=tuple(weights))
         first = next((one for one in serve.weights if one.weight), None)
         leads = first is not None and (
             first is serve.weights[0] or serve.bucketing.no_key is not NoKey.FIRST

@@ -36,6 +36,7 @@ from downhaul_unleash.saying import (
     Conjunction,
     Formula,
     both,
+    is_carrier,
     opposite,
     said,
 )
@@ -152,12 +153,12 @@ class _Composer:
         clauses = one_band_each(rule.clauses)
         hashed = self.hash_of(rule.serve)
         share = _PERCENT
-        for place, clause in enumerate(clauses):
-            found = gate_of(clause)
-            if found is not None and hashed in (None, found[0]):
-                hashed, share = found
-                del clauses[place]
-                break
+        # Only the first bucket that is asked for: without a key, the order of asking matters.
+        place = next((at for at, one in enumerate(clauses) if is_carrier(one)), None)
+        found = None if place is None else gate_of(clauses[place])
+        if place is not None and found is not None and hashed in (None, found[0]):
+            hashed, share = found
+            del clauses[place]
         formula = _all_of(clauses, rule)
         return _Part(Mark(sort, number), rule.serve, formula, rule.description, hashed, share)
 
@@ -216,7 +217,7 @@ class _Composer:
             raise CantSay(str(refusal)) from None
 
     def _some_variant(self) -> str:
-        return self.flag.off_variant or next(iter(self.flag.variants))
+        return self.flag.off_variant or min(self.flag.variants)
 
 
 class _Boolean(_Composer):
@@ -229,6 +230,8 @@ class _Boolean(_Composer):
         left = EVERYBODY
         made: list[Strategy] = []
         for part in (*self.rules(), *self.default()):
+            if left == NOBODY:
+                break  # nobody gets as far as what comes now
             if part.serve == "on":
                 made += self._served(part, left, denies)
             elif part.is_rest:
@@ -272,17 +275,13 @@ class _Valued(_Composer):
     """Strategies in their order, of which the first that matches gives its variants."""
 
     def all(self) -> list[Strategy]:
-        """Return what is off, the lists of users, the rules and the default."""
+        """Return the record of all values, the lists of users, the rules and the default."""
         flag = self.flag
         made: list[Strategy] = []
-        if flag.off_variant is not None:
-            off = _Part(Mark(Sort.OFF, 1), flag.off_variant, EVERYBODY, share=0)
-            made.append(
-                {
-                    **self.strategy(off, (), off.mark, 1),
-                    "variants": weighted(flag, flag.off_variant, None, everything=True),
-                }
-            )
+        sort = Sort.VALUES if flag.off_variant is None else Sort.OFF
+        record = _Part(Mark(sort, 1), self._some_variant(), EVERYBODY, share=0)
+        values = weighted(flag, self._some_variant(), everything=True)
+        made.append({**self.strategy(record, (), record.mark, 1), "variants": values})
         for variant in dict.fromkeys(one.variant for one in flag.targets):
             made += self.listed(variant)
         for part in (*self.rules(), *self.default()):

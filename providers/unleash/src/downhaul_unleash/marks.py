@@ -17,7 +17,9 @@ from typing import Any, Final
 PARAMETER: Final = "downhaul"
 BY: Final = "downhaul-by"
 """The parameter that names the carrier of a percentage, which 0 and 100 % would forget."""
-_MARK: Final = re.compile(r"(rule|no-rule|rollout|no-rollout|off)-(\d+)/(\d+)/(\d+)", re.ASCII)
+_MARK: Final = re.compile(
+    r"(rule|no-rule|rollout|no-rollout|values|off)-(\d+)/(\d+)/(\d+)", re.ASCII
+)
 _TITLE: Final = "downhaul:"
 
 
@@ -30,6 +32,8 @@ class Sort(StrEnum):
     the constraints of those after it."""
     ROLLOUT = "rollout"
     NO_ROLLOUT = "no-rollout"
+    VALUES = "values"
+    """Stands at 0 %, and has the values of all variants of a flag that has no off variant."""
     OFF = "off"
     """Stands at 0 %, and has the off variant and the values of all others."""
 
@@ -53,8 +57,8 @@ class Mark:
 
     def title(self, copy: int, description: str = "") -> str:
         """Return the title of the ``copy``-th strategy with this mark, the first being 1."""
-        if self.sort is Sort.OFF:
-            return f"{_TITLE}off"
+        if self.sort in (Sort.OFF, Sort.VALUES):
+            return f"{_TITLE}{self.sort}"
         name = str(self.sort)
         if self.sort is not Sort.ROLLOUT or self.number > 1:
             name += f"-{self.number}"

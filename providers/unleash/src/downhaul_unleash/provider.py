@@ -137,7 +137,7 @@ class UnleashProvider(ManagingProvider[Session, "Admin"]):
         if found.error_code is not None:
             message = found.error_message or "it can't be decided"
             return error_of(NAME, known.flag.key, found.error_code, message)
-        if found.variant in (None, known.off):
+        if found.variant in (None, known.off, known.table.off):
             return self._off_result(known, kind, found.reason)
         value = True if kind is FlagKind.BOOLEAN else found.value
         return _result(known, value, str(found.variant), found.reason)
