@@ -159,11 +159,13 @@ def test_closing_keeps_its_time_though_the_events_host_never_answers(service, co
     flags.close(0.5)
     service.stop()  # what still hangs ends now, and is collected while its warning is expected
     wait_for(
-        lambda: not [
-            one
-            for one in threading.enumerate()
-            if one.name == "downhaul-close" and one not in before
-        ]
+        lambda: (
+            not [
+                one
+                for one in threading.enumerate()
+                if one.name == "downhaul-close" and one not in before
+            ]
+        )
     )
     gc.collect()
 
