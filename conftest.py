@@ -23,9 +23,9 @@ pytest_plugins = [
 ]
 
 # How far properties search. `make test-all` sets `long`; a deadline would only measure the machine.
-settings.register_profile("default", max_examples=30, deadline=None)
+settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile(
-    "long", max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "long", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("DOWNHAUL_HYPOTHESIS_PROFILE", "default"))
 

@@ -83,6 +83,7 @@ RUNS = {
     "migrate verify": [(*MOVE,), (*MOVE, "agent", "--no-note")],
     "migrate status": [()],
     "migrate cutover": [("agent",), ("--all",)],
+    "migrate forget": [("agent",)],
     "migrate back": [("agent",), ("agent", "--to", "off")],
     "migrate sync": [("agent",)],
     "controller run": [("--once",)],
@@ -131,7 +132,8 @@ text = "Somebody is on call"
 
 
 MOVING = [
-    RUNS[f"migrate {verb}"] for verb in ("verify", "status", "cutover", "back", "sync", "retire")
+    RUNS[f"migrate {verb}"]
+    for verb in ("verify", "status", "cutover", "back", "forget", "sync", "retire")
 ]
 
 

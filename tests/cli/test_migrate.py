@@ -5,10 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from downhaul.backends.sqlite import SqliteProvider
+from downhaul.client.flags import Flags
+from downhaul.config import resolve
+from downhaul.plugins import build_provider
 
 CONFIG = """
 environment = "production"
@@ -228,3 +232,98 @@ def test_a_flag_that_serves_somebody_is_not_taken_away(two):
     assert "it serves users already" in done.stdout
     assert flags_in(two.folder, "new").keys() == {"agent"}
     assert [one["key"] for one in two.json("migrate", "status")["moves"]] == ["agent"]
+
+
+def at_stage(two, key, moves):
+    two(*PLAN)
+    two("migrate", "apply", "plan.json")
+    for _ in range(moves):
+        two("migrate", "cutover", key, "--unverified")
+
+
+@pytest.mark.rule("M2")
+def test_what_the_target_answers_for_already_is_not_written_over(two):
+    two(*PLAN)
+    (two.folder / "early.json").write_text((two.folder / "plan.json").read_text())
+    two("migrate", "apply", "plan.json")
+    for _ in range(3):
+        two("migrate", "cutover", "agent", "--unverified")
+    two("flags", "percent", "agent", "90", "--url", "sqlite:///new.db")
+    shown = two(*PLAN)
+    assert "new answers for it already (live)" in shown.stdout
+    done = two("migrate", "apply", "early.json", exit_code=6)
+    assert "nothing is to be written over that" in done.stderr
+    assert flags_in(two.folder, "new")["agent"][1].weights[0].weight == 90_000
+
+
+def test_a_flag_that_is_on_another_way_is_not_sent_on_a_second_one(two):
+    at_stage(two, "agent", 1)
+    two("migrate", "plan", "--from", "provider", "--to", "sqlite:///third.db", "-o", "other.json")
+    done = two("migrate", "apply", "other.json", exit_code=6)
+    assert "is on its way from provider to new (dual-write)" in done.stderr
+    assert "migrate forget agent" in done.stderr
+    two("migrate", "back", "agent")
+    two("migrate", "forget", "agent", "checkout", "old")
+    two("migrate", "apply", "other.json")
+
+
+@pytest.mark.rule("M2")
+def test_nothing_is_taken_back_while_nobody_can_say_who_serves(two):
+    at_stage(two, "agent", 3)
+    control = two.folder / "control.db"
+    kept = control.read_bytes()
+    control.write_bytes(b"no database" * 100)
+    two("migrate", "revert", "plan.json", exit_code=5)
+    assert flags_in(two.folder, "new").keys() == {"agent", "checkout", "old"}
+    control.write_bytes(kept)
+
+
+@pytest.mark.rule("M4")
+def test_what_proves_two_sides_alike_proves_nothing_of_others(two):
+    two(*PLAN)
+    two("migrate", "apply", "plan.json")
+    two("flags", "export")
+    third = ("--from", "provider", "--to", "sqlite:///third.db")
+    two("migrate", "plan", *third, "-o", "other.json")
+    two("db", "upgrade", "--url", "sqlite:///third.db")
+    for key in ("agent", "checkout", "old"):
+        two("flags", "create", key, "--url", "sqlite:///third.db")
+    two("migrate", "verify", *third, exit_code=3)
+    assert not any(one["unsynced"] for one in two.json("migrate", "status")["moves"])
+    two("migrate", "verify", *third, "old")
+    assert not any(one["in_step"] for one in two.json("migrate", "status")["moves"])
+
+
+@pytest.mark.rule("M2")
+def test_who_follows_a_retired_flag_is_served_as_before(two):
+    """A cleanup is no deploy: the application still has the wrapper."""
+    at_stage(two, "checkout", 5)
+    settings = resolve(
+        {
+            "environment": "production",
+            "provider": {
+                "url": f"sqlite:///{two.folder}/old.db",
+                "wrap": ["staged"],
+                "staged": {"to": f"sqlite:///{two.folder}/new.db"},
+            },
+            "control": {"url": f"sqlite:///{two.folder}/control.db"},
+        },
+        environ={},
+    )
+    (two.folder / "code").mkdir()
+    with Flags.over(build_provider(settings), ready_within=10) as flags:
+        assert flags.evaluate("checkout", "u1", default=None).value is True
+        two("migrate", "retire", "checkout", "--code", "code")
+        assert "checkout" not in flags_in(two.folder, "old")
+        heard = []
+        flags.on_change(heard.append)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert flags.evaluate("checkout", "u1", default=None).value is True
+            time.sleep(0.05)
+    moved = {one["key"]: one for one in two.json("migrate", "status")["moves"]}["checkout"]
+    assert (moved["stage"], moved["retired"]) == ("complete", True)
+    assert "migrate sync checkout" in two("migrate", "back", "checkout", exit_code=6).stderr
+    two("migrate", "sync", "checkout")
+    assert "checkout" in flags_in(two.folder, "old")
+    assert two.json("migrate", "back", "checkout")["moves"][0]["stage"] == "ramp-down"

@@ -231,6 +231,32 @@ def test_a_stale_plan_is_refused_and_names_the_flag(tmp_path, no_naps, side):
     assert moving.target.writes == []
 
 
+@pytest.mark.rule("M2")
+def test_a_second_run_writes_nothing_over_what_somebody_changed_since(moving):
+    moving.apply()
+    moving.target.set_rollout("agent", "on", 40_000, Change("bo"))
+    moving.target.writes.clear()
+    with pytest.raises(VersionConflict, match='flag "agent" changed at new'):
+        moving.apply()
+    assert moving.target.writes == []
+    assert moving.there().flags["agent"].default.weights[0].weight == 40_000
+
+
+def test_a_run_that_failed_at_a_write_of_which_nobody_knows_the_end_goes_on(moving):
+    """The backend did it, and its answer was lost."""
+    original = MemoryProvider.put
+
+    def lost(flag, change, *, expected=None):
+        original(moving.target, flag, change, expected=expected)
+        message = "the answer was lost"
+        raise Unreachable(message, provider="memory")
+
+    kept, moving.target.put = moving.target.put, lost
+    moving.apply()
+    moving.target.put = kept
+    assert moving.apply().whole
+
+
 def test_a_change_that_ends_where_the_plan_ends_is_no_conflict(moving):
     MemoryProvider.put_segment(moving.target, SEGMENT, Change("bo"))
     for flag in FLAGS:

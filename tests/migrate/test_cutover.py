@@ -13,7 +13,7 @@ from downhaul.backends.sqlite import SqliteProvider
 from downhaul.client.flags import Flags
 from downhaul.errors import FlagNotFound, Refused, VersionConflict
 from downhaul.flag import WHOLE, Flag, FlagSet
-from downhaul.migrate.cutover import Step, advance, go_back
+from downhaul.migrate.cutover import Step, advance, forget, go_back
 from downhaul.migrate.stages import Stages
 from downhaul.provider import Change
 from downhaul.staging import STAGES, Stage, Standing
@@ -49,6 +49,7 @@ moves = st.builds(
     *[st.text(max_size=8)] * 4,
     st.booleans(),
     st.text(max_size=20),
+    st.booleans(),
 )
 
 
@@ -158,6 +159,27 @@ def test_back_goes_as_far_as_one_says_and_never_on(register):
     assert moved.after.standing.stage is Stage.OFF
     with pytest.raises(Refused, match="is not behind it"):
         go_back(register, ["agent"], Stage.LIVE, ANA)
+
+
+def test_what_the_old_side_has_no_more_is_not_gone_back_to(register):
+    standing(register, "agent", Stage.COMPLETE, WHOLE, True, retired=True)
+    with pytest.raises(Refused, match="is retired at db") as told:
+        go_back(register, ["agent"], None, ANA)
+    assert "migrate sync agent" in told.value.hint
+    assert register.get("agent").standing.stage is Stage.COMPLETE
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("retired", [False, True])
+def test_nothing_is_forgotten_by_which_the_new_side_is_asked(register, stage, retired):
+    standing(register, "agent", stage, WHOLE, True, retired=retired)
+    if stage.reads == "new" and not retired:
+        with pytest.raises(Refused, match="ld answers for it"):
+            forget(register, ["agent"], ANA)
+        assert register.get("agent") is not None
+    else:
+        forget(register, ["agent"], ANA)
+        assert register.get("agent") is None
 
 
 def test_a_flag_on_no_way_is_told(register):

@@ -150,6 +150,11 @@ def test_a_file_that_could_not_be_read_stands_in_the_way(tmp_path):
     assert "code_0.py" in str(one)
 
 
+def test_what_is_retired_is_not_retired_again(tmp_path):
+    (one,) = obstacles(complete(retired=True), code(tmp_path), Flag.boolean("checkout"))
+    assert "it is retired at ld already" in str(one)
+
+
 @pytest.mark.parametrize("stage", STAGES[:-1])
 def test_a_flag_that_is_not_there_yet_stays(tmp_path, stage):
     move = Move("checkout", Standing(stage, WHOLE), "ld", "db")
@@ -174,12 +179,14 @@ def retired(provider, found=(), **more):
     return done, register
 
 
-def test_it_is_archived_and_forgotten():
+def test_it_is_archived_and_stands_on_as_complete():
     provider = Old(FlagSet.of([Flag.boolean("checkout")]))
     done, register = retired(provider)
     assert done.archived
     assert provider.get("checkout") is None
-    assert register.get("checkout") is None
+    left = register.get("checkout")
+    assert left.retired
+    assert left.standing.stage is Stage.COMPLETE  # who follows it must not ask the old side
 
 
 def test_where_nothing_is_archived_it_is_switched_off():
@@ -187,14 +194,14 @@ def test_where_nothing_is_archived_it_is_switched_off():
     done, register = retired(provider)
     assert not done.archived
     assert provider.get("checkout").on is False
-    assert register.get("checkout") is None
+    assert register.get("checkout").retired
 
 
 def test_by_hand_nothing_is_written():
     provider = Old(FlagSet.of([Flag.boolean("checkout")]))
     done, _ = retired(provider, by_hand=True)
     assert provider.get("checkout").on is True
-    assert "see to it at ld" in done.undo
+    assert not done.archived
 
 
 def test_every_obstacle_is_named_and_nothing_is_done(tmp_path):

@@ -138,11 +138,11 @@ def test_nobody_flips(tables, tmp_path, unleash, source, target, record_property
     unwritten = {one.key: list(map(str, one.losses)) for one in moving if not one.writes}
     assert not unwritten
     applied = apply(
-        settings, tmp_path / "plan.json", actor="ana", accepted=Accepted(("names", "partial"))
+        settings, tmp_path / "plan.json", actor="ana", accepted=Accepted(("rules", "tags"))
     )
     assert applied.whole, [(one.item.key, one.error) for one in applied.rows if one.error]
     again = apply(
-        settings, tmp_path / "plan.json", actor="ana", accepted=Accepted(("names", "partial"))
+        settings, tmp_path / "plan.json", actor="ana", accepted=Accepted(("rules", "tags"))
     )
     assert again.whole
     assert {one.outcome for one in again.rows if one.item.key in flags} == {"unchanged"}

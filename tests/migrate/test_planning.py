@@ -13,6 +13,7 @@ from downhaul.flag import (
     Bucketing,
     Clause,
     Flag,
+    FlagKind,
     FlagSet,
     Gate,
     Keys,
@@ -32,6 +33,7 @@ from downhaul.migrate.plan import (
     Item,
     Plan,
     SideRef,
+    loss_class,
     plan_from_data,
     plan_to_data,
     read_plan,
@@ -104,6 +106,40 @@ def test_choosing_anew_says_how_many_change(percent, change):
     assert found.change == pytest.approx(change, abs=1e-9)
     assert (REBUCKET in found.classes) is (change > 0)
     assert flag_from_data(found.wanted).default.bucketing == Bucketing()
+
+
+@pytest.mark.parametrize("total", [7, 3, 100, 1000])
+def test_weights_of_another_whole_are_a_whole(total):
+    weights = tuple(Weight(name, 1) for name in "abc"[: min(3, total)])
+    rest = total - len(weights)
+    weights = (*weights, Weight("d", rest)) if rest else weights
+    flag = Flag(
+        key="agent",
+        kind=FlagKind.STRING,
+        variants={one: one for one in "abcd"},
+        off_variant="d",
+        default=Split(weights, Bucketing(Scheme.DOWNHAUL, total=total)),
+    )
+    found = items_of([flag], choice=Choice(keep=False))["agent"]
+    scaled = flag_from_data(found.wanted).default.weights
+    assert sum(one.weight for one in scaled) == 100_000
+    for one, other in zip(weights, scaled, strict=True):
+        assert other.weight == pytest.approx(100_000 * one.weight / total, abs=1)
+
+
+@pytest.mark.parametrize(
+    "path, fidelity, loss, found",
+    [
+        ("flags.a.b.tags", Fidelity.PARTIAL, "", "tags"),
+        ("flags.a.b.rules[2].clauses[0]", Fidelity.PARTIAL, "", "rules"),
+        ("flags.a.b", Fidelity.PARTIAL, "", "partial"),
+        ("features[3].strategies[0]", Fidelity.PARTIAL, "", "partial"),
+        ("flags.a.b.rules[0]", Fidelity.MANUAL, "", "manual"),
+        ("flags.a.b.rules[0]", Fidelity.PARTIAL, "rebucket", "rebucket"),
+    ],
+)
+def test_the_class_of_a_loss_is_the_part_of_the_flag_that_is_another(path, fidelity, loss, found):
+    assert loss_class(LedgerEntry("a.b", path, fidelity, "because", loss=loss)) == found
 
 
 def test_how_many_change_is_how_many_change():

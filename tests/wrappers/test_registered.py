@@ -1,5 +1,6 @@
 """Where flags stand is read from the control store: followed by who serves, looked up by others."""
 
+import os
 import time
 
 import pytest
@@ -145,6 +146,55 @@ def test_a_register_that_cannot_be_read_stops_a_write_before_it(tmp_path):
     ):
         operator.off("agent")
     assert old.get("agent").on is True
+
+
+@pytest.mark.rule("P3")
+def test_a_forked_child_follows_moves_too(tmp_path, register):
+    stand(register, Stage.SHADOW, WHOLE, True)
+    staged = Registered(side("old", True), side("new", True), follower(tmp_path))
+    with Flags.over(staged, ready_within=10) as flags:
+        assert flags.evaluate("agent", "u", None).provider == "old"
+        reads, writes = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.read(reads, 1)
+                wait_for(lambda: flags.evaluate("agent", "u", None).provider == "new")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        stand(register, Stage.LIVE, WHOLE, True)
+        os.write(writes, b"x")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.close(reads)
+        os.close(writes)
+
+
+def test_a_store_that_keeps_its_own_kills_is_followed_without_another(tmp_path):
+    """Where `migrate cutover` writes is where the application looks."""
+    settings = resolve(
+        {
+            "provider": {
+                "url": f"sqlite:///{tmp_path}/old.db",
+                "wrap": ["staged"],
+                "staged": {"to": f"sqlite:///{tmp_path}/new.db"},
+            }
+        },
+        environ={},
+        directory=tmp_path,
+    )
+    for name in ("old", "new"):
+        store = SqliteProvider(tmp_path / f"{name}.db")
+        schema.upgrade(store.database)
+        store.put(Flag.boolean("agent", on=name == "new"), ANA)
+        store.close()
+    register = SqliteProvider(tmp_path / "old.db", environment="default/migration")
+    Stages(register).put(Move("agent", Standing(Stage.SHADOW), "a", "b"), ANA)
+    with Flags.over(build_provider(settings), ready_within=10) as flags:
+        assert flags.is_enabled("agent", "u") is False
+        cut_over(settings, ["agent"], Step(unverified=True), actor="ana")
+        wait_for(lambda: flags.is_enabled("agent", "u") is True)
+    register.close()
 
 
 def test_all_of_it_by_configuration(tmp_path):

@@ -66,6 +66,7 @@ _MIGRATE: Final = {
     "back": ("downhaul.cli.migrate_stages:back", "Take flags one stage back at once."),
     "sync": ("downhaul.cli.migrate_stages:sync_flag", "Bring a flag's two sides in step again."),
     "retire": ("downhaul.cli.migrate_code:retire", "Archive a flag on the old side."),
+    "forget": ("downhaul.cli.migrate_stages:forget", "Forget that flags were on their way."),
 }
 _ROLLOUT: Final = {
     "templates": ("downhaul.cli.rollout_templates:list_templates", "List templates of plans."),

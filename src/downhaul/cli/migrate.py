@@ -99,7 +99,7 @@ def show(session: Session, file: str, key: str | None) -> None:
         session.out.line(line)
 
 
-@command("migrate apply", example="downhaul migrate apply plan.json --accept-loss names")
+@command("migrate apply", example="downhaul migrate apply plan.json --accept-loss tags,rules")
 @click.argument("file")
 @click.option(
     "--accept-loss", multiple=True, metavar="CLASS", help="Move what loses this, such as rebucket."

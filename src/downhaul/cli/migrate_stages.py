@@ -1,4 +1,4 @@
-"""``migrate status|cutover|back|sync``: flags on their way between two backends."""
+"""``migrate status|cutover|back|forget|sync``: flags on their way between two backends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from downhaul.cli.inputs import REASON, percentage_of
 from downhaul.cli.session import Session
 from downhaul.flag import weight_of
 from downhaul.migrate.cutover import Step
-from downhaul.migrate.moving import board, cut_over, move_back, sync
+from downhaul.migrate.moving import board, cut_over, forget_moves, move_back, sync
 from downhaul.migrate.service import Accepted
 from downhaul.staging import STAGES, Stage
 
@@ -79,6 +79,19 @@ def back(
                 f'"{one.after.key}" differs between the sides: {one.after.unsynced} '
                 f"(repair it with: downhaul migrate sync {one.after.key})"
             )
+
+
+@command("migrate forget", example="downhaul migrate forget checkout")
+@click.argument("keys", nargs=-1, required=True, metavar="FLAG...")
+@REASON
+def forget(session: Session, keys: tuple[str, ...], reason: str) -> None:
+    """Forget that flags were on their way. Applications must not follow it any more."""
+    gone = forget_moves(session.settings(), keys, actor=session.actor, reason=reason)
+    if session.as_json:
+        session.out.json({"moves": [words.move_data(one) for one in gone]})
+        return
+    for one in gone:
+        session.out.line(f"{one.key}  forgotten")
 
 
 @command("migrate sync", example="downhaul migrate sync checkout")

@@ -125,14 +125,16 @@ def verify(  # noqa: PLR0913, PLR0917  (what there is to say)
                 session.out.note(f"only at {where}: {', '.join(key[:_NAMED])}")
         session.out.note(f"{report.cases} cases, {report.per_second:.0f} a second on both sides")
     if not no_note:
-        _note(session, report, reason)
+        _note(session, source, target, report, reason)
     if not report.passed:
         raise CheckFailed("; ".join(report.failures))
 
 
-def _note(session: Session, report: Report, reason: str) -> None:
+def _note(session: Session, source: str, target: str, report: Report, reason: str) -> None:
     try:
-        noted = note_in_step(session.settings(), report, actor=session.actor, reason=reason)
+        noted = note_in_step(
+            session.settings(), source, target, report, actor=session.actor, reason=reason
+        )
     except (ConfigError, Unreachable) as error:
         session.out.note(f"who is in step is written down nowhere: {error}")
         return

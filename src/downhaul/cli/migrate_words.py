@@ -158,7 +158,7 @@ def move_row(move: Move) -> list[str]:
     standing = move.standing
     return [
         move.key,
-        standing.stage.value,
+        f"{standing.stage.value}, retired" if move.retired else standing.stage.value,
         _for(standing),
         "yes" if standing.in_step else "not proved",
         move.old,
@@ -177,6 +177,7 @@ def move_data(move: Move) -> dict[str, Any]:
         "old": move.old,
         "new": move.new,
         "unsynced": move.unsynced or None,
+        "retired": move.retired,
     }
 
 

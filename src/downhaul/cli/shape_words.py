@@ -37,3 +37,12 @@ def or_null(shape: Shape) -> Shape:
 
 
 HERE: Final = {"environment": TEXT, "provider": TEXT}
+LOSS: Final = object_of(
+    flag=TEXT,
+    path=TEXT,
+    fidelity=one_of("full", "partial", "manual", "skipped"),
+    reason=TEXT,
+    fragment=ANY,
+    loss=TEXT,
+)
+"""An entry of a ledger: what became of one part of a flag."""

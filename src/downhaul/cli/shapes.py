@@ -16,6 +16,7 @@ from downhaul.cli.shape_words import (
     COUNT_OR_NULL,
     FLAG,
     HERE,
+    LOSS,
     NUMBER_OR_NULL,
     TEXT,
     TEXT_OR_NULL,
@@ -33,16 +34,7 @@ _DOCUMENT: Final = object_of(key=TEXT)
 _DIFFERENCES: Final = list_of(object_of(path=TEXT, before=ANY, after=ANY))
 _CHANGE: Final = object_of(id=TEXT, actor=TEXT, marked=FLAG, reason=TEXT)
 _PROBLEM: Final = object_of(path=TEXT, message=TEXT, origin=TEXT, hint=TEXT_OR_NULL)
-_LEDGER: Final = list_of(
-    object_of(
-        flag=TEXT,
-        path=TEXT,
-        fidelity=one_of("full", "partial", "manual", "skipped"),
-        reason=TEXT,
-        fragment=ANY,
-        loss=TEXT,
-    )
-)
+_LEDGER: Final = list_of(LOSS)
 _CHECKS: Final = list_of(
     object_of(name=TEXT, status=one_of("ok", "warn", "fail"), message=TEXT, hint=TEXT_OR_NULL)
 )

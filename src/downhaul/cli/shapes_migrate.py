@@ -10,6 +10,7 @@ from downhaul.cli.shape_words import (
     COUNT,
     COUNT_OR_NULL,
     FLAG,
+    LOSS,
     TEXT,
     TEXT_OR_NULL,
     list_of,
@@ -18,14 +19,6 @@ from downhaul.cli.shape_words import (
 )
 
 _SIDE: Final = object_of(name=TEXT, provider=TEXT, url=TEXT)
-_LOSS: Final = object_of(
-    flag=TEXT,
-    path=TEXT,
-    fidelity=one_of("full", "partial", "manual", "skipped"),
-    reason=TEXT,
-    fragment=ANY,
-    loss=TEXT,
-)
 _ITEM: Final = object_of(
     entity=one_of("flag", "segment"),
     key=TEXT,
@@ -34,7 +27,7 @@ _ITEM: Final = object_of(
     fidelity=one_of("full", "partial", "manual", "skipped"),
     change={"type": "number"},
     reason=TEXT,
-    losses=list_of(_LOSS),
+    losses=list_of(LOSS),
     source=TEXT,
     target=TEXT,
     target_version=TEXT,
@@ -75,6 +68,7 @@ _MOVE: Final = {
     "old": TEXT,
     "new": TEXT,
     "unsynced": TEXT_OR_NULL,
+    "retired": FLAG,
 }
 _MOVED: Final = object_of(changed=FLAG, before=object_of(**_MOVE), **_MOVE)
 
@@ -97,7 +91,7 @@ MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
                 losses=COUNT,
             )
         ),
-        "left": list_of(_LOSS),
+        "left": list_of(LOSS),
         "unknown": {"type": "object"},
         "dynamic": list_of(object_of(place=TEXT, source=TEXT)),
         "problems": list_of(TEXT),
@@ -110,6 +104,7 @@ MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "migrate verify": {"report": {"type": "object", "required": ["passed", "flags", "parity"]}},
     "migrate status": {"moves": list_of(object_of(**_MOVE))},
     "migrate cutover": {"moves": list_of(_MOVED)},
+    "migrate forget": {"moves": list_of(object_of(**_MOVE))},
     "migrate back": {"moves": list_of(_MOVED)},
     "migrate sync": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
     "migrate revert": {"rows": list_of(_UNDONE), "whole": FLAG, "dry_run": FLAG},

@@ -111,7 +111,7 @@ def apply_plan(
 
 
 def _refuse_stale(plan: Plan, source: FlagSet, there: FlagSet, noted: Sequence[Entry]) -> None:
-    touched = {one.name for one in noted if one.status in (STARTED, DONE)}
+    left = _left_by(noted)
     stale: list[str] = []
     for item in plan.items:
         if not item.writes:
@@ -119,13 +119,55 @@ def _refuse_stale(plan: Plan, source: FlagSet, there: FlagSet, noted: Sequence[E
         if item.entity == "flag" and _digest(source.flags.get(item.key)) != item.source:
             stale.append(f'flag "{item.key}" changed at {plan.source.name}')
         now = _there(there, item)
-        if _digest(now) != item.target and not _is_so(item, now) and item.name not in touched:
+        ours = item.name in left and left[item.name].may_be(now)
+        if _digest(now) != item.target and not _is_so(item, now) and not ours:
             stale.append(f'{item.entity} "{item.key}" changed at {plan.target.name}')
     if stale:
         message = f"the plan of {plan.created_at} is stale: {'; '.join(stale[:_NAMED])}"
         more = f"; and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
         hint = "make the plan anew, and look at it again; nothing was written"
         raise VersionConflict(message + more, hint=hint)
+
+
+@dataclass(slots=True)
+class _Left:
+    """What earlier runs of a plan left of an item, as far as their journal tells.
+
+    ``open`` says that the last write was tried, and that nobody knows how it ended.
+    """
+
+    versions: set[str] = field(default_factory=set)
+    looked: str = ABSENT
+    open: bool = False
+    created: bool = False
+
+    def take(self, entry: Entry) -> None:
+        """Take in a line of the journal."""
+        self.created = self.created or entry.created
+        self.open = entry.status != DONE
+        if entry.version:
+            self.versions.add(entry.version)
+        if entry.after:
+            self.looked = entry.after
+
+    def is_so(self, now: Flag | Segment) -> bool:
+        """Return whether what is there is what a run left there."""
+        return now.version in self.versions or (bool(self.looked) and digest(now) == self.looked)
+
+    def may_be(self, now: Flag | Segment | None) -> bool:
+        """Return whether what is there may be what a run left, so that it can be gone on from.
+
+        What somebody changed after that is theirs, and never written over.
+        """
+        return self.open or (now is not None and self.is_so(now))
+
+
+def _left_by(noted: Sequence[Entry]) -> dict[tuple[str, str], _Left]:
+    found: dict[tuple[str, str], _Left] = {}
+    for entry in noted:
+        if entry.key:
+            found.setdefault(entry.name, _Left()).take(entry)
+    return found
 
 
 @dataclass(slots=True)
@@ -136,39 +178,31 @@ class _Run:
     change: Change
     there: FlagSet
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
-    looked: dict[tuple[str, str], str] = field(default_factory=dict)
+    left: dict[tuple[str, str], _Left] = field(default_factory=dict)
     stopped: str = ""
     _silent: int = 0
 
     def go(self, noted: Sequence[Entry], progress: Progress | None) -> None:
         """Write what is to be written, then turn on what is to be on."""
-        done = {one.name: one for one in noted if one.status == DONE and one.step == "write"}
-        created = {one.name for one in noted if one.created}
-        self.looked = {one.name: one.after for one in noted if one.step == "look"}
+        self.left = _left_by(noted)
         todo = [one for one in self.plan.items if one.writes]
         steps = [("write", one) for one in todo] + [("on", one) for one in todo if _is_on(one)]
         for number, (step, item) in enumerate(steps, start=1):
             if self.stopped:
                 break
             act = self._write if step == "write" else self._turn_on
-            self._try(item, step, act, done.get(item.name), item.name in created)
+            self._try(item, step, act)
             if progress is not None:
                 progress(number, len(steps))
 
-    def _try(
-        self,
-        item: Item,
-        step: str,
-        act: Callable[[Item, Entry | None], Flag | Segment | None],
-        done: Entry | None,
-        created: bool,
-    ) -> None:
+    def _try(self, item: Item, step: str, act: Callable[[Item], Flag | Segment | None]) -> None:
         before = self.rows.get(item.name)
         if before is not None and before.outcome is Outcome.FAILED:
             return
-        created = created or item.action is Action.CREATE
+        left = self.left.get(item.name)
+        created = item.action is Action.CREATE or (left is not None and left.created)
         try:
-            after = act(item, done)
+            after = act(item)
         except DownhaulError as error:
             self._silent = self._silent + 1 if isinstance(error, Unreachable) else 0
             self.journal.note(
@@ -183,10 +217,11 @@ class _Run:
         outcome = Outcome.WRITTEN if wrote else Outcome.UNCHANGED
         self.rows[item.name] = Row(item, outcome, created=created)
 
-    def _write(self, item: Item, done: Entry | None) -> Flag | Segment | None:
+    def _write(self, item: Item) -> Flag | Segment | None:
         """Write an item without turning anything on; return None where it is there already."""
         now = _there(self.there, item)
-        if _is_so(item, now) or (done is not None and now is not None and self._was(done, now)):
+        left = self.left.get(item.name)
+        if _is_so(item, now) or (left is not None and now is not None and left.is_so(now)):
             return None
         wanted = _wanted(item)
         expected = NOT_THERE if now is None else now.version or None
@@ -210,18 +245,13 @@ class _Run:
         )
         return written
 
-    def _was(self, done: Entry, now: Flag | Segment) -> bool:
-        """Return whether what is there is still what this plan wrote."""
-        as_written = bool(done.version) and done.version == now.version
-        return as_written or self.looked.get(done.name) == digest(now)
-
     def _put(self, wanted: Flag, now: Flag | None, expected: str | None) -> Flag:
         off = replace(wanted, on=wanted.on and now is not None and now.on)
         refuse_raising(self.desk, now, off)
         need_right_in_full(self.desk, now, off)
         return self.desk.provider.put(off, self.change, expected=expected)
 
-    def _turn_on(self, item: Item, _done: Entry | None) -> Flag | None:
+    def _turn_on(self, item: Item) -> Flag | None:
         now = self.desk.provider.get(item.key)
         if now is None:
             message = f'flag "{item.key}" was written to {self.plan.target.name}, and is not there'

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from downhaul.control.policy import need_a_name
 from downhaul.errors import FlagNotFound, Refused
 from downhaul.flag import WHOLE
 from downhaul.migrate.stages import Stages
 from downhaul.provider import Change
 from downhaul.staging import STAGES, Side, Stage, Standing
 from downhaul.wrappers.standings import Move
-
-__all__ = ["Moved", "Step", "advance", "go_back", "need_a_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,8 @@ def go_back(
     """Take flags one stage back, or to an earlier one by name, for everybody at once.
 
     Nothing stands in the way: what the side that is asked again may lack is for the caller to tell.
-    Raises FlagNotFound, and Refused for a stage that is not an earlier one.
+    But one that has the flag no more can't be asked again. Raises FlagNotFound, and Refused for
+    that and for a stage that is not an earlier one.
     """
     known = register.all()
     wanted = []
@@ -86,10 +84,31 @@ def go_back(
         if STAGES.index(there) > STAGES.index(here):
             message = f'"{key}" stands at {here}, and {there} is not behind it'
             raise Refused(message, flag=key, hint="move it on with: migrate cutover")
+        if move.retired:
+            message = f'"{key}" is retired at {move.old}, which has it no more'
+            raise Refused(message, flag=key, hint=f"bring it back there: migrate sync {key}")
         wanted.append(
             (move, replace(move, standing=replace(move.standing, stage=there, share=WHOLE)))
         )
     return tuple(_written(register, before, after, change) for before, after in wanted)
+
+
+def forget(register: Stages, keys: Iterable[str], change: Change) -> tuple[Move, ...]:
+    """Forget that flags were on their way, once no application follows it any more.
+
+    Applications that do would ask the old side from then on. So that is refused for a flag that the
+    new side answers for, unless it is retired. Raises FlagNotFound, Refused.
+    """
+    known = register.all()
+    gone = [_known(known, key) for key in keys]
+    for move in gone:
+        if move.standing.stage.reads is Side.NEW and not move.retired:
+            message = f'"{move.key}" stands at {move.standing.stage}: {move.new} answers for it'
+            hint = "take it back (migrate back), or to its end (migrate retire), first"
+            raise Refused(message, hint=hint, flag=move.key)
+    for move in gone:
+        register.remove(move, change)
+    return tuple(gone)
 
 
 def _known(known: dict[str, Move], key: str) -> Move:

@@ -9,7 +9,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from downhaul.encoding import flag_to_data, segment_to_data
-from downhaul.flag import Bucketing, Flag, Gate, Rule, Scheme, Segment, SegmentRule, Serve, Split
+from downhaul.flag import (
+    Bucketing,
+    Flag,
+    Gate,
+    Rule,
+    Scheme,
+    Segment,
+    SegmentRule,
+    Serve,
+    Split,
+    Weight,
+)
 
 _SALTED: Final = frozenset(Scheme) - {Scheme.SPLIT, Scheme.SPLIT_LEGACY, Scheme.RANDOM}
 _DIGITS: Final = 16
@@ -86,8 +97,6 @@ def _splits(flag: Flag) -> list[Split]:
 
 
 def _as_split(gate: Gate) -> Split:
-    from downhaul.flag import Weight  # noqa: PLC0415  (only here)
-
     rest = gate.bucketing.total - gate.share
     return Split((Weight("inside", gate.share), Weight(None, rest)), gate.bucketing)
 

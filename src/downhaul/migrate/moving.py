@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from downhaul.control.desk import Desk
 from downhaul.control.policy import need_a_name
-from downhaul.errors import ConfigError, FlagNotFound, Refused
+from downhaul.errors import ConfigError, FlagNotFound
 from downhaul.migrate.applying import Applied, apply_plan, check_accepted
-from downhaul.migrate.cutover import BusyWith, Moved, Step, advance, go_back
+from downhaul.migrate.cutover import BusyWith, Moved, Step, advance, forget, go_back
 from downhaul.migrate.journal import Journal
 from downhaul.migrate.plan import Plan
 from downhaul.migrate.planning import Choice, plan_items
@@ -24,7 +24,7 @@ from downhaul.migrate.sides import operating, reading, ref_of, side_settings
 from downhaul.migrate.stages import Stages, stages
 from downhaul.provider import Change, utc_now, whole
 from downhaul.staging import Side, Stage
-from downhaul.wrappers.standings import Move
+from downhaul.wrappers.standings import Move, has_register
 
 if TYPE_CHECKING:
     from downhaul.config import Settings
@@ -77,8 +77,17 @@ def board(settings: Settings) -> tuple[Move, ...]:
     )
 
 
+def forget_moves(
+    settings: Settings, keys: Iterable[str], *, actor: str | None = None, reason: str = ""
+) -> tuple[Move, ...]:
+    """Forget that flags were on their way. Raises as :func:`downhaul.migrate.cutover.forget`."""
+    with _register(settings, actor, reason, "forget a move") as (register, _operator, change):
+        return forget(register, keys, change)
+
+
 def note_verified(
     settings: Settings,
+    sides: tuple[str, str],
     proved: Iterable[str],
     differing: Mapping[str, str],
     *,
@@ -87,15 +96,19 @@ def note_verified(
 ) -> tuple[str, ...]:
     """Note which flags both sides serve the same, and of which they differ, in what.
 
-    Returns those of ``proved`` that are on their way. A flag that was in step once goes on counting
-    as that, because an off on either side must hold (rule M4); it is held where it is all the same.
+    ``sides`` are the names of the two backends: what they prove says nothing of a flag that is on
+    its way between others. Returns those of ``proved`` that are on theirs. A flag that was in step
+    once goes on counting as that, because an off on either side must hold (rule M4); it is held
+    where it is all the same.
     """
     with _register(settings, actor, reason, "note that a flag is in step") as (
         register,
         _operator,
         change,
     ):
-        known = register.all()
+        known = {
+            key: one for key, one in register.all().items() if {one.old, one.new} == set(sides)
+        }
         noted = [key for key in proved if key in known]
         for key in noted:
             before = known[key]
@@ -161,8 +174,8 @@ def sync(
     if applied.whole:
         with stages(settings) as register:
             now = register.get(key)
-            if now is not None and now.unsynced:
-                register.put(replace(now, unsynced=""), change)
+            if now is not None and (now.unsynced or now.retired):
+                register.put(replace(now, unsynced="", retired=False), change)
     return applied
 
 
@@ -175,7 +188,9 @@ def _literal(key: str) -> str:
 def _register(
     settings: Settings, actor: str | None, reason: str, what: str
 ) -> Iterator[tuple[Stages, Operator, Change]]:
-    if settings.control.url is None and not _keeps_kills(settings):
+    with reading(side_settings(settings, "provider")) as provider:
+        there_is_one = has_register(settings, provider)
+    if not there_is_one:
         message = (
             "where flags stand between two backends is kept in a control store, and none is named"
         )
@@ -183,11 +198,6 @@ def _register(
     with operating(settings, actor) as operator, stages(settings) as register:
         need_a_name(operator.desk, what)
         yield register, operator, operator.change(reason)
-
-
-def _keeps_kills(settings: Settings) -> bool:
-    with reading(side_settings(settings, "provider")) as provider:
-        return getattr(provider, "control", None) is not None
 
 
 def _busy(desk: Desk) -> BusyWith:
@@ -199,6 +209,3 @@ def _busy(desk: Desk) -> BusyWith:
         return None if live is None else f"a live rollout, {live.id}"
 
     return busy
-
-
-__all__ = ["Refused", "Step", "board", "cut_over", "move_back", "note_verified", "sync"]

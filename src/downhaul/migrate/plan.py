@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -118,8 +119,16 @@ class Plan:
 
 
 def loss_class(entry: LedgerEntry) -> str:
-    """Return the class of a loss: the word that its translator has for it, else its fidelity."""
-    return entry.loss or entry.fidelity.value
+    """Return the class of a loss, by which it can be accepted.
+
+    That is the word that its translator has for it; else ``manual`` for what is not carried at all,
+    and for what is carried otherwise the part of the flag: ``rules``, ``targets``, ``tags``.
+    """
+    if entry.loss or entry.fidelity is Fidelity.MANUAL:
+        return entry.loss or entry.fidelity.value
+    part = entry.path.removeprefix(f"flags.{entry.flag}.")
+    word = re.match(r"[a-z_]+", part) if part != entry.path else None
+    return word[0] if word else entry.fidelity.value
 
 
 # --- as a file

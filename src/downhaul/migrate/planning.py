@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import accumulate, pairwise
 from typing import Final
 
 from downhaul.encoding import flag_to_data, segment_to_data
 from downhaul.evaluator.targeting import with_targets_said
 from downhaul.flag import (
+    WHOLE,
     Bucketing,
     Flag,
     FlagSet,
@@ -34,7 +36,7 @@ from downhaul.migrate.likeness import (
     plainest,
     users_who_change,
 )
-from downhaul.migrate.plan import ABSENT, Action, Item
+from downhaul.migrate.plan import Action, Item
 from downhaul.references import Node, in_order, named_by
 
 REBUCKET: Final = "rebucket"
@@ -143,7 +145,7 @@ def _native(flag: Flag) -> Flag:
     def rule(one: Rule) -> Rule:
         gate = one.gate
         if gate is not None and gate.bucketing.scheme is not Scheme.RANDOM:
-            share = gate.share * Bucketing().total // gate.bucketing.total
+            share = round(gate.share * WHOLE / gate.bucketing.total)
             gate = Gate(share, Bucketing(context_kind=gate.bucketing.context_kind), gate.outside)
         return replace(one, serve=serve(one.serve), gate=gate)
 
@@ -151,9 +153,13 @@ def _native(flag: Flag) -> Flag:
 
 
 def _scaled(split: Split) -> tuple[Weight, ...]:
+    """Return weights of our total. Edges are rounded, so that all of them are still the whole."""
     total = split.bucketing.total
+    edges = [0, *accumulate(one.weight for one in split.weights)]
+    scaled = [round(edge * WHOLE / total) for edge in edges]
     return tuple(
-        replace(one, weight=one.weight * Bucketing().total // total) for one in split.weights
+        replace(one, weight=after - before)
+        for one, (before, after) in zip(split.weights, pairwise(scaled), strict=True)
     )
 
 
@@ -318,6 +324,3 @@ def _worst(losses: list[LedgerEntry]) -> Fidelity:
 def _first(losses: list[LedgerEntry]) -> str:
     more = f" (and {len(losses) - 1} more)" if len(losses) > 1 else ""
     return f"{losses[0].reason}{more}" if losses else ""
-
-
-__all__ = ["ABSENT", "REBUCKET", "Choice", "plan_items"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from downhaul.errors import FlagNotFound
 from downhaul.migrate.moving import note_verified
-from downhaul.migrate.sides import reading, side_settings
+from downhaul.migrate.sides import reading, ref_of, side_settings
 from downhaul.migrate.verify import (
     Case,
     Options,
@@ -70,7 +70,13 @@ def prove(
 
 
 def note_in_step(
-    settings: Settings, report: Report, *, actor: str | None = None, reason: str = ""
+    settings: Settings,
+    source: str,
+    target: str,
+    report: Report,
+    *,
+    actor: str | None = None,
+    reason: str = "",
 ) -> tuple[str, ...]:
     """Write down which flags the report proves to be in step; return those that are on their way.
 
@@ -84,7 +90,10 @@ def note_in_step(
         if one.compared and report.falls_short(one)
     }
     said = reason or f"{report.cases} cases compared"
-    return note_verified(settings, proved, differing, actor=actor, reason=said)
+    sides = tuple(ref_of(one, side_settings(settings, one)).name for one in (source, target))
+    return note_verified(
+        settings, (sides[0], sides[1]), proved, differing, actor=actor, reason=said
+    )
 
 
 def _from_traffic(traffic: Sequence[Path], keys: Sequence[str]) -> Iterator[Case]:

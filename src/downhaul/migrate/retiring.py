@@ -7,7 +7,7 @@ which may be what the flag had been turned on to change.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from downhaul.control.desk import Desk
@@ -58,6 +58,8 @@ def obstacles(
     this flag, and so stands in the way; so does a file that could not be read.
     """
     found: list[Obstacle] = []
+    if move.retired:
+        found.append(Obstacle(f"it is retired at {move.old} already"))
     if move.standing.stage is not stage:
         found.append(Obstacle(f"it stands at {move.standing.stage}, and not at {stage}"))
     if served is None:
@@ -105,10 +107,12 @@ def retire(
     *,
     by_hand: bool = False,
 ) -> Retired:
-    """Archive a flag on the old side, whose is ``desk``, and forget that it was on its way.
+    """Archive a flag on the old side, whose is ``desk``, and write down that it was.
 
-    ``by_hand`` says that somebody sees to the old side, and nothing is written there. Raises
-    Refused, with every obstacle, and whatever the old side raises.
+    Where it stands is not forgotten: applications may still follow it, and would ask the old side
+    for a flag of which nobody says that it has moved. ``by_hand`` says that somebody sees to the
+    old side, and nothing is written there. Raises Refused, with every obstacle, and whatever the
+    old side raises.
     """
     need_a_name(desk, "retire a flag")
     if found:
@@ -116,14 +120,8 @@ def retire(
         message = f'"{move.key}" can\'t be retired:\n{lines}'
         raise Refused(message, hint="put these right first; nothing was done", flag=move.key)
     archived = not by_hand and _put_away(desk, move.key, change)
-    register.remove(move, change)
-    undo = (
-        f"bring it back there, then: downhaul migrate plan --from {move.new} --to {move.old} "
-        f"--only {move.key}"
-        if archived
-        else f"see to it at {move.old}, where it still is"
-    )
-    return Retired(move.key, move.old, archived, undo)
+    register.put(replace(move, retired=True), change)
+    return Retired(move.key, move.old, archived, f"downhaul migrate sync {move.key}")
 
 
 def _put_away(desk: Desk, key: str, change: Change) -> bool:

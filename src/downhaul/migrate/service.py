@@ -22,7 +22,7 @@ from downhaul.migrate.applying import (
 )
 from downhaul.migrate.journal import Journal
 from downhaul.migrate.likeness import digest
-from downhaul.migrate.plan import Plan, plan_to_data, read_plan
+from downhaul.migrate.plan import Action, Item, Plan, plan_to_data, read_plan
 from downhaul.migrate.planning import Choice, plan_items
 from downhaul.migrate.reverting import Reverted, revert
 from downhaul.migrate.sides import operating, reading, ref_of, side_settings
@@ -58,20 +58,21 @@ def make_plan(
         message = f'"{source}" and "{target}" are one backend'
         raise ConfigError(message, hint="name two with --from and --to")
     with reading(here) as old, reading(there) as new:
+        sides = ref_of(source, here), ref_of(target, there)
+        moves = _moves(settings)
         items = plan_items(
             old.export(),
             _known(new),
             new.fit,
             choice=choice,
-            applied=_applied_before(settings, target),
+            applied=_applied_before(moves, sides[1].name),
         )
     return Plan(
-        ref_of(source, here),
-        ref_of(target, there),
+        *sides,
         settings.environment,
         utc_now(),
         "keep" if choice.keep else "native",
-        items,
+        tuple(_answered_for(one, moves, sides[1].name) for one in items),
     )
 
 
@@ -88,7 +89,8 @@ def apply(
     """Do what the plan in a file says; ``resume`` goes on where an earlier run ended.
 
     Raises Refused for losses that nobody accepted, for a run that ended badly and is not resumed,
-    and for another environment; VersionConflict for a stale plan. Nothing was written then.
+    for another environment, and for flags that the target answers for already or that are on their
+    way elsewhere; VersionConflict for a stale plan. Nothing was written then.
     """
     plan = read_plan(path)
     accepted = accepted or Accepted()
@@ -100,6 +102,7 @@ def apply(
     here, there = _sides(settings, plan)
     with reading(here) as old, operating(there, actor, create=True) as operator:
         _refuse_read_only(operator.provider, plan)
+        _refuse_on_the_way(plan, _moves(settings))
         applied = apply_plan(plan, old, operator.desk, journal, reason=reason, progress=progress)
         change = operator.change(reason or f"moved from {plan.source.name}")
     _remember(settings, plan, applied, change)
@@ -182,21 +185,54 @@ def _refuse_read_only(provider: FlagProvider, plan: Plan) -> None:
 # --- what the register of stages remembers
 
 
-def _applied_before(settings: Settings, target: str) -> Mapping[tuple[str, str], tuple[str, str]]:
+def _applied_before(
+    moves: Mapping[str, Move], target: str
+) -> Mapping[tuple[str, str], tuple[str, str]]:
     """Return what was wanted, and what the target had then, of each flag that was moved before."""
     return {
         ("flag", one.key): (one.wanted, one.after)
-        for one in _moves(settings).values()
+        for one in moves.values()
         if one.new == target and one.wanted
     }
 
 
+def _answered_for(item: Item, moves: Mapping[str, Move], target: str) -> Item:
+    """Return an item that writes nothing where the target's own word counts already."""
+    move = moves.get(item.key) if item.entity == "flag" and item.writes else None
+    if move is None or move.new != target or move.standing.stage.reads is not Side.NEW:
+        return item
+    reason = f"{target} answers for it already ({move.standing.stage}): see migrate sync"
+    return replace(item, action=Action.SKIP, reason=reason, losses=())
+
+
+def _refuse_on_the_way(plan: Plan, moves: Mapping[str, Move]) -> None:
+    """Raise Refused where a flag would be written that something else governs by now."""
+    pair = (plan.source.name, plan.target.name)
+    for item in plan.items:
+        move = moves.get(item.key) if item.entity == "flag" else None
+        if move is None or item.wanted is None or item.action is Action.SKIP:
+            continue
+        way = f'"{item.key}" is on its way from {move.old} to {move.new} ({move.standing.stage})'
+        if (move.old, move.new) != pair:
+            hint = (
+                "applications may follow that still: when none does any more, say "
+                f"migrate forget {item.key}"
+            )
+            raise Refused(way, hint=hint, flag=item.key)
+        if item.writes and move.standing.stage.reads is Side.NEW:
+            message = f"{way}, and {move.new} answers for it: nothing is to be written over that"
+            raise Refused(message, hint=f"migrate sync {item.key}", flag=item.key)
+
+
 def _moves(settings: Settings) -> dict[str, Move]:
-    """Return the register, empty where there is none: a plan needs no control store."""
+    """Return the register, empty where there is none. Raises Unreachable where it can't be read.
+
+    For who serves by which side must be known before anything is written or taken away.
+    """
     try:
         with stages(settings) as register:
             return register.all()
-    except (ConfigError, Unreachable) as error:
+    except (ConfigError, SchemaMissing) as error:
         _log.debug("no register of stages: %s", error)
         return {}
 
@@ -243,6 +279,3 @@ def _forget(settings: Settings, keys: Iterable[str], change: Change) -> None:
                     register.remove(known[key], change)
     except (ConfigError, Unreachable) as error:
         _log.warning("where flags stood is still written down: %s", error)
-
-
-__all__ = ["Accepted", "apply", "identity_of", "make_plan", "take_back"]

@@ -74,8 +74,10 @@ class Registered(Staged):
 
     def resolve(self, key: str, context: Context, kind: FlagKind | None) -> Result:
         """Ask the side that is read of this flag for this targeting key."""
-        if self._blind and not self._followed.heard.is_set():
-            return error_of(self.name, key, ErrorCode.PROVIDER_NOT_READY, _UNHEARD)
+        if self._blind:
+            if not self._followed.heard.is_set():
+                return error_of(self.name, key, ErrorCode.PROVIDER_NOT_READY, _UNHEARD)
+            self._blind = False  # what was heard holds, whatever becomes of the register
         return super().resolve(key, context, kind)
 
     def status(self) -> ProviderStatus:
@@ -97,7 +99,7 @@ class Registered(Staged):
 
     def after_fork(self) -> None:
         """Follow the register and both sides again in a forked child."""
-        self._followed.provider.after_fork()
+        self._followed.after_fork()
         super().after_fork()
 
     # Managing

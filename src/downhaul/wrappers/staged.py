@@ -66,7 +66,7 @@ class StagedSettings(ComparingSettings):
 
     ``share`` is the percentage of targeting keys that are at ``stage``; the others are at the one
     before it. ``follow`` says whether the control store tells where each flag stands; unsaid, it
-    does where ``[control] url`` names one.
+    does where there is one.
     """
 
     stage: Stage | None = None
@@ -321,13 +321,16 @@ def _with(result: Result, name: str, said: str) -> Result:
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["staged"]`` asks for. Raises ConfigError."""
     from downhaul.wrappers.registered import Registered  # noqa: PLC0415  (which is one of these)
-    from downhaul.wrappers.standings import stage_provider  # noqa: PLC0415  (the register's part)
+    from downhaul.wrappers.standings import (  # noqa: PLC0415  (the register's part)
+        has_register,
+        stage_provider,
+    )
 
     stage: Stage | None = table.get("stage")
     standing = Standing(stage or Stage.OFF, table["share"], table["in_step"])
     follows = table.get("follow")
     if follows is None:
-        follows = settings.control.url is not None
+        follows = has_register(settings, inner)
     if not follows:
         make = partial(Staged, inner, standing=standing, **options_of(table))
         return around_both(settings, Staged.label, make)

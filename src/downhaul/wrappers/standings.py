@@ -33,7 +33,8 @@ class Move:
     ``old`` and ``new`` are names of backends. ``wanted`` and ``after`` are digests of what was to
     be written at the new one, and of what it had then; ``created`` says that the flag was made
     there, so that it may be removed again. ``unsynced`` says what the other side lacks, as far as
-    known.
+    known. ``retired`` says that the old side has it no more: it stands on as ``complete``, because
+    applications that still follow it must not ask the old side.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Move:
     after: str = ""
     created: bool = False
     unsynced: str = ""
+    retired: bool = False
     version: str = field(default="", compare=False)
 
 
@@ -52,7 +54,7 @@ def to_flag(move: Move) -> Flag:
     standing = move.standing
     about = {
         name: getattr(move, name)
-        for name in ("old", "new", "wanted", "after", "created", "unsynced")
+        for name in ("old", "new", "wanted", "after", "created", "unsynced", "retired")
     }
     default: str | Split = standing.stage.value
     if standing.share < WHOLE and standing.stage.before is not standing.stage:
@@ -114,6 +116,14 @@ def stage_provider(settings: Settings) -> FlagProvider:
     return provider
 
 
+def has_register(settings: Settings, provider: FlagProvider) -> bool:
+    """Return whether there is a place where it is written down how far flags have come.
+
+    That is where kills are: the control store that is named, or else the provider's own.
+    """
+    return settings.control.url is not None or getattr(provider, "control", None) is not None
+
+
 class Followed:
     """Standings as an application follows them: a dict that a watching provider keeps up to date.
 
@@ -145,6 +155,13 @@ class Followed:
     def look(self) -> None:
         """Read the register once. Raises what reading it raises."""
         self.replaced(self.provider.list())
+
+    def after_fork(self) -> None:
+        """Follow on in a forked child, with an event that no thread of the parent holds."""
+        heard, self.heard = self.heard.is_set(), threading.Event()
+        if heard:
+            self.heard.set()
+        self.provider.after_fork()
 
     # What the register says (Listener)
 
