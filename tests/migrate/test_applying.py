@@ -362,6 +362,7 @@ def test_a_full_disk_stops_before_the_write_that_could_not_be_noted(moving, monk
         "downhaul.migrate.journal.os.fsync",
         lambda _file: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
     )
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as failed:
         moving.apply()
+    assert failed.value.filename == str(moving.journal.path)
     assert moving.target.writes == []

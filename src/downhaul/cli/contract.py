@@ -24,6 +24,7 @@ from downhaul.cli.commands import command
 from downhaul.cli.exits import CheckFailed
 from downhaul.cli.session import Session
 from downhaul.errors import DownhaulError
+from downhaul.store.diskfile import READABLE, replace_file
 
 if TYPE_CHECKING:
     from downhaul.plugins import Installed
@@ -72,7 +73,7 @@ def run(
     bound = _bound(provider, binding)
     found = _document(bound, _run(session, bound, chosen))
     if report is not None:
-        Path(report).write_text(rendered(found), encoding="utf-8")
+        replace_file(Path(report), rendered(found).encode(), READABLE)
     if session.as_json:
         session.out.json(found)
     else:

@@ -25,6 +25,7 @@ from downhaul.migrate.verify import (
     report_data,
     rows,
 )
+from downhaul.store.diskfile import READABLE, replace_file
 
 _NAMED: Final = 10  # keys that a line names
 _KEYLESS: Final = Expectation(
@@ -113,9 +114,10 @@ def verify(  # noqa: PLR0913, PLR0917  (what there is to say)
     )
     data = report_data(report)
     if out is not None:
-        Path(out).write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        replace_file(Path(out), text.encode(), READABLE)
     if junit_file is not None:
-        Path(junit_file).write_text(junit(report), "utf-8")
+        replace_file(Path(junit_file), junit(report).encode(), READABLE)
     if session.as_json:
         session.out.json({"report": data})
     else:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from downhaul.errors import DocumentError, Refused
 from downhaul.provider import utc_now
+from downhaul.store.diskfile import naming
 
 _FORMAT: Final = "downhaul-migration-journal"
 SUFFIX: Final = ".journal.jsonl"
@@ -91,7 +92,7 @@ class Journal:
     def note(self, entry: Entry) -> None:
         """Write a line, and wait until it is on disk. Raises OSError where it can't be."""
         new = not self.path.exists() or not self.path.stat().st_size
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             if new:
                 head = {"format": _FORMAT, "plan": self._plan, "at": utc_now()}
                 file.write(json.dumps(head).encode() + b"\n")

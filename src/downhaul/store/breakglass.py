@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Final
 from downhaul.errors import Refused
 from downhaul.overlay import Scope, ScopeKind
 from downhaul.provider import utc_now
+from downhaul.store.diskfile import replace_file
 
 _log: Final = logging.getLogger("downhaul.store")
 _REVIVE: Final = "revive:"
@@ -131,7 +131,8 @@ def _rewrite(path: Path, scope: Scope, entry: str, actor: str, reason: str) -> N
             lines = text.splitlines()
             kept = [line for line in lines if scope not in _scopes_in(line)]
             text = "\n".join([*kept, f"{entry}  # {about}", ""])
-            _replace(path, text)
+            mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+            replace_file(path, text.encode(errors=_BYTES), mode)
     except OSError as error:
         raise Refused(
             f"the kill file {path} can't be written: {error.strerror or error}",
@@ -151,19 +152,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.with_name(f"{path.name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _replace(path: Path, text: str) -> None:
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors=_BYTES) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

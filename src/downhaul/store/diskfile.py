@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 _log: Final = logging.getLogger("downhaul.store")
+READABLE: Final = 0o644
+"""The mode of a report, which is for whoever collects them."""
+
 _FORMAT: Final = 1
 _LOCK_WITHIN: Final = 2.0  # seconds; a process that is stopped while it holds the lock keeps it
 _LOCK_AGAIN: Final = 0.02
@@ -109,17 +112,38 @@ class DiskFile:
             yield
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` in the file's place, whole or not at all, with mode 0600."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put ``data`` in the file's place, whole or not at all; what is no file is written to.
+
+    Raises OSError, which names the file.
+    """
+    with naming(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A device or a pipe: in its place there would be a file, for everybody on the machine.
+            path.write_bytes(data)
+            return
+        place = path.resolve()  # a link goes on pointing there
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(name).replace(place)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError name the file that somebody asked for: a full disk's names none."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
+        yield
+    except OSError as error:
+        if error.filename is None or error.filename2 is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
