@@ -36,6 +36,10 @@ ASKED: Final[Mapping[str, Asked]] = {
     "sqlite": Asked("real SQLite files"),
     "postgresql": Asked("a real PostgreSQL server"),
     "table": Asked("a table of its own in real SQLite files"),
+    "flipper": Asked("Flipper's tables in real SQLite files"),
+    "waffle": Asked("django-waffle's tables in real SQLite files"),
+    "plain": Asked("real files"),
+    "env": Asked("variables of one process"),
     "launchdarkly": Asked(
         "the vendor's SDK, and an emulated service",
         ("--binding", "providers/launchdarkly/tests/test_contract.py"),

@@ -3,10 +3,10 @@
 import pytest
 from contract_backends import IN_ONE_PROCESS
 from downhaul_contract_tests import ProviderContract
-from downhaul_contract_tests.bindings import TestFile, TestMemory, TestSqlite, TestTable
+from downhaul_contract_tests.bindings import TestFile, TestMemory, TestSqlite
 from resolving import ResolvingBackend
 
-__all__ = ["TestFile", "TestMemory", "TestResolving", "TestSqlite", "TestTable"]
+__all__ = ["TestFile", "TestMemory", "TestResolving", "TestSqlite"]
 
 
 class TestResolving(ProviderContract):

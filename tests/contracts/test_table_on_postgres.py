@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from downhaul_contract_tests import Backend, ProviderContract
-from downhaul_contract_tests.bindings import A_ROW, TABLE_COLUMNS, row_of
+from downhaul_contract_tests.bindings_in_house import A_ROW, TABLE_COLUMNS, row_of
 from psycopg import sql
 
 from downhaul.config import resolve

@@ -24,6 +24,7 @@ _WHOLE: Final = frozenset(
 )
 
 _BINDINGS: Final = "downhaul_contract_tests.bindings"
+_TEAMS: Final = f"{_BINDINGS}_in_house"
 _FOLLOWED: Final = frozenset({Capability.FLAG_SET, Capability.READ, Capability.WATCH})
 _IN_HOUSE: Final = "downhaul.backends.inhouse"
 _AROUND: Final = frozenset({"flipper", "plain", "table", "waffle"})
@@ -44,6 +45,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory=f"{_IN_HOUSE}.environment:create",
                 settings=f"{_IN_HOUSE}.options:EnvironmentOptions",
                 capabilities=frozenset({Capability.FLAG_SET, Capability.READ}),
+                contract=f"{_TEAMS}:TestEnvironment",
             ),
             ProviderSpec(
                 name="file",
@@ -64,6 +66,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory=f"{_IN_HOUSE}.flipper:create",
                 settings=f"{_IN_HOUSE}.options:FlipperOptions",
                 capabilities=_FOLLOWED,
+                contract=f"{_TEAMS}:TestFlipper",
             ),
             ProviderSpec(
                 name="memory",
@@ -79,6 +82,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory=f"{_IN_HOUSE}.plain:create",
                 settings=f"{_IN_HOUSE}.options:PlainOptions",
                 capabilities=_FOLLOWED,
+                contract=f"{_TEAMS}:TestPlain",
             ),
             ProviderSpec(
                 name="sqlite",
@@ -94,7 +98,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory=f"{_IN_HOUSE}.table:create",
                 settings=f"{_IN_HOUSE}.options:TableOptions",
                 capabilities=_FOLLOWED,
-                contract=f"{_BINDINGS}:TestTable",
+                contract=f"{_TEAMS}:TestTable",
             ),
             ProviderSpec(
                 name="waffle",
@@ -102,6 +106,7 @@ BUILTIN: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
                 factory=f"{_IN_HOUSE}.waffle:create",
                 settings=f"{_IN_HOUSE}.options:WaffleOptions",
                 capabilities=_FOLLOWED,
+                contract=f"{_TEAMS}:TestWaffle",
             ),
         )
     }

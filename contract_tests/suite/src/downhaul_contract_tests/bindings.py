@@ -1,4 +1,4 @@
-"""The contract bound to what the core brings: three backends, and each wrapper around memory.
+"""The contract bound to the core's own backends, and to each wrapper around memory.
 
 ``downhaul contract run --provider sqlite`` runs these. They are as a third party's: a backend that
 can be filled and emptied, and a class that inherits the contract.
@@ -6,11 +6,8 @@ can be filled and emptied, and a class that inherits the contract.
 
 from __future__ import annotations
 
-import json
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,10 +20,8 @@ import pytest
 from downhaul.backends.file import FileProvider
 from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.sqlite import SqliteProvider
-from downhaul.config import resolve
 from downhaul.documents import render_document
-from downhaul.flag import WHOLE, Flag, FlagKind, FlagSet, Split
-from downhaul.plugins import build_provider
+from downhaul.flag import Flag, FlagSet
 from downhaul.provider import Change, FlagProvider
 from downhaul.staging import Stage, Standing
 from downhaul.store import schema
@@ -41,19 +36,6 @@ from downhaul_contract_tests.contract import ProviderContract
 
 IN_ONE_PROCESS: Final = MappingProxyType({Feature.PROCESSES: "it lives in one process"})
 NO_VERSIONS: Final = MappingProxyType({Feature.TELLS_VERSION: "a flag in a file has no version"})
-A_ROW: Final = MappingProxyType(
-    {
-        Feature.VALUES: "a row names no variants",
-        Feature.RULES: "a row has no rules",
-        Feature.PREREQUISITES: "a row names no other flag",
-        Feature.SEVERAL_KINDS: "a row knows users only",
-        Feature.EVERY_FIELD: "a row has the columns that it has",
-    }
-)
-TABLE_COLUMNS: Final = (
-    *("key", "enabled", "percentage", "whitelist", "blacklist", "value", "off_value", "kind"),
-    *("description", "owner", "tags"),
-)
 
 
 class MemoryBackend(Backend):
@@ -113,94 +95,61 @@ class SqliteBackend(Backend):
             self._away.rename(self._folder)
 
 
-class FileBackend(Backend):
-    """A document that somebody edits."""
+class OneFile(Backend):
+    """Flags in a file that others write, whole, and that can go away."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path, self._away = folder / "flags.json", folder / "away.json"
+    def __init__(self, path: Path) -> None:
+        self.path, self._away = path, path.with_name("away")
         self._flags = FlagSet()
 
-    def provider(self) -> FlagProvider:
-        """Return another process's view of the file."""
-        return FileProvider(self._path, poll=0.02)
+    def write(self, flags: FlagSet) -> None:
+        """Put flags in place of those in the file."""
+        raise NotImplementedError
 
     def seed(self, flags: FlagSet) -> None:
-        """Replace the document, as an editor does."""
+        """Write these."""
         self._flags = flags
-        text = render_document(flags, "json")
-        new = self._path.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(self._path)
+        self.write(flags)
 
     def reset(self) -> None:
-        """Write a document without flags."""
+        """Write none."""
         self._away.unlink(missing_ok=True)
         self.seed(FlagSet())
 
     def change(self, flag: Flag) -> None:
-        """Edit one flag."""
+        """Write one of them otherwise."""
         flags = {**self._flags.flags, flag.key: replace(flag, version="")}
         self.seed(FlagSet(flags, self._flags.segments))
 
     def outage(self) -> None:
         """Take the file away."""
-        self._path.rename(self._away)
+        self.path.rename(self._away)
 
     def restore(self) -> None:
         """Bring it back."""
         if self._away.exists():
-            self._away.rename(self._path)
+            self._away.rename(self.path)
 
 
-class TableBackend(Backend):
-    """A table of a team's own in an SQLite file, which SQL writes."""
+class FileBackend(OneFile):
+    """A document that somebody edits."""
 
     def __init__(self, folder: Path) -> None:
-        self._path, self._away = folder / "app.db", folder / "away.db"
+        super().__init__(folder / "flags.json")
 
     def provider(self) -> FlagProvider:
-        """Return another process's view of the table."""
-        options = {
-            "url": f"table+sqlite:///{self._path}",
-            "poll": 0.02,
-            "enabled_means": "switch",
-            "bucketing": "downhaul",
-            "columns": {one: one for one in TABLE_COLUMNS},
-        }
-        return build_provider(resolve({"provider": options}, cache_dir=False, environ={}))
+        """Return another process's view of the file."""
+        return FileProvider(self.path, poll=0.02)
 
-    def seed(self, flags: FlagSet) -> None:
-        """Write the rows anew."""
-        rows = [row_of(flag) for flag in flags.flags.values()]
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.execute("DELETE FROM feature_flags")
-            self._write(connection, rows)
+    def write(self, flags: FlagSet) -> None:
+        """Replace the document, as an editor does."""
+        new = self.path.with_suffix(".new")
+        new.write_text(self.rendered(flags), encoding="utf-8")
+        new.replace(self.path)
 
-    def reset(self) -> None:
-        """Make an empty table."""
-        for path in (self._path, self._away):
-            path.unlink(missing_ok=True)
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.execute(f"CREATE TABLE feature_flags ({', '.join(TABLE_COLUMNS)})")
-
-    def change(self, flag: Flag) -> None:
-        """Write one row."""
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.execute("DELETE FROM feature_flags WHERE key = ?", (flag.key,))
-            self._write(connection, [row_of(flag)])
-
-    def outage(self) -> None:
-        """Take the file away."""
-        self._path.rename(self._away)
-
-    def restore(self) -> None:
-        """Bring it back."""
-        if self._away.exists():
-            self._away.rename(self._path)
-
-    def _write(self, connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
-        marks = ", ".join("?" * len(TABLE_COLUMNS))
-        connection.executemany(f"INSERT INTO feature_flags VALUES ({marks})", rows)  # noqa: S608  (question marks)
+    def rendered(self, flags: FlagSet) -> str:
+        """Return the document."""
+        return render_document(flags, "json")
 
 
 class ReadOnlyBackend(Backend):
@@ -255,17 +204,6 @@ class TestFile(ProviderContract):
     def backend(self, tmp_path: Path) -> Backend:
         """One document."""
         return FileBackend(tmp_path)
-
-
-class TestTable(ProviderContract):
-    """``table+sqlite:``."""
-
-    lacks = A_ROW
-
-    @pytest.fixture
-    def backend(self, tmp_path: Path) -> Backend:
-        """One table."""
-        return TableBackend(tmp_path)
 
 
 class TestReadOnly(ProviderContract):
@@ -345,29 +283,3 @@ def _empty_store() -> bytes:
         schema.upgrade(provider.database)
         provider.close()
         return path.read_bytes()
-
-
-def row_of(flag: Flag) -> tuple[object, ...]:
-    """Return a flag as a row of the table: a percentage and two lists."""
-    on = next(name for name in flag.variants if name != flag.off_variant)
-    percent: float | None = 0.0 if flag.default == flag.off_variant else None
-    if isinstance(flag.default, Split):
-        weights = {one.variant: one.weight for one in flag.default.weights}
-        percent = weights[on] * 100 / WHOLE
-    lists = {target.variant: sorted(target.keys) for target in flag.targets}
-    values = [json.dumps(flag.variants[one]) for one in (on, flag.off_variant or on)]
-    if flag.kind is FlagKind.STRING:
-        values = [str(flag.variants[one]) for one in (on, flag.off_variant or on)]
-    plain = flag.kind is FlagKind.BOOLEAN
-    return (
-        flag.key,
-        flag.on,
-        percent,
-        json.dumps(lists.get(on, [])),
-        json.dumps(lists.get(flag.off_variant or "", [])),
-        *((None, None) if plain else values),
-        flag.kind.value,
-        flag.description,
-        flag.owner,
-        json.dumps(flag.tags),
-    )

@@ -42,12 +42,21 @@ class DefaultsContract(Contract):
 
         If this fails, check that a disabled flag serves its off variant.
         """
-        case.seed(OFF, text("contract-old", on=False))
+        case.seed(OFF)
         flags = case.client()
         result = flags.evaluate(OFF.key, "ada", default=True)
         assert (result.value, result.variant, result.authoritative) == (False, "off", True)
         assert not flags.is_enabled(OFF.key, "ada", default=True)
-        other = flags.evaluate("contract-old", "ada", default="none")
+
+    @pytest.mark.rule("E4")
+    @needs(Feature.TEXTS)
+    def test_off_is_the_off_variant_of_a_text_too(self, case: Case) -> None:
+        """The off variant has a value of its own.
+
+        If this fails, check that a disabled flag serves its off variant.
+        """
+        case.seed(text("contract-old", on=False))
+        other = case.client().evaluate("contract-old", "ada", default="none")
         assert (other.value, other.variant) == ("old", "old")
 
     @pytest.mark.rule("E4")
@@ -91,6 +100,7 @@ class DefaultsContract(Contract):
         assert reasons == {Reason.SPLIT}
 
     @pytest.mark.rule("E8")
+    @needs(Feature.BUCKETS)
     @pytest.mark.parametrize("default", [True, False])
     def test_a_split_without_a_targeting_key_is_the_default(
         self, case: Case, default: bool

@@ -40,6 +40,7 @@ class KillingContract(Contract):
         assert flags.is_enabled(ON.key, "ada")
 
     @pytest.mark.rule("K2")
+    @needs(Feature.TEXTS)
     def test_a_killed_string_serves_its_off_variant(self, case: Case) -> None:
         """The safe value is the flag's, not the caller's.
 

@@ -136,7 +136,7 @@ class PercentagesContract(Contract):
         assert _near(len(one & two), len(_MANY), 0.25)
 
     @pytest.mark.rule("E6")
-    @needs(Capability.FLAG_SET)
+    @needs(Capability.FLAG_SET, Feature.BUCKETS)
     def test_buckets_are_those_of_every_other_backend(self, case: Case) -> None:
         """The users of a percentage are frozen.
 
