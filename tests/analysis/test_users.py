@@ -186,6 +186,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EVENTS, st.sets(st.integers(0, 41), max_size=5), st.integers(-5, 45))
+@pytest.mark.slow
 def test_users_are_counted_as_by_looking_at_each_request(store, events, cuts, begun):
     source = store.source(events)
     edges = sorted({0, 41, *cuts})

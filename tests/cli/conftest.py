@@ -1,6 +1,7 @@
 """A command line in a directory of its own, with no configuration but what a test gives it."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -39,8 +40,25 @@ def shell(tmp_path, monkeypatch):
     return Shell(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """What commands left in a folder, by a name: they are run once, and copied from then on."""
+    made = {}
+
+    def fill(name, shell, run):
+        if name in made:
+            shutil.copytree(made[name], shell.folder, dirs_exist_ok=True)
+            return
+        run(shell)
+        made[name] = tmp_path_factory.mktemp(name) / "folder"
+        shutil.copytree(shell.folder, made[name])
+
+    return fill
+
+
 @pytest.fixture
-def agent(shell):
+def agent(shell, folders):
     """A shell whose store holds one flag at 25 %."""
-    shell("flags", "create", "agent", "--on", "--percent", "25", "--tag", "agents")
+    words = ("flags", "create", "agent", "--on", "--percent", "25", "--tag", "agents")
+    folders("agent", shell, lambda shell: shell(*words))
     return shell

@@ -104,9 +104,8 @@ RUNS = {
 }
 
 
-@pytest.fixture
-def full(agent):
-    """A store with a flag, a killed flag and a segment, and a document beside it."""
+def fill(agent):
+    agent("flags", "create", "agent", "--on", "--percent", "25", "--tag", "agents")
     agent("flags", "create", "killed", "--on")
     agent("kill", "killed", *REASON)
     agent("segments", "set", "beta", "--include", "u1")
@@ -114,7 +113,13 @@ def full(agent):
     (agent.folder / "flags.json").write_text(json.dumps(document))
     sinks = '[alerts.sinks.own]\nurl = "http://127.0.0.1:9/x"\n'
     (agent.folder / "alerts.toml").write_text(sinks)
-    return agent
+
+
+@pytest.fixture
+def full(shell, folders):
+    """A store with a flag, a killed flag and a segment, and a document beside it."""
+    folders("full", shell, fill)
+    return shell
 
 
 GATED = """

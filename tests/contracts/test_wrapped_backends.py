@@ -4,13 +4,11 @@ from types import MappingProxyType
 
 import pytest
 from contract_backends import IN_ONE_PROCESS, MemoryBackend
-from downhaul_contract_tests import ProviderContract, write_all
+from downhaul_contract_tests import ProviderContract, bindings, write_all
 from downhaul_contract_tests.bindings import (
     SqliteBackend,
     TestDualWrite,
-    TestFailover,
     TestReadOnly,
-    TestRecording,
     TestShadow,
     TestStaged,
 )
@@ -67,6 +65,17 @@ class FailingOver(Failover):
         self.inner.declarations = declarations
 
 
+@pytest.mark.slow
+class TestFailover(bindings.TestFailover):
+    """``failover`` from memory to memory."""
+
+
+@pytest.mark.slow
+class TestRecording(bindings.TestRecording):
+    """``recording`` around memory."""
+
+
+@pytest.mark.slow
 class TestFailoverOfAsked(ProviderContract):
     lacks = IN_ONE_PROCESS
 
@@ -75,6 +84,7 @@ class TestFailoverOfAsked(ProviderContract):
         return ResolvingBackend(FailingOver)
 
 
+@pytest.mark.slow
 class TestStack(ProviderContract):
     lacks = IN_ONE_PROCESS
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import flag_sets, json_values
@@ -94,6 +95,7 @@ def test_a_valid_document_with_something_changed_is_read_or_refused(flag_set, da
 
 
 @given(flag_sets(), st.sampled_from(FORMATS), st.data())
+@pytest.mark.slow
 def test_a_document_cut_short_or_scratched_is_read_or_refused(flag_set, format_, data):
     with contextlib.suppress(DocumentError):  # TOML can't say every flag
         text = render_document(flag_set, format_)

@@ -33,6 +33,7 @@ def test_the_published_schema_is_the_one_of_the_code():
 
 
 @given(flag_sets())
+@pytest.mark.slow
 def test_whatever_is_written_holds_by_the_schema(flag_set):
     validator().validate(json.loads(render_document(flag_set)))
 

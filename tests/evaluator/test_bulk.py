@@ -106,6 +106,7 @@ def test_by_columns_everybody_gets_what_they_get_alone(chunk, flag_set, people):
 
 @given(flag_set=flag_sets(), people=populations(), others=st.lists(contexts(), max_size=3))
 @settings(suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
 def test_many_contexts_are_answered_as_each_is_whatever_the_flag(flag_set, people, others):
     keys, columns = people
     asked = [

@@ -190,6 +190,7 @@ def test_what_is_no_name_of_a_carrier_is_none(name):
 @pytest.mark.rule("E9")
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(flag_sets().map(switched_on), st.lists(asking, min_size=1, max_size=6))
+@pytest.mark.slow
 def test_a_flag_without_hashes_serves_whom_its_splits_served(flag_set, asked):
     assume(without_chance(flag_set, asked))
     try:
@@ -205,6 +206,7 @@ def test_a_flag_without_hashes_serves_whom_its_splits_served(flag_set, asked):
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(flag_sets().map(switched_on), st.lists(asking, min_size=1, max_size=6))
+@pytest.mark.slow
 def test_read_back_it_needs_no_carriers_and_serves_the_same(flag_set, asked):
     assume(without_chance(flag_set, asked))
     try:

@@ -149,6 +149,7 @@ def test_a_compiled_decision_is_what_the_model_says_for_larger_sets(world, sever
 @pytest.mark.rule("E1")
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(worlds, several_contexts)
+@pytest.mark.slow
 def test_all_roads_lead_to_one_answer(world, several):
     flag_set, overlay = world
     flags = client(flag_set, overlay)

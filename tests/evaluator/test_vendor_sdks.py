@@ -329,6 +329,7 @@ def ldclient():
 
 @settings(suppress_health_check=list(HealthCheck))
 @given(payload=ld_payloads(), asked=st.lists(ld_contexts(), min_size=1, max_size=6))
+@pytest.mark.slow
 def test_launchdarkly_flags_decide_as_its_own_evaluator_does(ldclient, payload, asked):
     for one in asked:
         check_launchdarkly(payload, one)

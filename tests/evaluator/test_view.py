@@ -262,6 +262,7 @@ def check_history(history, context):
 
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(histories(most=3), contexts())
+@pytest.mark.slow
 def test_after_any_history_the_view_is_as_one_made_afresh(history, context):
     check_history(history, context)
 

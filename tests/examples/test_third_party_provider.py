@@ -94,6 +94,7 @@ def test_it_is_found_by_its_scheme_and_listed_without_its_imports(downhaul):
     assert "token" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_operator_uses_it_as_any_backend(downhaul, site, tmp_path):
     port = _free_port()
     server = subprocess.Popen(

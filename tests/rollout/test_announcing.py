@@ -506,6 +506,7 @@ def times_of(operator, prefix, count=40):
 
 
 @pytest.mark.rule("K6")
+@pytest.mark.slow
 def test_kills_take_as_long_with_sinks_that_are_black_holes_as_without(
     here, operator_of, monkeypatch
 ):

@@ -76,6 +76,7 @@ def test_the_way_back_of_any_plan_on_any_flag_holds(case, people):
 
 @pytest.mark.rule("R8")
 @given(flag_sets(most=2), st.data())
+@pytest.mark.slow
 def test_it_holds_among_other_flags_with_the_population_made_for_it(around, data):
     segments = list(around.segments)
     flag, plan = data.draw(

@@ -206,6 +206,7 @@ versions = count(1)
 @pytest.mark.rule("M1", "E9")
 @settings(suppress_health_check=list(HealthCheck))
 @given(sources(), st.lists(contexts(), min_size=4, max_size=8))
+@pytest.mark.slow
 def test_what_is_kept_is_served_as_it_is_kept(emulator, serving, source, asked):
     assume(sound(source) and not by_lot(source))
     provider, flags = serving
@@ -243,6 +244,7 @@ def changes(service):
 @pytest.mark.rule("M1")
 @settings(suppress_health_check=list(HealthCheck))
 @given(sources(), st.lists(contexts(), min_size=1, max_size=6))
+@pytest.mark.slow
 def test_what_is_carried_whole_decides_as_it_did_and_nothing_goes_untold(source, asked):
     assume(sound(source) and not by_lot(source))
     kept = fitted(source)

@@ -8,6 +8,7 @@ from rolling_out import AtVendor, RollsOut
 DECIDES = ("on", "fallthrough", "rules", "targets")
 
 
+@pytest.mark.slow
 class TestLaunchDarkly(RollsOut):
     @pytest.fixture
     def vendor(self, service, declared):

@@ -64,6 +64,7 @@ def chance(flag_set):
     st.booleans(),
     st.sampled_from(["", "one", "*"]),
 )
+@pytest.mark.slow
 def test_every_flag_answers_the_same_after_the_journey(flag_set, asking, declared, killed):
     assume(not chance(flag_set))
     with there_and_back(flag_set, declared=declared) as (near, far):

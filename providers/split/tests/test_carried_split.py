@@ -242,6 +242,7 @@ def served_to(flags):
 
 @pytest.mark.rule("E7", "E9")
 @pytest.mark.parametrize("scheme", HASHES)
+@pytest.mark.slow
 def test_raising_adds_users_of_the_same_hash_from_nobody_to_everybody_and_back(service, scheme):
     how = HASHES[scheme]
     provider = provider_of(service)

@@ -88,6 +88,7 @@ def same(one, other):
 @pytest.mark.rule("M1", "E9")
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(flag_sets(), contexts)
+@pytest.mark.slow
 def test_whatever_fits_is_taken_and_decides_as_here(shared, flag_set, asked):
     check(shared, flag_set, asked)
 

@@ -12,6 +12,7 @@ from downhaul.provider import Change
 DECIDES = ("killed", "treatments", "defaultTreatment", "rules", "defaultRule")
 
 
+@pytest.mark.slow
 class TestSplit(RollsOut):
     @pytest.fixture
     def vendor(self, service, declared):

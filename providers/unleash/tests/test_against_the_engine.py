@@ -36,6 +36,7 @@ def is_payload(value, payload):
 @pytest.mark.rule("E9")
 @settings(max_examples=100)
 @given(documents(), st.lists(contexts, min_size=5, max_size=10))
+@pytest.mark.slow
 def test_decisions_and_variants_are_those_of_the_engine(document, asked):
     known = engine.UnleashEngine()
     known.take_state(json.dumps(document))

@@ -59,6 +59,7 @@ def answer(flags, key, context):
 @pytest.mark.rule("M1", "E9")
 @settings(suppress_health_check=SLOW)
 @given(flag_sets(), st.lists(contexts(), min_size=3, max_size=6))
+@pytest.mark.slow
 def test_what_fits_decides_in_unleash_as_it_does_here(flag_set, asked):
     kept = fitted(flag_set).flags
     if not kept:
@@ -73,6 +74,7 @@ def test_what_fits_decides_in_unleash_as_it_does_here(flag_set, asked):
 @pytest.mark.rule("M1", "E9")
 @settings(suppress_health_check=SLOW)
 @given(flag_sets(), st.lists(contexts(), min_size=3, max_size=6))
+@pytest.mark.slow
 def test_what_was_written_reads_back_as_what_decides_the_same(flag_set, asked):
     kept = fitted(flag_set).flags
     back = flags_from(payload_of(kept))
@@ -112,6 +114,7 @@ def with_salts_said(flag):
 @pytest.mark.rule("M1")
 @settings(suppress_health_check=SLOW, max_examples=150)
 @given(flag_sets() | any_flag_sets())
+@pytest.mark.slow
 def test_what_is_not_named_in_the_ledger_is_as_it_was(flag_set):
     made = fitted(flag_set)
     flags = made.flag_set().flags
@@ -310,6 +313,7 @@ def test_whom_a_segment_lets_in_by_percentage_can_not_be_left_out():
 
 @settings(phases=[Phase.generate], suppress_health_check=SLOW)
 @given(any_flag_sets())
+@pytest.mark.slow
 def test_any_flag_set_is_fitted_or_told(flag_set):
     made = fitted(flag_set)
     assert {one.flag for one in made.ledger if one.flag} == set(flag_set.flags)

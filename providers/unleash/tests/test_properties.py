@@ -29,6 +29,7 @@ def parts(value, path=""):
 
 @pytest.mark.rule("M1")
 @given(documents())
+@pytest.mark.slow
 def test_each_part_of_the_source_has_an_entry_or_is_within_a_fragment(document):
     ledger = flags_from(document).ledger
     told = {entry.path: entry.fidelity for entry in ledger}
@@ -40,6 +41,7 @@ def test_each_part_of_the_source_has_an_entry_or_is_within_a_fragment(document):
 
 @pytest.mark.rule("M1")
 @given(documents())
+@pytest.mark.slow
 def test_what_is_not_carried_whole_has_a_reason_and_the_fragment(document):
     for entry in flags_from(document).ledger:
         if entry.fidelity is not Fidelity.FULL:
