@@ -29,6 +29,7 @@ from downhaul.staging import Side
 from downhaul.vendors.aside import asking_aside
 from downhaul.wrappers.comparisons import (
     DIFFERENT,
+    OTHERS,
     Counts,
     Expectation,
     Mismatch,
@@ -51,7 +52,6 @@ _FLUSH: Final = 10.0  # seconds between two words to a sink
 _ASK_AGAIN: Final = 0.1  # seconds between two questions of whether both sides are ready
 _KEPT: Final = 100  # mismatches
 _FLAGS: Final = 10_000  # that are counted apart, for anybody may ask for any key
-_OTHERS: Final = "*"
 _HASH: Final = 12  # hexadecimal digits of an identity
 _CONTAINERS: Final = (dict, list, set)
 _HELD: Final = frozenset({dict, list})
@@ -173,7 +173,7 @@ class Comparing:
         return self._both
 
     def _drop(self, key: str) -> None:
-        mine = (key if len(self._dropped) < _FLAGS else _OTHERS), threading.get_ident()
+        mine = (key if len(self._dropped) < _FLAGS else OTHERS), threading.get_ident()
         self._dropped[mine] = self._dropped.get(mine, 0) + 1
 
     def _start(self) -> None:
@@ -269,7 +269,7 @@ class Comparing:
             return
         key = question.key
         if key not in self._counts and len(self._counts) >= _FLAGS:
-            key = _OTHERS
+            key = OTHERS
         if outcome is not Outcome.MATCH:
             self._show(key, outcome, question, answers)
         counts = self._counts.setdefault(key, dict.fromkeys(Outcome, 0))
