@@ -268,6 +268,17 @@ def test_moving_on_over_differences_is_warned_of_and_done(watched, counts, said)
     assert ("warning:" in further.stderr) is (said is not None)
 
 
+@pytest.mark.slow
+def test_many_that_move_on_over_differences_are_one_line(watched):
+    keys = [f"agent-{number:02}" for number in range(25)]
+    at_stage(watched, 2, *keys)
+    done = watched("migrate", "cutover", "--all", "--percent", "10")
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("warning:")]
+    assert "agent-00 (nothing was compared), agent-01" in line
+    assert "and 5 more" in line
+    assert len(watched.json("migrate", "cutover", "--all")["warnings"]) == 25
+
+
 def test_a_move_that_nobody_compares_yet_is_not_warned_of(watched):
     at_stage(watched, 0, "agent")
     assert watched.json("migrate", "cutover", "agent")["warnings"] == []

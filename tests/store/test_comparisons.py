@@ -21,7 +21,7 @@ PAIR = "table > unleash"
 DAY = 86_400
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'flags.db'}"
@@ -247,6 +247,15 @@ def test_no_connection_is_kept(kept, database):
     for number in range(1, 4):
         kept.add("a", number, PAIR, {"agent": {"match": 1}})
     assert len(opened) == len(closed) == 3
+
+
+@pytest.mark.parametrize("many", [1, 500, 501, 40_000])
+def test_flags_are_found_by_name_however_many_are_named(kept, many):
+    counts = {"agent": {"value": 1}, "another": {"value": 1}}
+    kept.add("a", 1, PAIR, counts, [seen("agent"), seen("another")])
+    found = kept.kept(DAY, ["agent", *(f"flag-{number}" for number in range(many - 1))])
+    assert [one.flag for one in found.counts] == ["agent"]
+    assert list(found.examples) == [(PAIR, "agent", "value")]
 
 
 def test_a_batch_of_five_hundred_flags_is_written_quickly(kept):

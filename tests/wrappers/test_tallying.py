@@ -15,17 +15,19 @@ from alembic import command
 from sqlalchemy import event
 
 from downhaul import Context, Flags
+from downhaul.backends.memory import MemoryProvider
 from downhaul.backends.sqlite import SqliteProvider, database_at
 from downhaul.config import resolve
-from downhaul.flag import Flag
+from downhaul.flag import Flag, FlagSet
 from downhaul.plugins import build_provider
 from downhaul.provider import Change
 from downhaul.staging import Stage, Standing
 from downhaul.store import schema
 from downhaul.store.comparisons import Comparisons
 from downhaul.wrappers.comparisons import Outcome
+from downhaul.wrappers.shadow import Shadow
 from downhaul.wrappers.standings import Move, environment_beside, to_flag
-from downhaul.wrappers.tallying import Tally
+from downhaul.wrappers.tallying import Tally, tally_for
 
 sys.path.insert(0, str(Path(__file__).parent))
 from two_sides import wait_for
@@ -164,6 +166,17 @@ def test_without_a_control_store_nothing_is_kept_and_all_is_as_it_was(settings_f
         provider.flush()
         assert provider.report().counts["search"][Outcome.VALUE] == 3
     assert provider._comparing._giving.wanted is False
+    assert caplog.records == []
+
+
+def test_a_control_store_that_keeps_no_counts_is_asked_for_nothing(settings_for, caplog):
+    memory = MemoryProvider(FlagSet.of([Flag.boolean("agent")]))
+    provider = Shadow(memory, memory, sample=1, sink=tally_for(settings_for(), memory, memory))
+    with Flags.over(provider, ready_within=10) as flags:
+        flags.is_enabled("agent", "ada")
+        compared(provider, 1)
+        provider.flush()
+    assert provider._comparing._giving._waiting is None
     assert caplog.records == []
 
 

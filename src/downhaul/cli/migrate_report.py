@@ -41,5 +41,5 @@ def report(session: Session, keys: tuple[str, ...], since: str, min_parity: floa
         for line in words.sentences(found):
             session.out.line(line)
     if failures:
-        message = "; ".join(failures)
+        message = words.listed(failures)
         raise CheckFailed(message)

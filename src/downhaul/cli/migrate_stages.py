@@ -104,25 +104,35 @@ def cutover(
     step = Step(None if stage is None else Stage(stage), share, unverified)
     settings = session.settings()
     moved = cut_over(settings, keys, step, actor=session.actor, reason=reason)
-    warnings = _doubts(settings, moved)
+    against, untold = _doubts(settings, moved)
     if session.as_json:
+        warnings = [f"{key}: {why} in the last day" for key, why in against.items()]
+        warnings += [untold] if untold else []
         session.out.json({"moves": [words.moved_data(one) for one in moved], "warnings": warnings})
     else:
         _show(session, moved)
-    for one in warnings:
-        session.out.warning(one)
+    if against:
+        said = watch_words.listed([f"{key} ({why})" for key, why in against.items()])
+        session.out.warning(
+            f"moved on over what was compared in the last day: {said} "
+            "(see: downhaul migrate report; to take one back: downhaul migrate back FLAG)"
+        )
+    if untold:
+        session.out.warning(untold)
 
 
-def _doubts(settings: Settings, moved: tuple[words.Moved, ...]) -> list[str]:
-    """Return what comparisons in production say against moves that were made just now.
+def _doubts(
+    settings: Settings, moved: tuple[words.Moved, ...]
+) -> tuple[Mapping[str, str], str | None]:
+    """Return what comparisons in production say against moves that were made, and what hides it.
 
     They stop nothing: `migrate verify` is the proof that is asked for.
     """
     keys = [one.after.key for one in moved if one.changed and _compares(one.before)]
     try:
-        return doubts(settings, keys)
+        return doubts(settings, keys), None
     except DownhaulError as error:
-        return [f"what was compared in production can't be told: {error}"]
+        return {}, f"what was compared in production can't be told: {error}"
 
 
 @command("migrate back", example='downhaul migrate back checkout --reason "errors at the new side"')

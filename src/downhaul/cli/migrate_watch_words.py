@@ -81,17 +81,18 @@ def sentences(watch: Watch) -> Iterator[str]:
     ready = [one.flag for one in asked if one.objection is None]
     if ready:
         yield (
-            f"could move on: {_listed(ready)} ({ENOUGH:,} comparisons or more, and no difference "
+            f"could move on: {listed(ready)} ({ENOUGH:,} comparisons or more, and no difference "
             f"since {since})"
         )
     held = [f"{one.flag} ({one.objection})" for one in asked if one.objection is not None]
     if held:
-        yield f"not yet: {_listed(held)}"
+        yield f"not yet: {listed(held)}"
     if not asked:
         yield f"no flag is compared since {since}: see downhaul migrate status"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names in a row, the first twenty of them."""
     more = len(names) - _MANY
     return ", ".join(names[:_MANY]) + (f" and {more} more" if more > 0 else "")
 

@@ -192,19 +192,18 @@ def watch(settings: Settings, flags: Iterable[str] = (), seconds: float = DAY) -
     return Watch(kept.since, kept.now, tuple(rows), frozenset(named))
 
 
-def doubts(settings: Settings, flags: Sequence[str]) -> list[str]:
-    """Return what the last day says against flags that move on, in words; nothing for no flags.
+def doubts(settings: Settings, flags: Sequence[str]) -> dict[str, str]:
+    """Return what the last day says against flags that move on, in words; nothing of the others.
 
-    Raises as :func:`watch`.
+    That they were compared less than is enough is nothing against them. Raises as :func:`watch`.
     """
     if not flags:
-        return []
-    return [
-        f'"{one.flag}": {one.objection} in the last day '
-        f"(see: downhaul migrate report {one.flag}; take it back: downhaul migrate back {one.flag})"
+        return {}
+    return {
+        one.flag: one.objection
         for one in watch(settings, flags).flags
-        if one.differed or not one.answered
-    ]
+        if (one.differed or not one.answered) and one.objection is not None
+    }
 
 
 def _rows(kept: Kept, moves: Mapping[str, Move]) -> list[Watched]:

@@ -38,6 +38,7 @@ KEPT: Final = 30 * 86_400.0
 _SECOND: Final = 1_000_000
 _PIECE: Final = 1000  # rows of each table that one look for old ones deletes
 _SWEEPS: Final = 0.05  # of all batches are followed by such a look
+_NAMED: Final = 500  # flags that a query names; of more, all are read
 _LONGEST: Final = 256  # characters of a key: anybody may ask for any, and an index has a limit
 
 
@@ -208,7 +209,7 @@ class Comparisons:
 
         Whole hours: the window begins with the hour in which it would.
         """
-        wanted = [_text(flag) for flag in flags]
+        wanted = {_text(flag) for flag in flags}
         counts, examples = (
             self._database.tables.comparisons,
             self._database.tables.comparison_examples,
@@ -224,7 +225,7 @@ class Comparisons:
                 .order_by(counts.c.flag, counts.c.pair, counts.c.outcome)
             )
             last = select(examples).where(examples.c.environment == self._environment)
-            if wanted:
+            if 0 < len(wanted) <= _NAMED:
                 counted = counted.where(counts.c.flag.in_(wanted))
                 last = last.where(examples.c.flag.in_(wanted))
             return Kept(
@@ -233,10 +234,12 @@ class Comparisons:
                 tuple(
                     Count(row.pair, row.flag, row.outcome, int(row.total))
                     for row in connection.execute(counted)
+                    if not wanted or row.flag in wanted
                 ),
                 {
                     (row.pair, row.flag, row.outcome): (int(row.at), row.example)
                     for row in connection.execute(last)
+                    if not wanted or row.flag in wanted
                 },
             )
 
