@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
 from downhaul.backends.sqlite import database_at
+from downhaul.cli.shapes import schema_of
 from downhaul.config import resolve
 from downhaul.plugins import build_provider
 from downhaul.store import schema
@@ -104,6 +106,7 @@ def test_each_sort_of_outcome_is_told_apart(watched):
         },
     )
     document = watched.json("migrate", "report", exit_code=3)
+    jsonschema.validate(document, schema_of("migrate report"))
     (one,) = document["flags"]
     counted = {
         name: one[name]
@@ -142,7 +145,7 @@ def test_people_read_a_table_the_last_examples_and_a_sentence(watched):
     assert "1,204" in agent
     assert "99.83 %" in agent
     assert "2 value" in agent
-    assert "agent: value, 1m 30s ago" in done.stdout
+    assert "agent: another value, 1m 30s ago" in done.stdout
     assert "old  sqlite: True (on)" in done.stdout
     assert "new  sqlite: False (off)" in done.stdout
     assert "asked for 0123456789ab, with plan" in done.stdout
@@ -151,6 +154,15 @@ def test_people_read_a_table_the_last_examples_and_a_sentence(watched):
     assert "young (7 compared, and 300 are enough)" in done.stdout
     assert "broken (25 % of 400 failed)" in done.stdout
     assert "agent: parity is 99.83 %, below 100 %" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{}", '{"old": 5, "attributes": "x"}'])
+def test_an_example_that_somebody_broke_is_dated_all_the_same(watched, broken):
+    watched.add(Seen("agent", "value", 90.0, broken), agent={"value": 1})
+    assert "it can't be read" in watched("migrate", "report", exit_code=3).stdout
+    (one,) = watched.json("migrate", "report", exit_code=3)["flags"]
+    assert one["clean_for"] == pytest.approx(90.0, abs=30)
+    jsonschema.validate(watched.json("migrate", "report", exit_code=3), schema_of("migrate report"))
 
 
 @pytest.mark.parametrize(

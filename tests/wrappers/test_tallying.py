@@ -439,3 +439,36 @@ def test_nothing_of_a_batch_is_lost_or_doubled_by_a_writer_that_holds_the_file(
         flushing.join(10)
         holder.close()
     assert counted(control) == ALL_OF_IT
+
+
+@pytest.mark.rule("M3")
+def test_an_answer_to_a_commit_that_is_lost_counts_nothing_twice(
+    settings_for, fresh_postgres, monkeypatch
+):
+    psycopg = pytest.importorskip("psycopg")
+    from downhaul_postgres.connection import LimitedConnection
+
+    store = build_provider(resolve(fresh_postgres, cache_dir=None, environ={}))
+    schema.upgrade(store.database)
+    provider = build_provider(settings_for(control=fresh_postgres))
+    lost = []
+
+    def commit(self):
+        psycopg.Connection.commit(self)
+        if len(lost) < 2:
+            lost.append(self)
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    with Flags.over(provider, ready_within=10) as flags:
+        ask(flags, provider)
+        compared(provider, 9)
+        with monkeypatch.context() as patch:
+            patch.setattr(LimitedConnection, "commit", commit)
+            for _ in range(3):
+                provider.flush()
+            assert len(lost) == 2
+        assert counted(store.database) == ALL_OF_IT
+        ask(flags, provider, 1)
+        compared(provider, 12)
+    assert counted(store.database) == dict.fromkeys(ALL_OF_IT, 4)
+    store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from downhaul.cli.rollout_words import moment
+from downhaul.cli.rollout_words import SECOND, moment
 from downhaul.flag import WHOLE
 from downhaul.migrate.verify.report import shown
 from downhaul.migrate.watching import ENOUGH, Last, Watch, Watched
@@ -14,6 +14,13 @@ from downhaul.staging import Standing
 from downhaul.wrappers.comparisons import DIFFERENT, Outcome
 
 _MANY: Final = 20  # flags that a sentence names
+_SORTS: Final = {
+    Outcome.VALUE: "another value",
+    Outcome.TYPE: "a value of another type",
+    Outcome.NOT_FOUND: "not found",
+    Outcome.ERROR_OLD: "no answer from the old side",
+    Outcome.ERROR_NEW: "no answer from the new side",
+}
 
 
 def table(watch: Watch) -> tuple[list[str], list[list[str]]]:
@@ -55,23 +62,24 @@ def example_lines(watch: Watch) -> Iterator[str]:
     """Yield the last example of each flag that differs, or that a side had no answer for."""
     for one in watch.flags:
         for last in one.last:
-            if one.total(last.outcome) and last.outcome is not Outcome.EXPECTED:
+            if one.total(last.outcome) and last.outcome in _SORTS:
                 yield from _example(one, last)
 
 
 def _example(one: Watched, last: Last) -> Iterator[str]:
-    ago = span_text(round(max(0.0, (one.now - last.at) / 1e6)))
-    yield f"{one.flag}: {last.outcome.value}, {ago} ago"
+    ago = span_text(round(max(0.0, (one.now - last.at) / SECOND)))
+    yield f"{one.flag}: {_SORTS[last.outcome]}, {ago} ago"
     example = last.example
     for side in ("old", "new"):
-        yield f"  {side}  {_answer(example.get(side) or {})}"
-    names = ", ".join(example.get("attributes") or ()) or "no attributes"
-    yield f"  asked for {example.get('who') or 'nobody'}, with {names}"
+        yield f"  {side}  {_answer(example[side])}"
+    who = f"for {example['who']}" if example["who"] else "without a targeting key"
+    names = f"with {', '.join(example['attributes'])}" if example["attributes"] else "no attributes"
+    yield f"  asked {who}, {names}"
 
 
 def _answer(answer: Mapping[str, Any]) -> str:
-    said = answer.get("error") or f"{answer.get('value')} ({answer.get('variant')})"
-    return f"{answer.get('provider') or '-'}: {said}"
+    said = answer["error"] or f"{answer['value']} ({answer['variant'] or 'no variant'})"
+    return f"{answer['provider'] or 'nobody'}: {said}"
 
 
 def sentences(watch: Watch) -> Iterator[str]:

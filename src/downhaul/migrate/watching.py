@@ -38,6 +38,7 @@ MOST_ERRORS: Final = 1.0
 _SECOND: Final = 1_000_000
 _ERRORS: Final = (Outcome.ERROR_OLD, Outcome.ERROR_NEW)
 _NAMES: Final = frozenset(Outcome)
+_UNREAD: Final = {"provider": "", "variant": None, "value": "", "error": "it can't be read"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,24 @@ def _last(kept: Kept, flag: str, pair: str) -> Iterator[Last]:
 
 
 def _decoded(example: tuple[int, str]) -> tuple[int, Mapping[str, Any]]:
+    """Decode an example. Of one that somebody broke by hand there is when it was."""
     at, text = example
-    return at, json.loads(text)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    given = found if isinstance(found, dict) else {}
+    sides = {one: {**_UNREAD, **_table(given.get(one))} for one in ("old", "new")}
+    names = given.get("attributes")
+    return at, {
+        "who": str(given.get("who", "")),
+        "attributes": [str(one) for one in names] if isinstance(names, list) else [],
+        **sides,
+    }
+
+
+def _table(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, dict) else {}
 
 
 def _moves(settings: Settings) -> dict[str, Move]:
