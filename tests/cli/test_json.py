@@ -20,6 +20,8 @@ CODES = {
     "rollout promote": Exit.UNREACHABLE,
     # Nobody listens there.
     "alerts test": Exit.CHECK_FAILED,
+    # No application compares anything.
+    "migrate report": Exit.CHECK_FAILED,
     # A part of the contract is no certificate.
     "contract run": Exit.CHECK_FAILED,
 }
@@ -82,6 +84,7 @@ RUNS = {
     "migrate retire": [("agent", "--code", ".")],
     "migrate verify": [(*MOVE,), (*MOVE, "agent", "--no-note")],
     "migrate status": [()],
+    "migrate report": [(), ("agent", "--since", "1h", "--min-parity", "99")],
     "migrate cutover": [("agent",), ("--all",)],
     "migrate forget": [("agent",)],
     "migrate back": [("agent",), ("agent", "--to", "off")],

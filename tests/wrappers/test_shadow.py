@@ -638,11 +638,11 @@ class Sink:
     def __init__(self):
         self.given, self.fails = [], False
 
-    def add(self, counts):
+    def add(self, batch):
         if self.fails:
             message = "no such table"
             raise OSError(message)
-        self.given.append({key: dict(one) for key, one in counts.items()})
+        self.given.append({key: dict(one) for key, one in batch.counts.items()})
 
     def total(self, outcome):
         return sum(one.get(outcome, 0) for counts in self.given for one in counts.values())

@@ -62,6 +62,7 @@ _MIGRATE: Final = {
     "revert": ("downhaul.cli.migrate:revert_file", "Take back what applying a plan wrote."),
     "verify": ("downhaul.cli.migrate_verify:verify", "Prove that both sides serve the same."),
     "status": ("downhaul.cli.migrate_stages:status", "Show how far each flag has come."),
+    "report": ("downhaul.cli.migrate_report:report", "Show how both sides agree in production."),
     "cutover": ("downhaul.cli.migrate_stages:cutover", "Move flags one stage on, or to more."),
     "back": ("downhaul.cli.migrate_stages:back", "Take flags one stage back at once."),
     "sync": ("downhaul.cli.migrate_stages:sync_flag", "Bring a flag's two sides in step again."),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import click
 
+from downhaul.cli import migrate_watch_words as watch_words
 from downhaul.cli import migrate_words as words
 from downhaul.cli.commands import command, each
 from downhaul.cli.exits import CheckFailed
 from downhaul.cli.inputs import REASON, percentage_of
 from downhaul.cli.session import Session
+from downhaul.errors import DownhaulError
 from downhaul.flag import weight_of
 from downhaul.migrate.cutover import Step
 from downhaul.migrate.moving import board, cut_over, forget_moves, move_back, sync
 from downhaul.migrate.service import Accepted
+from downhaul.migrate.watching import Watched, doubts, watch
 from downhaul.staging import STAGES, Stage
+from downhaul.wrappers.standings import Move
+
+if TYPE_CHECKING:
+    from downhaul.config import Settings
 
 _STAGE = click.Choice([one.value for one in STAGES])
 _ALL = click.option("--all", "everything", is_flag=True, help="All flags that are on their way.")
@@ -22,16 +32,52 @@ _ALL = click.option("--all", "everything", is_flag=True, help="All flags that ar
 @command("migrate status", example="downhaul migrate status")
 def status(session: Session) -> None:
     """Show every flag that is on its way between two backends, and how far it has come."""
-    found = board(session.settings())
+    settings = session.settings()
+    found = board(settings)
+    compared = _compared(session, settings) if any(map(_compares, found)) else {}
     if session.as_json:
-        session.out.json({"moves": [words.move_data(one) for one in found]})
+        session.out.json(
+            {"moves": [{**words.move_data(one), **_compared_data(one, compared)} for one in found]}
+        )
         return
     session.out.table(
-        ["flag", "stage", "for", "in step", "from", "to", "what differs"],
-        [words.move_row(one) for one in found],
+        ["flag", "stage", "for", "in step", "from", "to", "compared", "what differs"],
+        [words.move_row(one, _compared_words(one, compared)) for one in found],
     )
     if not found:
         session.out.note("no flag is on its way: downhaul migrate plan")
+
+
+def _compares(move: Move) -> bool:
+    return move.standing.stage.compares
+
+
+def _compared(session: Session, settings: Settings) -> Mapping[str, Sequence[Watched]]:
+    """Return what was compared in the last day by flag; nothing where a store can't tell."""
+    try:
+        flags = watch(settings).flags
+    except DownhaulError as error:
+        session.out.warning(f"what was compared in production can't be told: {error}")
+        return {}
+    by_flag: dict[str, list[Watched]] = {}
+    for one in flags:
+        by_flag.setdefault(one.flag, []).append(one)
+    return by_flag
+
+
+def _compared_words(move: Move, compared: Mapping[str, Sequence[Watched]]) -> str:
+    watched = compared.get(move.key) if _compares(move) else None
+    return "-" if watched is None else watch_words.short(watched)
+
+
+def _compared_data(
+    move: Move, compared: Mapping[str, Sequence[Watched]]
+) -> Mapping[str, int | None]:
+    names = ("compared", "differed", "failed")
+    watched = compared.get(move.key) if _compares(move) else None
+    if watched is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, watch_words.totals(watched), strict=True))
 
 
 @command("migrate cutover", example="downhaul migrate cutover checkout --percent 10")
@@ -56,8 +102,37 @@ def cutover(
     _chosen(keys, everything=everything)
     share = None if percent is None else weight_of(percentage_of(percent))
     step = Step(None if stage is None else Stage(stage), share, unverified)
-    moved = cut_over(session.settings(), keys, step, actor=session.actor, reason=reason)
-    _show(session, moved)
+    settings = session.settings()
+    moved = cut_over(settings, keys, step, actor=session.actor, reason=reason)
+    against, untold = _doubts(settings, moved)
+    if session.as_json:
+        warnings = [f"{key}: {why} in the last day" for key, why in against.items()]
+        warnings += [untold] if untold else []
+        session.out.json({"moves": [words.moved_data(one) for one in moved], "warnings": warnings})
+    else:
+        _show(session, moved)
+    if against:
+        said = watch_words.listed([f"{key} ({why})" for key, why in against.items()])
+        session.out.warning(
+            f"moved on over what was compared in the last day: {said} "
+            "(see: downhaul migrate report; to take one back: downhaul migrate back FLAG)"
+        )
+    if untold:
+        session.out.warning(untold)
+
+
+def _doubts(
+    settings: Settings, moved: tuple[words.Moved, ...]
+) -> tuple[Mapping[str, str], str | None]:
+    """Return what comparisons in production say against moves that were made, and what hides it.
+
+    They stop nothing: `migrate verify` is the proof that is asked for.
+    """
+    keys = [one.after.key for one in moved if one.changed and _compares(one.before)]
+    try:
+        return doubts(settings, keys), None
+    except DownhaulError as error:
+        return {}, f"what was compared in production can't be told: {error}"
 
 
 @command("migrate back", example='downhaul migrate back checkout --reason "errors at the new side"')

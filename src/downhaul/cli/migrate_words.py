@@ -153,8 +153,8 @@ def reverted_data(rows: Sequence[Reverted]) -> dict[str, Any]:
     }
 
 
-def move_row(move: Move) -> list[str]:
-    """Return a flag on its way as a row."""
+def move_row(move: Move, compared: str) -> list[str]:
+    """Return a flag on its way as a row; ``compared`` is what was seen of it in production."""
     standing = move.standing
     return [
         move.key,
@@ -163,6 +163,7 @@ def move_row(move: Move) -> list[str]:
         "yes" if standing.in_step else "not proved",
         move.old,
         move.new,
+        compared,
         move.unsynced or "-",
     ]
 

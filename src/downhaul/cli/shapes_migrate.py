@@ -11,11 +11,14 @@ from downhaul.cli.shape_words import (
     COUNT_OR_NULL,
     FLAG,
     LOSS,
+    NUMBER,
+    NUMBER_OR_NULL,
     TEXT,
     TEXT_OR_NULL,
     list_of,
     object_of,
     one_of,
+    or_null,
 )
 
 _SIDE: Final = object_of(name=TEXT, provider=TEXT, url=TEXT)
@@ -72,6 +75,41 @@ _MOVE: Final = {
 }
 _MOVED: Final = object_of(changed=FLAG, before=object_of(**_MOVE), **_MOVE)
 
+_ANSWER: Final = object_of(provider=TEXT, variant=TEXT_OR_NULL, value=TEXT, error=TEXT)
+_WATCHED: Final = object_of(
+    flag=TEXT,
+    sides=TEXT_OR_NULL,
+    stage=or_null(_MOVE["stage"]),
+    percent=NUMBER_OR_NULL,
+    compared=COUNT,
+    answered=COUNT,
+    matched=COUNT,
+    differed=COUNT,
+    value=COUNT,
+    type=COUNT,
+    not_found=COUNT,
+    error_old=COUNT,
+    error_new=COUNT,
+    expected=COUNT,
+    dropped=COUNT,
+    parity=NUMBER_OR_NULL,
+    last_differed=TEXT_OR_NULL,
+    clean_for=NUMBER_OR_NULL,
+    objection=TEXT_OR_NULL,
+    could_move_on=FLAG,
+    examples=list_of(
+        object_of(
+            outcome=one_of("value", "type", "not_found", "error_old", "error_new", "expected"),
+            differs=FLAG,
+            at=TEXT,
+            who=TEXT,
+            attributes=list_of(TEXT),
+            old=_ANSWER,
+            new=_ANSWER,
+        )
+    ),
+)
+
 MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "migrate inventory": {
         "flags": list_of(
@@ -102,8 +140,21 @@ MIGRATE_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "migrate show": {"plan": _PLAN},
     "migrate apply": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},
     "migrate verify": {"report": {"type": "object", "required": ["passed", "flags", "parity"]}},
-    "migrate status": {"moves": list_of(object_of(**_MOVE))},
-    "migrate cutover": {"moves": list_of(_MOVED)},
+    "migrate status": {
+        "moves": list_of(
+            object_of(compared=COUNT_OR_NULL, differed=COUNT_OR_NULL, failed=COUNT_OR_NULL, **_MOVE)
+        )
+    },
+    "migrate report": {
+        "since": TEXT,
+        "until": TEXT,
+        "min_parity": NUMBER,
+        "enough": COUNT,
+        "passed": FLAG,
+        "failures": list_of(TEXT),
+        "flags": list_of(_WATCHED),
+    },
+    "migrate cutover": {"moves": list_of(_MOVED), "warnings": list_of(TEXT)},
     "migrate forget": {"moves": list_of(object_of(**_MOVE))},
     "migrate back": {"moves": list_of(_MOVED)},
     "migrate sync": {"rows": list_of(_DONE), "whole": FLAG, "stopped": TEXT_OR_NULL},

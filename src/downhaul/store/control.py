@@ -13,6 +13,7 @@ from downhaul.errors import ProviderError, SchemaMissing
 from downhaul.overlay import KillRecord, Scope, ScopeKind
 from downhaul.provider import Change, ChangeRecords, KillListener, ProviderStatus
 from downhaul.store import reading, writing
+from downhaul.store.comparisons import Comparisons
 from downhaul.store.database import Database
 from downhaul.store.drills import Drills
 from downhaul.store.outbox import Outbox
@@ -50,6 +51,11 @@ class SqlControl:
     def processes(self) -> Processes:
         """Who follows the kills of this environment, and which each obeys."""
         return Processes(self._database, self._environment)
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """What the two backends of a move answered in this environment, added up."""
+        return Comparisons(self._database, self._environment)
 
     @property
     def terms(self) -> Terms:

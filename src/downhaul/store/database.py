@@ -131,14 +131,29 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """Give a connection in one transaction, committed at the end. Raises Unreachable."""
         with self.errors(), self.engine.connect() as connection:
-            if self.dialect.begin_write:
-                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-                yield from _by_hand(autocommit, self.dialect.begin_write, autocommit)
-            else:
-                with connection.begin():
-                    for statement in self.dialect.limits:
-                        connection.exec_driver_sql(statement)
-                    yield connection
+            yield from self._transaction(connection)
+
+    @contextmanager
+    def writing_apart(self) -> Iterator[Connection]:
+        """As :meth:`writing`, on a connection that is not kept.
+
+        What is written now and then is worth no second one for each process of a fleet.
+        """
+        with self.errors(), self.engine.connect() as connection:
+            yield from self._transaction(connection, kept=False)
+
+    def _transaction(self, connection: Connection, *, kept: bool = True) -> Iterator[Connection]:
+        if self.dialect.begin_write:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        if not kept:
+            connection.detach()
+        if self.dialect.begin_write:
+            yield from _by_hand(connection, self.dialect.begin_write, connection)
+        else:
+            with connection.begin():
+                for statement in self.dialect.limits:
+                    connection.exec_driver_sql(statement)
+                yield connection
 
     @contextmanager
     def in_passing(self) -> Iterator[Connection]:

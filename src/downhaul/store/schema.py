@@ -105,6 +105,8 @@ def roles(database: Database, *, application: str, operator: str) -> str:
     )  # fmt: skip
     rollouts = ", ".join(f"{schema}.{name}" for name in names)
     processes, terms = f"{schema}.processes", f"{schema}.kill_terms"
+    tables = ("comparisons", "comparison_examples", "comparison_writers")
+    compared = ", ".join(f"{schema}.{name}" for name in tables)
     return "\n".join(
         [
             "-- An application reads, logs the outcomes of its requests, and acknowledges kills.",
@@ -113,6 +115,7 @@ def roles(database: Database, *, application: str, operator: str) -> str:
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {app};",
             f"GRANT INSERT ON {schema}.requests TO {app}; -- the outcomes of its requests",
             f"GRANT INSERT, UPDATE, DELETE ON {processes} TO {app}; -- which kills it obeys",
+            f"GRANT INSERT, UPDATE, DELETE ON {compared} TO {app}; -- how two backends agree",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {app};",
             "-- An operator changes flags and kills, and adds to the history without changing it.",
             f"GRANT USAGE ON SCHEMA {schema} TO {person};",
@@ -123,7 +126,7 @@ def roles(database: Database, *, application: str, operator: str) -> str:
             f"GRANT DELETE ON {rollouts} TO {person};",
             f"GRANT INSERT, UPDATE ON {terms} TO {person}; -- kills with an end",
             f"GRANT INSERT ON {schema}.drills TO {person};",
-            f"GRANT INSERT, UPDATE, DELETE ON {processes} TO {person};",
+            f"GRANT INSERT, UPDATE, DELETE ON {processes}, {compared} TO {person};",
             f"GRANT UPDATE ON {schema}.store TO {person}; -- the lock that orders kills",
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {person};",
             "",

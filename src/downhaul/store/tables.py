@@ -1,4 +1,4 @@
-"""The tables: flags, segments, kills and who obeys them, the history, rollouts, and requests.
+"""The tables: flags, segments, kills and who obeys them, the history, rollouts, requests, moves.
 
 Documents are text and no JSON type: PostgreSQL's would forget the order of keys. Times are RFC
 3339 text in UTC from the database's clock. A deleted flag leaves its row with no document, so that
@@ -58,6 +58,9 @@ class Tables:
     drills: Table
     signoffs: Table
     hook_calls: Table
+    comparisons: Table
+    comparison_examples: Table
+    comparison_writers: Table
 
     @classmethod
     @cache  # each transaction of a rollout asks for them, and to make them takes ten milliseconds
@@ -110,6 +113,9 @@ class Tables:
             _drills(f"{prefix}drills", metadata),
             _signoffs(f"{prefix}rollout_signoffs", metadata),
             _hook_calls(f"{prefix}rollout_hook_calls", metadata),
+            _comparisons(f"{prefix}comparisons", metadata),
+            _comparison_examples(f"{prefix}comparison_examples", metadata),
+            _comparison_writers(f"{prefix}comparison_writers", metadata),
         )
 
 
@@ -448,4 +454,50 @@ def _hook_calls(name: str, metadata: MetaData) -> Table:
         Column("settled_at", BigInteger),
         Index(f"ix_{name}_due", "due_at", sqlite_where=waiting, postgresql_where=waiting),
         Index(f"ix_{name}_rollout", "rollout"),
+    )
+
+
+def _comparisons(name: str, metadata: MetaData) -> Table:
+    """How often the two backends of a pair agreed on a flag, and how else it went, by the hour.
+
+    ``hour`` is its first microsecond, and the first column, so that old ones are found at once.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("hour", BigInteger, nullable=False),
+        Column("environment", Text, nullable=False),
+        Column("pair", Text, nullable=False),
+        Column("flag", Text, nullable=False),
+        Column("outcome", Text, nullable=False),
+        Column("count", BigInteger, nullable=False),
+        PrimaryKeyConstraint("hour", "environment", "pair", "flag", "outcome"),
+    )
+
+
+def _comparison_examples(name: str, metadata: MetaData) -> Table:
+    """The last comparison of each sort that was no match: no identity, and no attribute's value."""
+    return Table(
+        name,
+        metadata,
+        Column("environment", Text, nullable=False),
+        Column("pair", Text, nullable=False),
+        Column("flag", Text, nullable=False),
+        Column("outcome", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("example", Text, nullable=False),
+        PrimaryKeyConstraint("environment", "pair", "flag", "outcome"),
+        Index(f"ix_{name}_at", "at"),
+    )
+
+
+def _comparison_writers(name: str, metadata: MetaData) -> Table:
+    """The last batch of counts that was added of each writer, so that none is added twice."""
+    return Table(
+        name,
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("number", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Index(f"ix_{name}_at", "at"),
     )

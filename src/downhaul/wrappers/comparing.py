@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from downhaul.context import Context
 from downhaul.evaluator.asking import Ask
@@ -29,6 +29,7 @@ from downhaul.staging import Side
 from downhaul.vendors.aside import asking_aside
 from downhaul.wrappers.comparisons import (
     DIFFERENT,
+    OTHERS,
     Counts,
     Expectation,
     Mismatch,
@@ -38,6 +39,7 @@ from downhaul.wrappers.comparisons import (
     compared,
     names_of,
 )
+from downhaul.wrappers.giving import CountSink, Example, Examples, Giving
 
 _log: Final = logging.getLogger("downhaul.wrappers")
 
@@ -50,19 +52,11 @@ _FLUSH: Final = 10.0  # seconds between two words to a sink
 _ASK_AGAIN: Final = 0.1  # seconds between two questions of whether both sides are ready
 _KEPT: Final = 100  # mismatches
 _FLAGS: Final = 10_000  # that are counted apart, for anybody may ask for any key
-_OTHERS: Final = "*"
 _HASH: Final = 12  # hexadecimal digits of an identity
 _CONTAINERS: Final = (dict, list, set)
 _HELD: Final = frozenset({dict, list})
 """Values that callers may change: the side is asked again for those."""
 _SIDES: Final = {Outcome.ERROR_OLD: Side.OLD, Outcome.ERROR_NEW: Side.NEW}
-
-
-class CountSink(Protocol):
-    """Where counts go from time to time, to be added to those of other processes."""
-
-    def add(self, counts: Counts) -> None:
-        """Add what was counted since the last time. May raise: then it comes again."""
 
 
 class Options(TypedDict, total=False):
@@ -125,8 +119,7 @@ class Comparing:
         self.sample = sample
         self._capacity = capacity
         self._expected = tuple(expected)
-        self._sink = sink
-        self._flush_every = flush_every
+        self._giving = Giving(sink, flush_every)
         self._draw = draw
         self._today = today
         self._salt = secrets.token_bytes(16)
@@ -145,9 +138,7 @@ class Comparing:
         self._counts: dict[str, dict[Outcome, int]] = {}
         # Each thread counts for itself what it drops: no step is shared.
         self._dropped: dict[tuple[str, int], int] = {}
-        self._flushed: Counts = {}
-        self._flushing = threading.Lock()
-        self._sink_failed = False
+        self._examples: Examples = {}
         self._mismatches: deque[Mismatch] = deque(maxlen=_KEPT)
         self._errors: dict[Outcome, str] = {}
 
@@ -182,7 +173,7 @@ class Comparing:
         return self._both
 
     def _drop(self, key: str) -> None:
-        mine = (key if len(self._dropped) < _FLAGS else _OTHERS), threading.get_ident()
+        mine = (key if len(self._dropped) < _FLAGS else OTHERS), threading.get_ident()
         self._dropped[mine] = self._dropped.get(mine, 0) + 1
 
     def _start(self) -> None:
@@ -215,21 +206,7 @@ class Comparing:
 
     def flush(self) -> None:
         """Give the sink what was counted since it last took anything."""
-        if self._sink is None:
-            return
-        with self._flushing:
-            counted = self._counted()
-            news = _less(counted, self._flushed)
-            if not news:
-                return
-            try:
-                self._sink.add(news)
-            except Exception:  # noqa: BLE001  (a store that is away: it is tried again)
-                if not self._sink_failed:
-                    _log.exception("what was compared can't be kept; it is tried again")
-                self._sink_failed = True
-                return
-            self._flushed, self._sink_failed = counted, False
+        self._giving.give(self._counted, self._examples)
 
     # Life
 
@@ -256,6 +233,7 @@ class Comparing:
     def after_fork(self) -> None:
         """Begin anew in a forked child, with what is waiting left to the parent."""
         closed = self._closing.is_set()
+        self._giving.begin()
         self._begin()
         if closed:
             self.stop()
@@ -264,7 +242,7 @@ class Comparing:
 
     def _run(self) -> None:
         closing, wake, waiting = self._closing, self._wake, self._waiting
-        flush_at = time.monotonic() + self._flush_every
+        flush_at = time.monotonic() + self._giving.pause
         with asking_aside():
             while not closing.is_set():
                 for _ in range(_AT_ONCE):
@@ -273,7 +251,7 @@ class Comparing:
                     self._compare(waiting.popleft())
                 if time.monotonic() >= flush_at:
                     self.flush()
-                    flush_at = time.monotonic() + self._flush_every
+                    flush_at = time.monotonic() + self._giving.pause
                 if waiting:
                     time.sleep(0)  # lets go of the interpreter: whoever serves goes first
                 else:
@@ -291,13 +269,24 @@ class Comparing:
             return
         key = question.key
         if key not in self._counts and len(self._counts) >= _FLAGS:
-            key = _OTHERS
+            key = OTHERS
+        if outcome is not Outcome.MATCH:
+            self._show(key, outcome, question, answers)
         counts = self._counts.setdefault(key, dict.fromkeys(Outcome, 0))
         counts[outcome] += 1
+
+    def _show(
+        self, key: str, outcome: Outcome, question: _Question, answers: Mapping[Side, Result]
+    ) -> None:
+        """Keep what a comparison looked like that did not match, before it is counted."""
         if outcome in _SIDES:
             self._errors[outcome] = answers[_SIDES[outcome]].error_message or ""
-        elif outcome in DIFFERENT:
-            self._mismatches.append(self._shown(question, outcome, answers))
+        if outcome in DIFFERENT or self._giving.wanted:
+            shown = self._shown(question, outcome, answers)
+            if outcome in DIFFERENT:
+                self._mismatches.append(shown)
+            if self._giving.wanted:
+                self._examples[key, outcome] = Example(shown, time.monotonic())
 
     def _answers(self, question: _Question) -> Mapping[Side, Result]:
         answers = {}
@@ -372,18 +361,3 @@ def _held(context: Context) -> Context:
         made = Context(context.targeting_key, attributes, context.kind)
     made.at = context.at
     return made
-
-
-def _less(counted: Counts, before: Counts) -> Counts:
-    """Return what was counted more than before."""
-    news: dict[str, dict[Outcome, int]] = {}
-    for key, counts in counted.items():
-        had = before.get(key, {})
-        more = {
-            outcome: count - had.get(outcome, 0)
-            for outcome, count in counts.items()
-            if count > had.get(outcome, 0)
-        }
-        if more:
-            news[key] = more
-    return news

@@ -43,6 +43,9 @@ class Outcome(StrEnum):
 DIFFERENT: Final = frozenset({Outcome.VALUE, Outcome.TYPE, Outcome.NOT_FOUND})
 """The outcomes that stand against moving on."""
 
+OTHERS: Final = "*"
+"""What flags are counted under that come after ten thousand others."""
+
 Counts = Mapping[str, Mapping[Outcome, int]]
 """How often what became of comparisons, by flag."""
 

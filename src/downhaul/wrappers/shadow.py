@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -25,6 +24,7 @@ from downhaul.wrappers.beside import Closing, around_both, told
 from downhaul.wrappers.comparing import CAPACITY, Compared, Comparing, Options
 from downhaul.wrappers.comparisons import Expectation, Report
 from downhaul.wrappers.pair import Pair
+from downhaul.wrappers.tallying import tally_for
 from downhaul.wrappers.wrapper import stack_of
 
 
@@ -124,7 +124,7 @@ class Shadow(Compares):
 
 
 def options_of(table: Mapping[str, Any]) -> Options:
-    """Return how a table says that sides are compared."""
+    """Return how a table says that sides are compared, all but where the counts go."""
     given: Iterable[ExpectedTable] = table["expected"]
     expected = tuple(Expectation(one.flag, one.reason, one.until) for one in given)
     return {"sample": table["sample"], "capacity": table["queue"], "expected": expected}
@@ -132,4 +132,10 @@ def options_of(table: Mapping[str, Any]) -> Options:
 
 def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) -> FlagProvider:
     """Make the wrapper that ``wrap = ["shadow"]`` asks for. Raises ConfigError."""
-    return around_both(settings, Shadow.label, partial(Shadow, inner, **options_of(table)))
+
+    def shadow(second: FlagProvider) -> FlagProvider:
+        options = options_of(table)
+        options["sink"] = tally_for(settings, inner, second)
+        return Shadow(inner, second, **options)
+
+    return around_both(settings, Shadow.label, shadow)

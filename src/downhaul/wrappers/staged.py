@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Unpack
 
@@ -34,6 +33,7 @@ from downhaul.wrappers.comparing import Options
 from downhaul.wrappers.divergences import Diverged, Divergences
 from downhaul.wrappers.pair import deciding, worst
 from downhaul.wrappers.shadow import Compares, ComparingSettings, options_of
+from downhaul.wrappers.tallying import tally_for
 from downhaul.wrappers.wrapper import stack_of
 from downhaul.wrappers.writing import WritesBoth, lacks
 
@@ -331,12 +331,13 @@ def create(inner: FlagProvider, table: Mapping[str, Any], settings: Settings) ->
     follows = table.get("follow")
     if follows is None:
         follows = has_register(settings, inner)
-    if not follows:
-        make = partial(Staged, inner, standing=standing, **options_of(table))
-        return around_both(settings, Staged.label, make)
 
-    def registered(second: FlagProvider) -> FlagProvider:
+    def staged(second: FlagProvider) -> FlagProvider:
+        options = options_of(table)
+        options["sink"] = tally_for(settings, inner, second)
+        if not follows:
+            return Staged(inner, second, standing=standing, **options)
         known = None if stage is None else standing
-        return Registered(inner, second, stage_provider(settings), known, **options_of(table))
+        return Registered(inner, second, stage_provider(settings), known, **options)
 
-    return around_both(settings, Staged.label, registered)
+    return around_both(settings, Staged.label, staged)
