@@ -79,11 +79,15 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/pytest -n logical --dist loadgroup -m "not slow and not postgres and not fault" $(ARGS)
 
+# Where `make test` has just passed, TESTED=1 runs of its tests only properties again: those search
+# further here.
+AGAIN := $(if $(TESTED), and (slow or postgres or hypothesis))
+
 # Faults first and one at a time, as they measure time and kill things. 5 is pytest's "no such test".
 test-all: export DOWNHAUL_HYPOTHESIS_PROFILE := long
 test-all: $(VENV)/.peers
 	$(BIN)/pytest -m fault --timeout 600 $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest -n logical --dist loadgroup -m "not fault" --timeout 600 $(ARGS)
+	$(BIN)/pytest -n logical --dist loadgroup -m "not fault$(AGAIN)" --timeout 600 $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

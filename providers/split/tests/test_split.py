@@ -14,6 +14,8 @@ from connected_split import connection, wait_for
 from downhaul_emulators.split import boolean, buckets, definition_of, rule
 from downhaul_split.contexts import NOBODY, their_attributes, their_key
 from downhaul_split.provider import SplitProvider, create
+from splitio.sync.synchronizer import Synchronizer
+from splitio.tasks.util.asynctask import AsyncTask
 
 from downhaul import Context, Flag, Flags
 from downhaul.backends.memory import MemoryProvider
@@ -416,6 +418,37 @@ def test_events_carry_keys_and_no_attributes_where_they_are_asked_for(service, c
     text = json.dumps(sent(service))
     assert '"ada"' in text
     assert "ada@example.org" not in text
+
+
+def test_what_was_asked_before_the_senders_began_is_sent_at_the_close(
+    service, connect, monkeypatch
+):
+    monkeypatch.setattr(Synchronizer, "start_periodic_data_recording", lambda _self: None)
+    service.put("agent", boolean())
+    flags = connect(events=True)
+    flags.is_enabled("agent", "ada")
+    flags.close(10)
+    assert '"ada"' in json.dumps(service.impressions)
+
+
+def test_a_task_that_had_only_just_started_ends_too(service, connect, monkeypatch):
+    late = threading.Event()
+    run = AsyncTask._execution_wrapper
+
+    def wrapped(task):
+        late.wait(20)  # until its stop was said, and not heard
+        run(task)
+
+    monkeypatch.setattr(AsyncTask, "_execution_wrapper", wrapped)
+    service.put("agent", boolean())
+    flags = connect(events=True)
+    flags.close(10)
+    begun = [one for one in threading.enumerate() if one.name.startswith("AsyncTask::")]
+    late.set()
+    assert begun
+    for one in begun:
+        one.join(10)
+        assert not one.is_alive(), one.name
 
 
 @pytest.mark.parametrize("events", [False, True])

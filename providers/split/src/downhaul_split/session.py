@@ -25,7 +25,15 @@ from downhaul_split.heard import Heard, Trouble, reason_of, watch_file
 from downhaul_split.known import Known, known_of
 from downhaul_split.recording import Recorder, recorder_of
 from downhaul_split.settings import DEADLINE, REFRESH
-from downhaul_split.threads import begin_end, bound, end, listens, preparing, silence
+from downhaul_split.threads import (
+    begin_end,
+    bound,
+    end,
+    listens,
+    preparing,
+    send_the_rest,
+    silence,
+)
 
 _log: Final = logging.getLogger("downhaul.split")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 10  # seconds until a service that is away is asked again
@@ -152,10 +160,12 @@ class Session:
 
     def _end(self, factory: Any, timeout: float) -> None:
         begin_end(factory._sync_manager)  # noqa: SLF001  (there is no other way)
-        ended = threading.Event()
+        ended, until = threading.Event(), time.monotonic() + timeout
         factory.destroy(ended)
-        ended.wait(timeout)
+        in_time = ended.wait(timeout)
         end(factory._sync_manager)  # noqa: SLF001
+        if in_time and self._connection.events and self._connection.file is None:
+            send_the_rest(factory._sync_manager, max(0.0, until - time.monotonic()))  # noqa: SLF001
 
     # In the thread, and in those of the SDK
 

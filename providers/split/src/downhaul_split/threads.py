@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from splitio.client import factory as sdk
+from splitio.tasks.util import asynctask
 
 from downhaul_split import quiet
 
@@ -161,6 +162,33 @@ def end(manager: Any) -> None:
         push._next_refresh.cancel()  # noqa: SLF001
         push._sse_client.stop()  # noqa: SLF001
         push._processor.update_workers_status(False)  # noqa: SLF001  (the SDK's own way)
+    for one in vars(manager._synchronizer._split_tasks).values():  # noqa: SLF001
+        task = getattr(one, "_task", None)
+        if isinstance(task, asynctask.AsyncTask):
+            # A task that was just started does not hear its own stop: it is no running one yet.
+            task._messages.put(asynctask.__TASK_STOP__)  # noqa: SLF001
+
+
+def send_the_rest(manager: Any, timeout: float) -> None:
+    """Send, within ``timeout`` seconds, the impressions that nothing has sent when all has ended.
+
+    The SDK's senders start after it is ready. Who asks at once and closes is faster than they are,
+    and what a sender has not begun to send it never does.
+    """
+    senders = manager._synchronizer._split_synchronizers  # noqa: SLF001
+
+    def send() -> None:
+        quiet.ended()
+        try:
+            senders.impressions_sync.synchronize_impressions()
+            if senders.impressions_count_sync is not None:
+                senders.impressions_count_sync.synchronize_counters()
+        except Exception:  # noqa: BLE001  (whatever the SDK raises, closing goes on)
+            _log.info("what was evaluated last could not be sent", exc_info=True)
+
+    thread = threading.Thread(target=send, name="downhaul-split-rest", daemon=True)
+    thread.start()
+    thread.join(timeout)
 
 
 def nothing(*_asked: Any) -> None:
