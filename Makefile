@@ -76,8 +76,11 @@ setup: $(VENV)/.dev
 demo: $(VENV)/.demo
 	@$(BIN)/downhaul demo $(ARGS)
 
+# One worker more than there are cores: many tests wait, for a poll, a server or a timeout.
+WORKERS ?= $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)' 2>/dev/null)
+
 test: $(VENV)/.dev
-	$(BIN)/pytest -n logical --dist loadgroup -m "not slow and not postgres and not fault" $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not postgres and not fault" $(ARGS)
 
 # Where `make test` has just passed, TESTED=1 runs of its tests only properties again: those search
 # further here.
@@ -87,7 +90,7 @@ AGAIN := $(if $(TESTED), and (slow or postgres or hypothesis))
 test-all: export DOWNHAUL_HYPOTHESIS_PROFILE := long
 test-all: $(VENV)/.peers
 	$(BIN)/pytest -m fault --timeout 600 $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest -n logical --dist loadgroup -m "not fault$(AGAIN)" --timeout 600 $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not fault$(AGAIN)" --timeout 600 $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

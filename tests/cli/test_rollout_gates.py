@@ -301,17 +301,18 @@ def answering():
 
 def test_cron_asks_services_and_goes_on_once_they_confirm(shell, begun, answering):
     url, statuses = answering
-    statuses += [503, 200]
+    statuses += [503]
     hook = '[[hooks]]\nname = "deploys"\nwhen = "start"\nurl = { env = "GATE" }\n'
     shell.runner.env["GATE"] = url
     found = begun(hook)
     assert found["hold"] == "hook"
     shell("controller", "run", "--once")
     found = shell.json("rollout", "status", "agent")
-    said = "hook deploys does not confirm: it answered 503 (asked once)"
-    assert gate(found, "hook")["message"] == said
+    said = gate(found, "hook")["message"]
+    assert said.startswith("hook deploys does not confirm: it answered 503 (asked ")
     assert said in found["waits"]
     assert url not in json.dumps(found)
+    statuses[:] = [200]
     until = time.monotonic() + 20
     while shell.json("rollout", "status", "agent")["phase"] != "completed":
         assert time.monotonic() < until

@@ -729,6 +729,12 @@ def test_it_pauses_when_its_time_is_up():
     assert resumed.state.limit_at == NOW + 3600 * SECOND
 
 
+def test_it_pauses_by_a_limit_that_its_plan_does_not_name():
+    late = look(state_at(baked=BAKE, limit_at=NOW))
+    assert (late.state.phase, late.state.because) == (Phase.PAUSED, Because.TIME_LIMIT)
+    assert late.state.message == "it took longer than its plan lets it"
+
+
 # --- what people ask
 
 

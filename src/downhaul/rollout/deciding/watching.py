@@ -128,7 +128,8 @@ def is_out_of_time(case: Case) -> bool:
     state = case.state
     if not state.limit_at or case.seen.now < state.limit_at:
         return False
-    message = f"it took longer than its {case.plan.max_duration:g} s"
+    most = case.plan.max_duration
+    message = f"it took longer than {'its plan lets it' if most is None else f'its {most:g} s'}"
     case.state = paused(state, Because.TIME_LIMIT, message)
     case.tell("paused", message)
     return True
