@@ -18,6 +18,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# Byte code is kept in .venv whatever the environment says of it: else each of the workers, and of the
+# thousand processes that tests start, compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
 # The Python at hand, if it is new enough; none is ever downloaded.
 FIND_PYTHON = for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done
