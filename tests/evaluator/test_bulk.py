@@ -133,7 +133,8 @@ def test_many_contexts_are_answered_as_each_is_whatever_the_flag(flag_set, peopl
     seed=st.integers(-(2**31), 2**32 - 1),
     weights=st.lists(st.integers(0, 60), min_size=1, max_size=5),
     closed=st.booleans(),
-    keys=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=40),
+    keys=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=40)
+    | st.lists(st.text(st.characters(max_codepoint=127), max_size=140), max_size=40),
 )
 def test_a_list_of_keys_is_placed_as_each_key_is(scheme, total, salt, seed, weights, closed, keys):
     bucketing = Bucketing(scheme, salt=salt, seed=seed, total=total)

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
-from operator import add, methodcaller, mod, not_
+from operator import add, methodcaller, mod, not_, sub, xor
 from types import NoneType
 from typing import Any, Final
 
 import mmh3
 
 from downhaul.context import Context
-from downhaul.evaluator.bucketing import Heads, bucketable, edges_of, measure_of
+from downhaul.evaluator.bucketing import Heads, Measure, bucketable, edges_of, measure_of
 from downhaul.evaluator.clauses import (
     Predicate,
     constant_choice,
@@ -28,6 +28,7 @@ from downhaul.evaluator.clauses import (
     plain_words,
     reader,
 )
+from downhaul.evaluator.lanes import hashes
 from downhaul.flag import CONTEXT_KIND, TARGETING_KEY, USER, Bucketing, Clause, NoKey, Scheme
 
 Rows = Sequence[int]
@@ -218,6 +219,8 @@ def choosing(
             return _counted(edges, bucketing.total, b"", seed)
         case Scheme.UNLEASH:
             return _counted(edges, bucketing.total, f"{salt}:".encode(), seed)
+        case Scheme.SPLIT_LEGACY:
+            return _between(edges, _legacy(measure_of(bucketing, key), bucketing.total, seed))
     return _between(edges, partial(map, measure_of(bucketing, key)))
 
 
@@ -256,6 +259,19 @@ def _digests(edges: Iterable[float]) -> list[bytes]:
         for edge in edges
     ]
     return [(one << 4).to_bytes(8, "big") for one in least if one < _LD_HASHES]
+
+
+def _legacy(measure: Measure, total: int, seed: int) -> _Measures:
+    def measures(texts: Sequence[str]) -> Iterable[float]:
+        found = hashes(texts)
+        if found is None:
+            return map(measure, texts)
+        hashed = list(map(xor, found, repeat(seed)))
+        # As a signed number without its sign: of 2**31 and above the distance from 2**32.
+        unsigned = map(min, hashed, map(sub, repeat(_HASHES), hashed))
+        return map(add, map(mod, unsigned, repeat(total)), repeat(1))
+
+    return measures
 
 
 def _counted(
