@@ -223,6 +223,7 @@ class RaisesWhenAsked(_Answering):
     "test_a_prerequisite_holds_a_flag_back",
     "test_a_string_flag_serves_its_value",
     "test_off_is_the_off_variant_and_not_the_default",
+    "test_off_is_the_off_variant_of_a_text_too",
     "test_off_wins_over_a_target",
     "test_what_is_known_goes_on_serving",
     "test_what_is_seeded_is_served",
