@@ -156,6 +156,24 @@ def test_people_read_a_table_the_last_examples_and_a_sentence(watched):
     assert "agent: parity is 99.83 %, below 100 %" in done.stderr
 
 
+def test_what_strangers_ask_for_moves_no_terminal_and_makes_no_line(watched):
+    key, name = "\x1b]0;title\x07evil\nfake: line", "nl\nforged: line"
+    example = json.dumps({**json.loads(EXAMPLE), "attributes": [name]})
+    watched.add(Seen(key, "value", 60.0, example), **{key: {"match": 1, "value": 1}})
+    done = watched("migrate", "report", exit_code=3)
+    for text in (done.stdout, done.stderr):
+        assert text.replace("\n", "").isprintable()
+        assert "\\x1b]0;title\\x07evil\\nfake: line" in text
+    assert not any(line.startswith(("fake", "forged")) for line in done.stdout.splitlines())
+    assert "with nl\\nforged: line" in done.stdout
+
+
+def test_a_parity_is_a_number(watched):
+    assert (
+        "from 0 to 100" in watched("migrate", "report", "--min-parity", "nan", exit_code=2).stderr
+    )
+
+
 @pytest.mark.parametrize("broken", ["", "[]", "{}", '{"old": 5, "attributes": "x"}'])
 def test_an_example_that_somebody_broke_is_dated_all_the_same(watched, broken):
     watched.add(Seen("agent", "value", 90.0, broken), agent={"value": 1})

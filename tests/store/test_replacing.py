@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -64,3 +66,29 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(file):
     reader.join(10)
     assert read == [b"new"]
     assert stat.S_ISFIFO(file.stat().st_mode)
+
+
+WRITES = """
+from pathlib import Path
+from downhaul.store.diskfile import replace_file
+
+print("first")
+replace_file(Path({name!r}), b"second\\n")
+print("third")
+"""
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_is_open_already_goes_on_being_written_to(file, name):
+    with file.open("wb") as log:
+        subprocess.run([sys.executable, "-c", WRITES.format(name=name)], stdout=log, check=True)
+    assert file.read_text() == "first\nsecond\nthird\n"
+
+
+def test_a_circle_of_links_is_an_error_of_the_file(file):
+    other = file.with_name("other")
+    file.symlink_to(other)
+    other.symlink_to(file)
+    with pytest.raises(OSError, match="symbolic links") as failed:
+        replace_file(file, b"new")
+    assert (failed.value.errno, failed.value.filename) == (errno.ELOOP, str(file))

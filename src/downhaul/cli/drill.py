@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from downhaul.cli.commands import command
@@ -111,18 +109,15 @@ def _rehearse(session: Session, name: str | None, file: str | None) -> None:
 
 def _flags(session: Session) -> FlagSet:
     """Return the flags of the store, as a client sees them: with what declarations say of them."""
-    from downhaul.client.declared import (  # noqa: PLC0415  (only here)
-        known_flag,
-        known_flags,
-        tagged_flag,
-    )
+    from downhaul.client.declared import known_flags  # noqa: PLC0415  (only here)
 
     declared = session.settings().flags
     with session.operator() as operator:
         can = operator.provider.capabilities
         found = operator.list() if Capability.READ in can or not declared else FlagSet()
-    known = known_flag if Capability.RESOLVE in can else tagged_flag
-    return replace(found, flags=known_flags(found.flags, declared, known))
+    if Capability.RESOLVE not in can:
+        return found
+    return FlagSet(dict(known_flags(found.flags, declared)), found.segments, found.revision)
 
 
 def _row(one: Killed) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from downhaul.cli import migrate_watch_words as words
 from downhaul.cli.commands import command
 from downhaul.cli.exits import CheckFailed
 from downhaul.cli.inputs import seconds_from
+from downhaul.cli.output import plain
 from downhaul.cli.session import Session
 from downhaul.migrate.watching import watch
 
@@ -30,6 +33,9 @@ from downhaul.migrate.watching import watch
 )
 def report(session: Session, keys: tuple[str, ...], since: str, min_parity: float) -> None:
     """Show how often both sides were compared in production, and where they differ."""
+    if math.isnan(min_parity):
+        message = "--min-parity is a percentage from 0 to 100"
+        raise click.UsageError(message)
     found = watch(session.settings(), keys, seconds_from(since, "--since"))
     failures = found.failures(min_parity)
     if session.as_json:
@@ -37,9 +43,9 @@ def report(session: Session, keys: tuple[str, ...], since: str, min_parity: floa
     else:
         session.out.table(*words.table(found))
         for line in words.example_lines(found):
-            session.out.line(line)
+            session.out.line(plain(line))
         for line in words.sentences(found):
-            session.out.line(line)
+            session.out.line(plain(line))
     if failures:
-        message = words.listed(failures)
+        message = plain(words.listed(failures))
         raise CheckFailed(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from downhaul.cli.output import plain
 from downhaul.cli.rollout_words import SECOND, moment
 from downhaul.flag import WHOLE
 from downhaul.migrate.verify.report import shown
@@ -28,7 +29,8 @@ def table(watch: Watch) -> tuple[list[str], list[list[str]]]:
     several = len({one.pair for one in watch.flags} - {""}) > 1
     headings = ["flag", "stage", *(["sides"] if several else []), "compared", "matched", "parity"]
     headings += ["differ", "errors", "expected", "dropped", "last differed"]
-    return headings, [_row(one, several=several) for one in watch.flags]
+    rows = [_row(one, several=several) for one in watch.flags]
+    return headings, [[plain(cell) for cell in row] for row in rows]
 
 
 def _row(one: Watched, *, several: bool) -> list[str]:

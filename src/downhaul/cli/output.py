@@ -161,6 +161,14 @@ def _bar(what: str, total: int, *, color: bool) -> tuple[Any, Any]:
     return bar, bar.add_task(what, total=total)
 
 
+def plain(text: str) -> str:
+    """Return text in which nothing moves a terminal's cursor: what is not printed is written out.
+
+    For what comes from whoever asked an application, and not from who runs the command.
+    """
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def _flat(cell: str) -> str:
     # A row is a line: what tools like cut and awk read must not break in two.
     return " ".join(cell.split()) if "\n" in cell or "\t" in cell else cell

@@ -1,11 +1,8 @@
-"""What is known of flags: what their backend tells, and what was declared.
-
-Who publishes rules says all there is to know but, maybe, tags; who resolves may say nothing.
-"""
+"""What is known of the flags of a backend that resolves: what it tells, and what was declared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
     from downhaul.config import Declaration  # pydantic stands behind it: only who connects pays
 
 Declarations = Mapping[str, "Declaration"]
-KnownFlag = Callable[[Flag | None, str, "Declaration | None"], Flag | None]
 
 _ON_OFF: Final[Mapping[str, Any]] = {"on": True, "off": False}
 
@@ -40,29 +36,20 @@ def known_flag(told: Flag | None, key: str, declared: Declaration | None) -> Fla
         told,
         off_variant=off,
         variants=_with_off(told, off),
-        tags=_joined(told, declared),
+        tags=tuple(dict.fromkeys((*declared.tags, *told.tags))),
     )
 
 
-def tagged_flag(told: Flag | None, _key: str, declared: Declaration | None) -> Flag | None:
-    """Return a flag that its backend publishes, with the declared tags beside its own."""
-    if told is None or declared is None or not declared.tags:
-        return told
-    return replace(told, tags=_joined(told, declared))
-
-
-def known_flags(
-    told: Mapping[str, Flag], declarations: Declarations, known: KnownFlag = known_flag
-) -> Mapping[str, Flag]:
-    """Return what is known of all flags, as ``known`` does of one."""
+def known_flags(told: Mapping[str, Flag], declarations: Declarations) -> Mapping[str, Flag]:
+    """Return what is known of all flags, as :func:`known_flag` does of one."""
     if not declarations:
         return told
-    flags = dict(told)
+    known = dict(told)
     for key, declared in declarations.items():
-        flag = known(told.get(key), key, declared)
+        flag = known_flag(told.get(key), key, declared)
         if flag is not None:
-            flags[key] = flag
-    return flags
+            known[key] = flag
+    return known
 
 
 def portable_flags(declarations: Declarations) -> Mapping[str, Bucketing]:
@@ -72,10 +59,6 @@ def portable_flags(declarations: Declarations) -> Mapping[str, Bucketing]:
         for key, one in declarations.items()
         if one.rollout == "portable"
     }
-
-
-def _joined(told: Flag, declared: Declaration) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*declared.tags, *told.tags)))
 
 
 def _with_off(flag: Flag, off: str | None) -> Mapping[str, Any]:

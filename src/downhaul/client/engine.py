@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from downhaul.client.declared import (
     Declarations,
-    KnownFlag,
     known_flag,
     known_flags,
     portable_flags,
-    tagged_flag,
 )
 from downhaul.client.observing import Journal, Logged, Sink
 from downhaul.client.overrides import Overrides
@@ -139,7 +137,6 @@ class Engine:
         self.policy = policy
         self.make_alerts = make_alerts
         self._declared: Declarations = {}
-        self._known: KnownFlag = known_flag
         self.view = View(self._world(declarations or {}))
         self._by: Answering | None = None  # who answers, of a provider that is made of several
         self.overrides = Overrides(self.view, provider.name)
@@ -218,7 +215,7 @@ class Engine:
 
     def replaced(self, flag_set: FlagSet, by: Answering | None = None) -> None:
         """Serve this flag set from now on, and tell of the flags that it changes."""
-        known = known_flags(flag_set.flags, self._declared, self._known)
+        known = known_flags(flag_set.flags, self._declared)
         answering = None
         if by is not None and by is not self._by:
             self._by = by
@@ -234,7 +231,7 @@ class Engine:
         flags = delta.flags
         if self._declared:
             flags = {
-                key: self._known(told, key, self._declared.get(key)) for key, told in flags.items()
+                key: known_flag(told, key, self._declared.get(key)) for key, told in flags.items()
             }
         touched = self.view.change(flags, delta.segments)
         self.revision = delta.revision
@@ -282,12 +279,11 @@ class Engine:
         return overlay.everything is None and name not in overlay.switches
 
     def _world(self, declarations: Declarations) -> World:
-        """Return the world to begin with, after noting what is declared."""
+        """Return the world to begin with. Who publishes rules says all there is to know itself."""
         name = self.provider.name
-        self._declared = declarations
         if Capability.RESOLVE not in self.provider.capabilities:
-            self._known = tagged_flag
             return World(provider=name)
+        self._declared = declarations
         return World(
             flags=known_flags({}, declarations),
             provider=name,

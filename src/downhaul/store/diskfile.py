@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,8 @@ _log: Final = logging.getLogger("downhaul.store")
 READABLE: Final = 0o644
 """The mode of a report, which is for whoever collects them."""
 
+_STREAMS: Final = {Path("/dev/stdout"): 1, Path("/dev/stderr"): 2}
+_DESCRIPTORS: Final = (Path("/dev/fd"), Path("/proc/self/fd"))
 _FORMAT: Final = 1
 _LOCK_WITHIN: Final = 2.0  # seconds; a process that is stopped while it holds the lock keeps it
 _LOCK_AGAIN: Final = 0.02
@@ -115,15 +118,22 @@ class DiskFile:
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put ``data`` in the file's place, whole or not at all; what is no file is written to.
 
-    Raises OSError, which names the file.
+    So is what is open already, as ``/dev/stdout``: whoever opened it goes on writing there. Raises
+    OSError, which names the file.
     """
     with naming(path):
+        number = _descriptor(path)
+        if number is not None:
+            sys.stdout.flush()  # what was printed before comes before
+            with os.fdopen(os.dup(number), "wb") as file:
+                file.write(data)
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists() and not path.is_file() and not path.is_dir():
             # A device or a pipe: in its place there would be a file, for everybody on the machine.
             path.write_bytes(data)
             return
-        place = path.resolve()  # a link goes on pointing there
+        place = _place(path)
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -136,6 +146,22 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             with contextlib.suppress(OSError):
                 Path(name).unlink()
             raise
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the open descriptor that a path is a name of; None for any other path."""
+    if path in _STREAMS:
+        return _STREAMS[path]
+    known = path.parent in _DESCRIPTORS and path.name.isdecimal()
+    return int(path.name) if known else None
+
+
+def _place(path: Path) -> Path:
+    """Return where a link leads to, which goes on pointing there. Raises OSError for a circle."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # what Python 3.11 and 3.12 say of a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
 @contextlib.contextmanager

@@ -95,6 +95,8 @@ class Feature(StrEnum):
     """Keeps every field of :class:`downhaul.flag.Flag`, and refuses what is not sound."""
     PROCESSES = "processes"
     """Other processes see the same flags."""
+    TAGS = "tags"
+    """Tags of flags, in the payload or declared."""
     TELLS_KIND = "tells_kind"
     """The payload says of which kind a flag is. If not, the suite declares it."""
     TELLS_OFF = "tells_off"

@@ -38,7 +38,7 @@ ON_OR_OFF: Final[Mapping[Feature, str]] = {
     Feature.NUMBERS: "a flag is on or off",
     Feature.OBJECTS: "a flag is on or off",
     Feature.DENY: "nobody can be left out by name",
-    Feature.TELLS_TAGS: "a flag has no tags",
+    Feature.TAGS: "a flag has no tags",
 }
 TABLE_COLUMNS: Final = (
     *("key", "enabled", "percentage", "whitelist", "blacklist", "value", "off_value", "kind"),

@@ -65,6 +65,7 @@ class KillingContract(Contract):
         assert flags.evaluate("contract-missing", "ada", default=True).value is False
 
     @pytest.mark.rule("K1", "K4")
+    @needs(Feature.TAGS)
     def test_killing_a_tag_kills_the_flags_that_bear_it(self, case: Case) -> None:
         """Others go on.
 
