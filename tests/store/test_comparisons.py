@@ -1,5 +1,7 @@
 """Counts of comparisons: added up exactly over all who add, whatever fails, and not for ever."""
 
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -8,7 +10,7 @@ import psycopg
 import pytest
 from alembic import command
 from psycopg import sql
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from downhaul.backends.sqlite import database_at
 from downhaul.config import resolve
@@ -183,6 +185,47 @@ def test_writers_at_the_same_moment_lose_nothing(database_of, url):
     found = counted(Comparisons(database_of(url), "production"))
     assert set(found.values()) == {30, 60}
     assert len(found) == 80
+
+
+KILLED = """
+import sys
+from downhaul.config import resolve
+from downhaul.plugins import build_provider
+from downhaul.store.comparisons import Comparisons
+
+store = build_provider(resolve(sys.argv[1], cache_dir=None, environ={}))
+kept = Comparisons(store.database, "production")
+number = 0
+while True:
+    number += 1
+    kept.add(sys.argv[2], number, "a > b", {f"flag-{one}": {"match": 1} for one in range(50)})
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.rule("M3")
+@pytest.mark.fault
+def test_of_writers_that_are_killed_each_batch_is_there_once_or_not_at_all(
+    kept, database, database_of, url
+):
+    told = {}
+    for turn in range(5):
+        names = [f"{turn}-{one}" for one in range(2)]
+        command = [sys.executable, "-c", KILLED, url]
+        running = [subprocess.Popen([*command, one], stdout=subprocess.PIPE) for one in names]
+        for one in running:
+            one.stdout.readline()
+        time.sleep(0.03 * turn)
+        for one in running:
+            one.kill()
+        for name, one in zip(names, running, strict=True):
+            told[name] = 1 + one.communicate()[0].count(b"\n")
+    writers = database.tables.comparison_writers
+    with database.reading() as connection:
+        noted = {row.id: row.number for row in connection.execute(select(writers))}
+    assert all(noted[name] - told[name] in (0, 1) for name in told)  # the last may not be told of
+    assert set(counted(kept).values()) == {sum(noted.values())}
+    assert len(counted(kept)) == 50
 
 
 def age_all(database, seconds):

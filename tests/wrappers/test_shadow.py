@@ -1,8 +1,6 @@
 """The first backend answers, whatever the second one does; and how they agree is counted."""
 
 import datetime as dt
-import os
-import signal
 import sys
 import threading
 import time
@@ -37,7 +35,7 @@ from downhaul.wrappers.shadow import Shadow
 from downhaul.wrappers.wrapper import stack_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-from two_sides import Deciding, error, wait_for
+from two_sides import Deciding, error, in_child, wait_for
 
 ANA = Change("ana", "because")
 
@@ -567,19 +565,6 @@ def test_nothing_is_left_of_a_start_that_failed(tmp_path, broken):
     with pytest.raises(OSError, match="no such thing"):
         Flags.over(Shadow(*stores))
     assert set(threading.enumerate()) == before
-
-
-def in_child(act):
-    """Run something in a forked child; return its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(30)
-        code = 1
-        try:
-            code = 0 if act() else 2
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.rule("P3")

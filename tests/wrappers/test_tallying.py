@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import signal
 import sqlite3
 import sys
 import threading
@@ -30,7 +28,7 @@ from downhaul.wrappers.standings import Move, environment_beside, to_flag
 from downhaul.wrappers.tallying import Tally, tally_for
 
 sys.path.insert(0, str(Path(__file__).parent))
-from two_sides import wait_for
+from two_sides import in_child, wait_for
 
 ANA = Change("ana", "a test")
 DAY = 86_400.0
@@ -135,27 +133,32 @@ def test_where_each_flag_stands_and_what_was_compared_are_in_one_store(
         assert counted(control) == {("search", "value"): 3}
 
 
-def test_a_store_that_keeps_its_own_kills_keeps_its_counts(tmp_path, settings_for):
-    store = SqliteProvider(tmp_path / "flags.db", environment="production")
+def shadowed_store(folder):
+    """Return a store of one flag, compared with a document, whose own file keeps the counts."""
+    store = SqliteProvider(folder / "flags.db", environment="production")
     schema.upgrade(store.database)
     store.put(Flag.boolean("agent"), ANA)
-    new = document(tmp_path, "new", agent=True)
+    store.close()
     given = {
         "environment": "production",
         "provider": {
-            "url": f"sqlite:///{tmp_path}/flags.db",
+            "url": f"sqlite:///{folder}/flags.db",
             "wrap": ["shadow"],
-            "shadow": {"to": new, "sample": 1.0},
+            "shadow": {"to": document(folder, "new", agent=True), "sample": 1.0},
         },
     }
-    provider = build_provider(resolve(given, environ={}, directory=tmp_path, cache_dir=None))
+    return build_provider(resolve(given, environ={}, directory=folder, cache_dir=None))
+
+
+def test_a_store_that_keeps_its_own_kills_keeps_its_counts(tmp_path, settings_for):
+    provider = shadowed_store(tmp_path)
     with Flags.over(provider, ready_within=10) as flags:
         wait_for(lambda: all(one.is_fresh() for one in provider._sides.values()))
         flags.is_enabled("agent", "ada")
         compared(provider, 1)
-    kept = Comparisons(store.database, "production").kept(DAY)
+    database = database_at(tmp_path / "flags.db")
+    kept = Comparisons(database, "production").kept(DAY)
     assert [(one.pair, one.count) for one in kept.counts] == [("sqlite > file", 1)]
-    store.close()
 
 
 def test_without_a_control_store_nothing_is_kept_and_all_is_as_it_was(settings_for, caplog):
@@ -250,20 +253,7 @@ def test_a_store_that_goes_away_in_the_middle_gets_all_when_it_is_back(
 def test_a_store_that_takes_nothing_more_is_a_line_in_the_log(
     tmp_path, settings_for, caplog, pragma
 ):
-    store = SqliteProvider(tmp_path / "flags.db", environment="production")
-    schema.upgrade(store.database)
-    store.put(Flag.boolean("agent"), ANA)
-    store.close()
-    new = document(tmp_path, "new", agent=True)
-    given = {
-        "environment": "production",
-        "provider": {
-            "url": f"sqlite:///{tmp_path}/flags.db",
-            "wrap": ["shadow"],
-            "shadow": {"to": new, "sample": 1.0},
-        },
-    }
-    provider = build_provider(resolve(given, environ={}, directory=tmp_path, cache_dir=None))
+    provider = shadowed_store(tmp_path)
 
     def bounded(raw, _record):
         if "page_count" in pragma:  # what is there, and not a page more
@@ -336,18 +326,6 @@ def test_old_counts_that_cannot_be_deleted_are_a_line_and_the_batch_counts_once(
     assert counted(control) == ALL_OF_IT
     (line,) = told(caplog)
     assert "can't be deleted" in line
-
-
-def in_child(act):
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(30)
-        code = 1
-        try:
-            code = 0 if act() else 2
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.rule("P3")

@@ -1,5 +1,7 @@
 """Backends of whom a test says what they answer, and how; for wrappers that compare two."""
 
+import os
+import signal
 import threading
 import time
 
@@ -77,3 +79,16 @@ def wait_for(holds, within=20.0):
     while not holds():
         assert time.monotonic() < until
         threading.Event().wait(0.005)
+
+
+def in_child(act):
+    """Run something in a forked child; return its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        code = 1
+        try:
+            code = 0 if act() else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

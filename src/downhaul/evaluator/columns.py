@@ -28,7 +28,7 @@ from downhaul.evaluator.clauses import (
     plain_words,
     reader,
 )
-from downhaul.evaluator.lanes import hashes
+from downhaul.evaluator.split_legacy import hashes
 from downhaul.flag import CONTEXT_KIND, TARGETING_KEY, USER, Bucketing, Clause, NoKey, Scheme
 
 Rows = Sequence[int]
